@@ -1,0 +1,99 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+#include "base/flags.hpp"
+#include "base/result.hpp"
+#include "base/units.hpp"
+
+namespace aril::arch {
+
+using PhysicalAddress = uint64_t;
+
+/// Virtual layout [docs/memory.md]. The application has the lower half, below kApplicationTop.
+inline constexpr uint64_t kApplicationBottom = 0x10000;
+inline constexpr uint64_t kApplicationTop = 0x0000'7fff'ffff'f000;
+/// All of RAM, in 2 MiB and 1 GiB pages.
+inline constexpr uint64_t kDirectMapBase = 0xffff'8000'0000'0000;
+/// Kernel stacks and device registers, mapped page by page.
+inline constexpr uint64_t kKernelMapBase = 0xffff'c000'0000'0000;
+inline constexpr uint64_t kKernelMapTop = 0xffff'c080'0000'0000;
+/// The kernel's image: linked at this plus its physical address.
+inline constexpr uint64_t kKernelImageBase = 0xffff'ffff'8000'0000;
+
+/// The direct map's address of physical memory that is RAM.
+inline std::byte* physical_to_virtual(PhysicalAddress address) {
+  // The direct map is a linear view of RAM made before any kernel code runs.
+  return reinterpret_cast<std::byte*>(kDirectMapBase + address);
+}
+/// For a pointer into the direct map or the kernel image.
+inline PhysicalAddress virtual_to_physical(const void* pointer) {
+  auto address = reinterpret_cast<uint64_t>(pointer);
+  return address >= kKernelImageBase ? address - kKernelImageBase : address - kDirectMapBase;
+}
+
+enum class PageFlags : uint32_t {
+  kNone = 0,
+  kRead = 1u << 0,
+  kWrite = 1u << 1,
+  kExecute = 1u << 2,
+  kUncached = 1u << 3,
+  kGlobal = 1u << 4,  ///< the same in every address space (kernel mappings)
+};
+ARIL_FLAG_OPERATORS(PageFlags);
+
+struct Translation {
+  PhysicalAddress physical;
+  PageFlags flags;
+  bool accessed, dirty;
+};
+
+/// One page-table tree [SDM 3A 4.5]. Its upper half is the kernel's, shared by all trees. Not
+/// synchronised: the owning AddressSpace's lock guards it. Table pages come from
+/// kernel/memory's page allocator through the two hooks below.
+class PageTable {
+ public:
+  /// A tree with an empty lower half; kNoMem.
+  static Result<PageTable> create();
+  /// The tree that boot made and the kernel threads use.
+  static PageTable& kernel();
+
+  PageTable(PageTable&& other) noexcept;
+  PageTable& operator=(PageTable&& other) noexcept;
+  /// Frees the lower half's tables, not the pages that they map.
+  ~PageTable();
+
+  /// Maps one 4 KiB page, replacing what was there. Does not flush the TLB when the entry was
+  /// empty; the caller flushes when it was not. kNoMem.
+  Result<void> map(uint64_t address, PhysicalAddress physical, PageFlags flags);
+  /// As map for 2 MiB, both addresses aligned to it. kNoMem; kExist when smaller pages are there.
+  Result<void> map_large(uint64_t address, PhysicalAddress physical, PageFlags flags);
+  /// Changes the permissions of a page that is mapped; nothing when it is not.
+  void protect(uint64_t address, PageFlags flags);
+  /// Unmaps; returns what was there. A large page must have been split before.
+  std::optional<Translation> unmap(uint64_t address);
+  [[nodiscard]] std::optional<Translation> query(uint64_t address) const;
+  /// The first address >= `from` and < `end` whose table exists, so that walks over sparse
+  /// gigabytes skip what was never touched; `end` when there is none.
+  [[nodiscard]] uint64_t next_present(uint64_t from, uint64_t end) const;
+  void clear_accessed_dirty(uint64_t address);
+
+  /// Makes this the current CPU's tree. Interrupts disabled.
+  void activate();
+  [[nodiscard]] PhysicalAddress root() const { return root_; }
+
+ private:
+  explicit PageTable(PhysicalAddress root) : root_(root) {}
+  PhysicalAddress root_;
+};
+
+/// Drops translations of [start, end) on this CPU and on every other CPU (by IPI, waiting for
+/// them). Any thread; must not be called with interrupts disabled unless it is the only CPU.
+void flush_tlb(uint64_t start, uint64_t end);
+
+/// Defined by kernel/memory: one zeroed page for a table, or kNoMem; and its return.
+Result<PhysicalAddress> allocate_table_page();
+void free_table_page(PhysicalAddress page);
+
+}  // namespace aril::arch

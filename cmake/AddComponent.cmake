@@ -1,0 +1,91 @@
+# aril_component(NAME LAYER layer [SOURCES ...] [KERNEL_SOURCES ...] [HOST_SOURCES ...]
+#                [DEPENDS component ...] [TESTS ...] [FUZZERS ...] [KERNEL_ONLY])
+#
+# Declares one component: the folder that calls it, with its public headers in include/ (or
+# include trees given as KERNEL_INCLUDE and HOST_INCLUDE). Makes
+#   k.NAME   the archive for the kernel (freestanding flags),
+#   h.NAME   the same sources for the host under ASan and UBSan, for unit tests,
+#   NAME_test, NAME_X_fuzz   the tests and fuzzers that link h.NAME.
+# Include paths exist only through DEPENDS, and an edge that points upward, or sideways between
+# drivers, net and fs, is a configuration error.
+
+set(ARIL_LAYER_RANK_base 0)
+set(ARIL_LAYER_RANK_arch 1)
+set(ARIL_LAYER_RANK_kernel 2)
+set(ARIL_LAYER_RANK_drivers 3)
+set(ARIL_LAYER_RANK_net 3)
+set(ARIL_LAYER_RANK_fs 3)
+set(ARIL_LAYER_RANK_linux 4)
+set(ARIL_LAYER_RANK_diag 5)
+set(ARIL_LAYER_RANK_platform 6)
+
+function(aril_check_edge name layer dependency)
+  get_property(dependency_layer GLOBAL PROPERTY ARIL_LAYER_OF_${dependency})
+  if(NOT dependency_layer)
+    message(FATAL_ERROR "${name} depends on ${dependency}, which is not declared before it")
+  endif()
+  set(own ${ARIL_LAYER_RANK_${layer}})
+  set(other ${ARIL_LAYER_RANK_${dependency_layer}})
+  if(other GREATER own OR (other EQUAL own AND NOT layer STREQUAL dependency_layer))
+    message(FATAL_ERROR
+      "layer rule: ${name} (${layer}) must not depend on ${dependency} (${dependency_layer})")
+  endif()
+endfunction()
+
+function(aril_component name)
+  cmake_parse_arguments(C "KERNEL_ONLY" "LAYER"
+    "SOURCES;KERNEL_SOURCES;HOST_SOURCES;KERNEL_INCLUDE;HOST_INCLUDE;DEPENDS;TESTS;FUZZERS" ${ARGN})
+  if(C_UNPARSED_ARGUMENTS OR NOT DEFINED ARIL_LAYER_RANK_${C_LAYER})
+    message(FATAL_ERROR "aril_component(${name}): bad arguments ${C_UNPARSED_ARGUMENTS}")
+  endif()
+  foreach(dependency ${C_DEPENDS})
+    aril_check_edge(${name} ${C_LAYER} ${dependency})
+  endforeach()
+  set_property(GLOBAL PROPERTY ARIL_LAYER_OF_${name} ${C_LAYER})
+  set_property(GLOBAL APPEND PROPERTY ARIL_COMPONENTS ${name})
+
+  aril_variant(k ${name} "${C_SOURCES};${C_KERNEL_SOURCES}" "${C_KERNEL_INCLUDE}" "${C_DEPENDS}")
+  target_link_libraries(k.${name} ${ARIL_VISIBILITY} aril_kernel_flags)
+  if(C_KERNEL_ONLY)
+    return()
+  endif()
+  aril_variant(h ${name} "${C_SOURCES};${C_HOST_SOURCES}" "${C_HOST_INCLUDE}" "${C_DEPENDS}")
+  target_link_libraries(h.${name} ${ARIL_VISIBILITY} aril_host_test_flags)
+  if(C_TESTS)
+    add_executable(${name}_test ${C_TESTS})
+    target_link_libraries(${name}_test PRIVATE h.${name} h.base gtest_main_libcxx)
+    add_test(NAME ${name} COMMAND ${name}_test)
+    set_property(GLOBAL APPEND PROPERTY ARIL_TESTS ${name}_test)
+  endif()
+  foreach(fuzzer ${C_FUZZERS})
+    get_filename_component(stem ${fuzzer} NAME_WE)
+    add_executable(${name}_${stem} ${fuzzer})
+    target_compile_options(${name}_${stem} PRIVATE -fsanitize=fuzzer)
+    target_link_options(${name}_${stem} PRIVATE -fsanitize=fuzzer)
+    target_link_libraries(${name}_${stem} PRIVATE h.${name} h.base)
+    set_property(GLOBAL APPEND PROPERTY ARIL_FUZZERS ${name}_${stem})
+  endforeach()
+endfunction()
+
+# One build of a component. A component without sources is headers only.
+macro(aril_variant prefix name sources include depends)
+  set(sources_list ${sources})
+  list(REMOVE_ITEM sources_list "")
+  if(sources_list)
+    add_library(${prefix}.${name} STATIC ${sources_list})
+    set(ARIL_VISIBILITY PUBLIC)
+  else()
+    add_library(${prefix}.${name} INTERFACE)
+    set(ARIL_VISIBILITY INTERFACE)
+  endif()
+  set(include_list ${include})
+  if(NOT include_list)
+    set(include_list include)
+  endif()
+  foreach(directory ${include_list})
+    target_include_directories(${prefix}.${name} ${ARIL_VISIBILITY} ${CMAKE_CURRENT_SOURCE_DIR}/${directory})
+  endforeach()
+  foreach(dependency ${depends})
+    target_link_libraries(${prefix}.${name} ${ARIL_VISIBILITY} ${prefix}.${dependency})
+  endforeach()
+endmacro()

@@ -1,0 +1,44 @@
+# Compile and link flags of the three kinds of product: kernel, host unit tests, host tools.
+set(ARIL_WARNINGS -Wall -Wextra -Werror -Wno-c99-designator -Wno-missing-field-initializers)
+
+add_library(aril_kernel_flags INTERFACE)
+target_compile_options(aril_kernel_flags INTERFACE
+  ${ARIL_WARNINGS} -O2 -g
+  $<$<COMPILE_LANGUAGE:CXX>:-stdlib=libc++ -fno-exceptions -fno-rtti -fno-threadsafe-statics>
+  -mno-red-zone -mno-sse -mno-mmx -mcmodel=kernel -fno-pic -fno-pie
+  # The canary is per CPU (arch/cpu.hpp, CpuBlock::stack_canary): FS is the application's.
+  -fstack-protector-strong -mstack-protector-guard-reg=gs -mstack-protector-guard-offset=40
+  # Frame pointers make backtraces; unwind tables would only weigh.
+  -fno-omit-frame-pointer -fno-asynchronous-unwind-tables -fno-unwind-tables
+  -ffunction-sections -fdata-sections)
+target_compile_definitions(aril_kernel_flags INTERFACE
+  ARIL_KERNEL=1
+  $<$<COMPILE_LANGUAGE:CXX>:_LIBCPP_HARDENING_MODE=_LIBCPP_HARDENING_MODE_FAST>)
+
+add_library(aril_host_test_flags INTERFACE)
+target_compile_options(aril_host_test_flags INTERFACE
+  ${ARIL_WARNINGS} -O1 -g -stdlib=libc++ -fno-omit-frame-pointer
+  -fsanitize=address,undefined -fno-sanitize-recover=all)
+target_compile_definitions(aril_host_test_flags INTERFACE
+  ARIL_HOST=1 _LIBCPP_HARDENING_MODE=_LIBCPP_HARDENING_MODE_EXTENSIVE)
+target_link_options(aril_host_test_flags INTERFACE
+  -stdlib=libc++ -fsanitize=address,undefined -fuse-ld=lld)
+
+add_library(aril_tool_flags INTERFACE)
+target_compile_options(aril_tool_flags INTERFACE
+  ${ARIL_WARNINGS} -O2 -g -stdlib=libc++ -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE)
+target_compile_definitions(aril_tool_flags INTERFACE
+  _LIBCPP_HARDENING_MODE=_LIBCPP_HARDENING_MODE_EXTENSIVE)
+# libc++ is linked statically: `aril` then runs on a Debian without libc++.
+target_link_options(aril_tool_flags INTERFACE
+  -stdlib=libc++ -static-libstdc++ -fuse-ld=lld -pie)
+
+# GoogleTest from Debian's sources, against libc++ as everything else here.
+find_path(GTEST_SOURCE NAMES CMakeLists.txt PATHS /usr/src/googletest/googletest NO_DEFAULT_PATH)
+if(GTEST_SOURCE)
+  add_library(gtest_main_libcxx STATIC EXCLUDE_FROM_ALL
+    ${GTEST_SOURCE}/src/gtest-all.cc ${GTEST_SOURCE}/src/gtest_main.cc)
+  target_include_directories(gtest_main_libcxx SYSTEM
+    PUBLIC ${GTEST_SOURCE}/include PRIVATE ${GTEST_SOURCE})
+  target_compile_options(gtest_main_libcxx PRIVATE -w -O1 -stdlib=libc++ -fsanitize=address,undefined)
+endif()

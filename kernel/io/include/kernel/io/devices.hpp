@@ -1,0 +1,105 @@
+#pragma once
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string_view>
+
+#include "base/flags.hpp"
+#include "base/result.hpp"
+#include "kernel/memory/page.hpp"
+
+namespace aril {
+
+/// A disk. Implemented by drivers/, used by fs/.
+class BlockDevice {
+ public:
+  virtual ~BlockDevice() = default;
+  static constexpr size_t kSectorSize = 512;
+  [[nodiscard]] virtual uint64_t sector_count() const = 0;
+  [[nodiscard]] virtual bool is_read_only() const = 0;
+  [[nodiscard]] virtual std::string_view name() const = 0;  ///< "vda"
+
+  /// A piece of physically contiguous RAM, a multiple of 512 bytes.
+  struct Segment {
+    PhysicalAddress address;
+    uint32_t length;
+  };
+  /// Reads or writes consecutive sectors; sleeps until done. kIo, kInval past the end. Any number
+  /// of threads at once.
+  virtual Result<void> read(uint64_t sector, std::span<const Segment> segments) = 0;
+  virtual Result<void> write(uint64_t sector, std::span<const Segment> segments) = 0;
+  /// Earlier writes are on stable storage when it returns.
+  virtual Result<void> flush() = 0;
+};
+
+using MacAddress = std::array<uint8_t, 6>;
+
+enum class NetOffload : uint32_t {
+  kNone = 0,
+  kTxChecksum = 1,   ///< the device fills in TCP/UDP checksums
+  kTsoIpv4 = 2,      ///< the device cuts TCP segments of up to 64 KiB
+  kTsoIpv6 = 4,
+  kRxChecksum = 8,   ///< the device may mark checksums as already verified
+  kRxGro = 16,       ///< the device may deliver merged TCP segments of up to 64 KiB
+};
+ARIL_FLAG_OPERATORS(NetOffload);
+
+/// One Ethernet frame to send: header bytes, then payload pieces by reference.
+struct TxFrame {
+  struct Piece {
+    const std::byte* data;  ///< direct-map or kernel-heap memory, physically contiguous in the piece
+    uint32_t length;
+  };
+  std::span<const Piece> pieces;
+  /// With kTxChecksum: where the checksummed part starts, and where in it the sum goes (which holds
+  /// the pseudo-header's sum already). 0 start: nothing to do.
+  uint16_t checksum_start = 0, checksum_offset = 0;
+  /// With kTso*: payload bytes per segment, and the length of all headers. 0: no segmentation.
+  uint16_t segment_size = 0, header_length = 0;
+  bool is_ipv6 = false;
+};
+
+enum class RxChecksum : uint8_t { kUnknown, kVerified };
+
+/// An Ethernet interface. Implemented by drivers/, used by net/.
+class NetDevice {
+ public:
+  virtual ~NetDevice() = default;
+  [[nodiscard]] virtual MacAddress mac() const = 0;
+  [[nodiscard]] virtual uint32_t mtu() const = 0;  ///< of IP packets: 1500 unless the device says more
+  [[nodiscard]] virtual NetOffload offloads() const = 0;
+  [[nodiscard]] virtual bool link_up() const = 0;
+
+  /// Queues one frame; its bytes are copied or sent before the call returns unless `release` is
+  /// given, which is then called with `context` when the device is done with the pieces. kAgain
+  /// when the ring is full (a later room callback tells when to go on). Thread context.
+  virtual Result<void> transmit(const TxFrame& frame, void (*release)(void*) = nullptr,
+                                void* context = nullptr) = 0;
+  /// Tells the device about queued frames: one notification for a batch.
+  virtual void flush_transmit() = 0;
+
+  /// Hands every received frame, at most `budget`, to `sink`, and takes the buffers back when it
+  /// returns. The count. Thread context, one caller at a time.
+  using Sink = void (*)(void* context, std::span<const std::byte> frame, RxChecksum checksum);
+  virtual unsigned poll_receive(unsigned budget, Sink sink, void* context) = 0;
+  /// Lets receive (and, when transmit returned kAgain, transmit) interrupts call `callback` once,
+  /// in interrupt context, when something is there; false when something already is: poll again.
+  virtual bool arm_interrupt() = 0;
+  virtual void set_callback(void (*callback)(void*), void* context) = 0;
+};
+
+/// A byte channel to the host (virtio-console port, serial line). Implemented by drivers/.
+class CharDevice {
+ public:
+  virtual ~CharDevice() = default;
+  /// Sends all bytes; sleeps while the device is full. Thread context.
+  virtual Result<void> write(std::span<const std::byte> bytes) = 0;
+  /// Takes what has arrived, without sleeping; 0 when nothing has.
+  virtual size_t read_available(std::span<std::byte> bytes) = 0;
+  /// Called in interrupt context when bytes have arrived.
+  virtual void set_receive_callback(void (*callback)(void*), void* context) = 0;
+};
+
+}  // namespace aril

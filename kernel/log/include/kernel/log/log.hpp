@@ -1,0 +1,46 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <source_location>
+#include <span>
+#include <string_view>
+
+namespace aril {
+
+enum class LogLevel : uint8_t { kError = 3, kWarning = 4, kInfo = 6, kDebug = 7 };
+
+/// Writes one line "[seconds] component: text" to the kernel console (COM1) and keeps it in a ring
+/// for /dev/kmsg. printf-style: %d %u %x %lx %p %s %.*s %c %zu %llu with widths; no floating point.
+/// Any context. Lines above the console's level go to the ring only.
+[[gnu::format(printf, 3, 4)]] void log(LogLevel level, const char* component, const char* format,
+                                       ...);
+#define ARIL_LOG_ERROR(component, ...) ::aril::log(::aril::LogLevel::kError, component, __VA_ARGS__)
+#define ARIL_LOG_WARNING(component, ...) \
+  ::aril::log(::aril::LogLevel::kWarning, component, __VA_ARGS__)
+#define ARIL_LOG_INFO(component, ...) ::aril::log(::aril::LogLevel::kInfo, component, __VA_ARGS__)
+#define ARIL_LOG_DEBUG(component, ...) ::aril::log(::aril::LogLevel::kDebug, component, __VA_ARGS__)
+
+void set_console_level(LogLevel level);
+
+/// Where log lines go. Called with interrupts disabled, by one CPU at a time.
+using ConsoleWriter = void (*)(std::string_view text);
+void set_console_writer(ConsoleWriter writer);
+
+/// Formats into `buffer` with the same directives; returns the text, cut to fit. No allocation.
+[[gnu::format(printf, 2, 3)]] std::string_view format_to(std::span<char> buffer,
+                                                         const char* format, ...);
+
+/// Reports what went wrong, a backtrace of raw addresses (which `aril` symbolises), and stops the
+/// machine with exit status 255. Any context.
+[[noreturn, gnu::format(printf, 1, 2)]] void panic(const char* format, ...);
+
+/// What panic() calls last; set by the platform: ends the machine with this exit status.
+using MachineStop = void (*)(int exit_status);
+void set_machine_stop(MachineStop stop);
+[[noreturn]] void stop_machine(int exit_status);
+
+/// Writes "  #n 0xaddress" lines for the chain of frame pointers from `frame_pointer`, at most 32,
+/// each checked to be on a mapped kernel stack before it is read.
+void log_backtrace(uint64_t instruction_pointer, uint64_t frame_pointer);
+
+}  // namespace aril

@@ -1,11 +1,12 @@
 # aril_component(NAME LAYER layer [SOURCES ...] [KERNEL_SOURCES ...] [HOST_SOURCES ...]
-#                [DEPENDS component ...] [TESTS ...] [FUZZERS ...] [KERNEL_ONLY])
+#                [DEPENDS component ...] [KERNEL_DEPENDS component ...] [TESTS ...] [FUZZERS ...] [KERNEL_ONLY])
 #
 # Declares one component: the folder that calls it, with its public headers in include/ (or
 # include trees given as KERNEL_INCLUDE and HOST_INCLUDE). Makes
 #   k.NAME   the archive for the kernel (freestanding flags),
 #   h.NAME   the same sources for the host under ASan and UBSan, for unit tests,
 #   NAME_test, NAME_X_fuzz   the tests and fuzzers that link h.NAME.
+# KERNEL_DEPENDS are what only KERNEL_SOURCES need.
 # Include paths exist only through DEPENDS, and an edge that points upward, or sideways between
 # drivers, net and fs, is a configuration error.
 
@@ -34,17 +35,17 @@ endfunction()
 
 function(aril_component name)
   cmake_parse_arguments(C "KERNEL_ONLY" "LAYER"
-    "SOURCES;KERNEL_SOURCES;HOST_SOURCES;KERNEL_INCLUDE;HOST_INCLUDE;DEPENDS;TESTS;FUZZERS" ${ARGN})
+    "SOURCES;KERNEL_SOURCES;HOST_SOURCES;KERNEL_INCLUDE;HOST_INCLUDE;DEPENDS;KERNEL_DEPENDS;TESTS;FUZZERS" ${ARGN})
   if(C_UNPARSED_ARGUMENTS OR NOT DEFINED ARIL_LAYER_RANK_${C_LAYER})
     message(FATAL_ERROR "aril_component(${name}): bad arguments ${C_UNPARSED_ARGUMENTS}")
   endif()
-  foreach(dependency ${C_DEPENDS})
+  foreach(dependency ${C_DEPENDS} ${C_KERNEL_DEPENDS})
     aril_check_edge(${name} ${C_LAYER} ${dependency})
   endforeach()
   set_property(GLOBAL PROPERTY ARIL_LAYER_OF_${name} ${C_LAYER})
   set_property(GLOBAL APPEND PROPERTY ARIL_COMPONENTS ${name})
 
-  aril_variant(k ${name} "${C_SOURCES};${C_KERNEL_SOURCES}" "${C_KERNEL_INCLUDE}" "${C_DEPENDS}")
+  aril_variant(k ${name} "${C_SOURCES};${C_KERNEL_SOURCES}" "${C_KERNEL_INCLUDE}" "${C_DEPENDS};${C_KERNEL_DEPENDS}")
   target_link_libraries(k.${name} ${ARIL_VISIBILITY} aril_kernel_flags)
   if(C_KERNEL_ONLY)
     return()

@@ -9,7 +9,7 @@ namespace aril {
 /// The link that an object embeds to be a member of one IntrusiveList at a time.
 class ListNode {
  public:
-  ListNode() = default;
+  constexpr ListNode() = default;
   ListNode(const ListNode&) = delete;
   ListNode& operator=(const ListNode&) = delete;
   ~ListNode() { ARIL_ASSERT(!is_linked()); }
@@ -36,7 +36,7 @@ class ListNode {
 template <typename T, ListNode T::* kNode>
 class IntrusiveList {
  public:
-  IntrusiveList() { head_.next_ = head_.previous_ = &head_; }
+  constexpr IntrusiveList() { head_.next_ = head_.previous_ = &head_; }
   IntrusiveList(const IntrusiveList&) = delete;
   IntrusiveList& operator=(const IntrusiveList&) = delete;
   ~IntrusiveList() {

@@ -75,8 +75,11 @@ class RefPtr {
   }
 
   void reset() {
-    if (T* object = std::exchange(object_, nullptr); object != nullptr && object->drop_ref())
+    if (T* object = std::exchange(object_, nullptr); object != nullptr && object->drop_ref()) {
+      // A type whose observers hold no reference says goodbye to them while it is still whole.
+      if constexpr (requires { object->before_destruction(); }) object->before_destruction();
       delete object;
+    }
   }
 
   /// Takes over the caller's reference.

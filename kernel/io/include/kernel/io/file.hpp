@@ -1,4 +1,5 @@
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -82,6 +83,18 @@ struct FileStatus {
 
 enum class SeekOrigin : uint8_t { kSet = 0, kCurrent = 1, kEnd = 2, kData = 3, kHole = 4 };
 
+class File;
+
+/// Whoever refers to a file without owning it (epoll registrations). Made at the first
+/// registration, it stays with the file until the end.
+class FileWatchers {
+ public:
+  virtual ~FileWatchers() = default;
+  /// The last reference is gone and nothing is destroyed yet: forget the file. Thread context, may
+  /// sleep. Deletes itself.
+  virtual void file_released(File& file) = 0;
+};
+
 /// An open file description: what descriptors refer to. Regular files and directories (fs/vfs),
 /// pipes, sockets, eventfd, epoll, terminals... derive from it. Reference-counted: the destructor is
 /// the last close. Methods lock what they need; any thread.
@@ -89,6 +102,19 @@ class File : public RefCounted {
  public:
   explicit File(OpenFlags flags) : flags_(flags) {}
   virtual ~File() = default;
+  /// Called by the last RefPtr, before the destructors. The holder has no lock of rank kEpoll or
+  /// above.
+  void before_destruction() {
+    // Acquire pairs with set_watchers' release.
+    if (FileWatchers* watchers = watchers_.load(std::memory_order_acquire)) {
+      watchers->file_released(*this);
+    }
+  }
+  /// For the owner of `FileWatchers`, under its own lock.
+  [[nodiscard]] FileWatchers* watchers() const { return watchers_.load(std::memory_order_acquire); }
+  void set_watchers(FileWatchers* watchers) {
+    watchers_.store(watchers, std::memory_order_release);
+  }
 
   /// At the current position for seekable files. Count; 0 is end of file. kAgain when
   /// non-blocking and nothing is there; kRestart when interrupted before any byte moved.
@@ -112,6 +138,8 @@ class File : public RefCounted {
   virtual Result<void> sync();
   /// Called at each close(2) of a descriptor (not at the last reference): releases POSIX locks.
   virtual void flush() {}
+  /// A write that fails with kPipe sends SIGPIPE to the writer: pipes and stream sockets.
+  [[nodiscard]] virtual bool raises_broken_pipe() const { return false; }
   /// What /proc/self/fd/N shows: "pipe:[7]", "socket:[8]", a path.
   [[nodiscard]] virtual std::string description() const { return "anon_inode:[file]"; }
 
@@ -128,6 +156,9 @@ class File : public RefCounted {
 
  protected:
   OpenFlags flags_;
+
+ private:
+  std::atomic<FileWatchers*> watchers_{nullptr};
 };
 
 }  // namespace aril

@@ -10,7 +10,7 @@ namespace aril {
 /// recursive. One atomic operation each way when nobody waits.
 class Mutex {
  public:
-  explicit Mutex(LockRank rank) : rank_(rank) {}
+  constexpr explicit Mutex(LockRank rank) : rank_(rank) {}
   Mutex(const Mutex&) = delete;
   Mutex& operator=(const Mutex&) = delete;
 

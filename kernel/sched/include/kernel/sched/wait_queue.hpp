@@ -36,7 +36,7 @@ enum class Interruptible : uint8_t { kNo, kYes };
 /// elsewhere, under its owner's lock: change it, release, then wake.
 class WaitQueue {
  public:
-  WaitQueue() = default;
+  constexpr WaitQueue() = default;
   ~WaitQueue();
 
   /// Any context.

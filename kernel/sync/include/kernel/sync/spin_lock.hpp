@@ -16,6 +16,7 @@ enum class LockRank : uint8_t {
   kFileSystem = 20,    ///< rename and mount
   kInode = 25,         ///< one inode's contents and directory
   kInodeNested = 26,   ///< a second inode in the same operation, and overlay -> lower
+  kEpoll = 28,         ///< which epolls watch which files; a file's poll() runs under it
   kSocket = 30,
   kNetStack = 35,
   kAddressSpace = 45,  ///< may be taken by a fault in a user copy under any of the above

@@ -19,15 +19,20 @@ enum class LockRank : uint8_t {
   kEpoll = 28,         ///< which epolls watch which files; a file's poll() runs under it
   kSocket = 30,
   kNetStack = 35,
+  kFutexOwner = 42,    ///< priority-inheriting futexes
   kAddressSpace = 45,  ///< may be taken by a fault in a user copy under any of the above
   kPageCache = 50,
   kBlockDevice = 55,
   kConsole = 60,
   kMutexLeaf = 69,
   // Spin locks.
+  kTaskList = 78,      ///< a process's tasks, the process table
   kTimerQueue = 80,
+  kSignal = 81,        ///< pending signals and actions of a process
   kPoll = 82,          ///< epoll's ready list; taken inside a WaitQueue's notification
+  kFutex = 83,
   kWaitQueue = 84,
+  kThread = 86,
   kRunQueue = 88,
   kHeap = 92,
   kPageAllocator = 94,

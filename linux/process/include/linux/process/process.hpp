@@ -1,0 +1,176 @@
+#pragma once
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/intrusive_list.hpp"
+#include "base/ref_ptr.hpp"
+#include "base/result.hpp"
+#include "base/time.hpp"
+#include "kernel/sched/mutex.hpp"
+#include "kernel/sched/wait_queue.hpp"
+#include "kernel/vm/address_space.hpp"
+#include "linux/abi/signal.hpp"
+#include "linux/process/credentials.hpp"
+#include "linux/process/limits.hpp"
+#include "linux/process/pending_signals.hpp"
+#include "linux/process/task.hpp"
+
+namespace aril::linux_abi {
+
+class FileTable;        // linux/files/file_table.hpp
+struct FsContext;       // linux/process/fs_context.hpp
+class ProcessTimers;    // linux/time
+
+/// How a process ended, as wait4 tells it.
+struct ExitStatus {
+  int code = 0;    ///< exit(code & 0xff), when signal is 0
+  int signal = 0;  ///< the signal that ended it
+  bool core_dumped = false;
+  /// What a shell, or `aril`, shows: the code, or 128 + signal.
+  [[nodiscard]] int as_shell_status() const { return signal != 0 ? 128 + signal : code; }
+};
+
+/// One Linux process (thread group): what its tasks share.
+///
+/// Life cycle: create() registers it in the table under its pid; the first Task is added; it lives
+/// until its last task has exited (then it is a zombie: files and memory are gone, the exit status
+/// stays) and its parent has collected it. Today an image has one process, whose end ends the
+/// machine; nothing here assumes that.
+///
+/// Thread-safe where not said otherwise. `mutex()` (LockRank::kProcess) guards what has no lock of
+/// its own; `signal_lock()` guards signal actions and every pending set of the process and its tasks.
+class Process final : public RefCounted {
+ public:
+  /// kNoMem; kAgain when no pid is left. `parent_pid` 0: none.
+  static Result<RefPtr<Process>> create(int parent_pid, RefPtr<AddressSpace> space,
+                                        RefPtr<FileTable> files, RefPtr<FsContext> fs);
+  ~Process();
+
+  [[nodiscard]] int pid() const { return pid_; }
+  [[nodiscard]] int parent_pid() const { return parent_pid_; }
+  [[nodiscard]] Instant start_time() const { return start_time_; }
+
+  /// The memory; replaced by execve, by its only remaining task.
+  [[nodiscard]] AddressSpace& address_space() const { return *address_space_; }
+  [[nodiscard]] const RefPtr<AddressSpace>& address_space_ref() const { return address_space_; }
+  void replace_address_space(RefPtr<AddressSpace> space);
+
+  /// Descriptors; null once the process is a zombie (no task runs then).
+  [[nodiscard]] FileTable& files() const { return *files_; }
+  /// Root, working directory, umask.
+  [[nodiscard]] FsContext& fs() const { return *fs_; }
+
+  Mutex& mutex() { return mutex_; }
+
+  // Tasks. All under mutex() inside; a visitor must not sleep.
+  void add_task(Task& task);
+  [[nodiscard]] size_t task_count() const { return task_count_.load(std::memory_order_relaxed); }
+  template <typename Visitor>
+  void for_each_task(Visitor visit) {
+    LockGuard guard(tasks_lock_);
+    for (Task& task : tasks_) visit(task);
+  }
+  [[nodiscard]] RefPtr<Task> find_task(int tid);
+
+  // Signals (the operations are in linux/signal).
+  SpinLock& signal_lock() { return signal_lock_; }
+  SignalAction& action_locked(int number) { return actions_[size_t(number - 1)]; }
+  PendingSignals& pending_locked() { return pending_; }
+  /// Woken when a signal becomes pending for the process or any task: signalfd, sigtimedwait.
+  WaitQueue& signal_queue() { return signal_queue_; }
+
+  /// Asks every task to end; the first caller's status counts. Any thread.
+  void request_exit(ExitStatus status);
+  [[nodiscard]] bool is_exiting() const { return exiting_.load(std::memory_order_acquire); }
+  [[nodiscard]] ExitStatus exit_status() const { return exit_status_; }
+  /// Stops or continues all tasks (SIGSTOP, SIGCONT).
+  void set_stopped(bool stopped);
+  [[nodiscard]] bool is_stopped() const { return stopped_.load(std::memory_order_acquire); }
+  WaitQueue& stop_queue() { return stop_queue_; }
+  /// execve: ends every other task and waits until they are gone. kAgain when the process is
+  /// exiting or another task is doing the same.
+  Result<void> end_other_tasks();
+
+  // Job control ids [setpgid(2), setsid(2)].
+  std::atomic<int> process_group{0};
+  std::atomic<int> session{0};
+
+  // Under mutex().
+  ResourceLimits limits;
+  std::string executable_path;   ///< /proc/self/exe
+  std::string command_line;      ///< argv, each with its NUL: /proc/self/cmdline
+  std::string environment;       ///< the same of envp: /proc/self/environ
+  uint64_t personality = 0;
+  bool dumpable = true;
+  int parent_death_signal = 0;
+  /// CPU time and switches of tasks that have ended.
+  Duration ended_cpu_time;
+  uint64_t ended_voluntary_switches = 0, ended_involuntary_switches = 0;
+
+  /// CPU time of all tasks, living and ended.
+  [[nodiscard]] Duration cpu_time();
+
+  /// The interval and POSIX timers of the process; made at first use by linux/time, which sets the
+  /// deleter.
+  struct TimersDeleter {
+    void operator()(ProcessTimers* timers) const;
+  };
+  std::unique_ptr<ProcessTimers, TimersDeleter> timers;
+
+ private:
+  friend class Task;
+  template <typename T, typename... A>
+  friend Result<RefPtr<T>> aril::try_make_ref(A&&...);
+  Process();
+
+  void remove_task(Task& task);
+  void release_resources();
+
+  int pid_ = 0;
+  int parent_pid_ = 0;
+  Instant start_time_;
+  RefPtr<AddressSpace> address_space_;
+  RefPtr<FileTable> files_;
+  RefPtr<FsContext> fs_;
+  Mutex mutex_{LockRank::kProcess};
+  SpinLock tasks_lock_{LockRank::kTaskList};
+  IntrusiveList<Task, &Task::process_node_> tasks_;
+  std::atomic<size_t> task_count_{0};
+  WaitQueue task_ended_;
+
+  SpinLock signal_lock_{LockRank::kSignal};
+  std::array<SignalAction, kSignalCount> actions_;
+  PendingSignals pending_;
+  WaitQueue signal_queue_;
+
+  std::atomic<bool> exiting_{false};
+  std::atomic<bool> stopped_{false};
+  std::atomic<Task*> exec_task_{nullptr};
+  WaitQueue stop_queue_;
+  ExitStatus exit_status_;
+};
+
+/// The process of the running thread, which must be an application thread.
+Process& current_process();
+
+/// All processes and tasks by number. Thread-safe.
+namespace process_table {
+/// Null when there is none.
+RefPtr<Process> find_process(int pid);
+RefPtr<Task> find_task(int tid);
+/// In order of pid; each is referenced, so the visitor may sleep.
+void for_each(void (*visit)(Process& process, void* argument), void* argument);
+/// Reserves a number for a task. kAgain when all are in use.
+Result<int> allocate_id();
+void free_id(int id);
+}  // namespace process_table
+
+/// Told when the first process has ended, on its last task's thread: the platform stops the machine.
+using InitExitHandler = void (*)(ExitStatus status);
+void set_init_exit_handler(InitExitHandler handler);
+
+}  // namespace aril::linux_abi

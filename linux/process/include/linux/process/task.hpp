@@ -1,0 +1,117 @@
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#include "arch/trap_frame.hpp"
+#include "base/intrusive_list.hpp"
+#include "base/ref_ptr.hpp"
+#include "base/result.hpp"
+#include "kernel/sched/thread.hpp"
+#include "linux/abi/signal.hpp"
+#include "linux/process/credentials.hpp"
+#include "linux/process/pending_signals.hpp"
+
+namespace aril::linux_abi {
+
+class Process;
+
+/// One Linux thread: a scheduler Thread with what Linux attaches to it.
+///
+/// Life cycle: create() makes the Thread without starting it; start() adds the task to its process
+/// and runs it from the given registers; exit() ends the calling task. The process's list holds
+/// a reference from start() to exit().
+class Task final : public RefCounted, public ThreadOwner {
+ public:
+  /// kNoMem, kAgain (no thread id). `tid` 0: the next free one. `frame` are the registers it starts
+  /// with, `thread_pointer` its FS base.
+  static Result<RefPtr<Task>> create(RefPtr<Process> process, int tid, std::string_view name,
+                                     const arch::TrapFrame& frame, uint64_t thread_pointer);
+  ~Task() override;
+
+  void start();
+  /// Ends the calling task: robust futexes, clear_child_tid; with the last task, the process.
+  [[noreturn]] static void exit(int code);
+
+  [[nodiscard]] int tid() const { return tid_; }
+  [[nodiscard]] Process& process() const { return *process_; }
+  [[nodiscard]] Thread& thread() const { return *thread_; }
+  [[nodiscard]] bool is_leader() const;
+
+  // ThreadOwner.
+  void on_switch_in() override;
+  [[nodiscard]] bool has_interruption() const override {
+    return interruption_.load(std::memory_order_acquire);
+  }
+
+  // Signals; the operations are in linux/signal. Under the process's signal_lock().
+  /// Blocked signals. Written by the task itself only.
+  SignalSet blocked;
+  /// The mask to come back to after a signal that ended sigsuspend, ppoll, pselect, epoll_pwait.
+  std::optional<SignalSet> saved_blocked;
+  /// What sigtimedwait waits for, so that senders choose this task although it blocks them.
+  SignalSet awaited;
+  PendingSignals pending;
+  /// The signals that would be delivered now. Signal lock held.
+  [[nodiscard]] SignalSet deliverable_locked() const;
+  /// Recomputes has_interruption() after a change of masks, pending sets or requests; returns it.
+  bool update_interruption_locked();
+  /// Marks an interruption and wakes the thread from an interruptible sleep. Any context.
+  void interrupt();
+
+  // The task's own, used by itself only.
+  AlternateStack alternate_stack;
+  uint64_t clear_child_tid = 0;  ///< zeroed and futex-woken at exit [set_tid_address(2)]
+  uint64_t robust_list = 0;      ///< [set_robust_list(2)]
+  uint64_t robust_list_size = 0;
+  uint64_t rseq_area = 0;
+  uint32_t rseq_signature = 0;
+  Credentials credentials;
+  uint64_t timer_slack_ns = 50'000;
+  /// A system call that sets this is not restarted after a signal handler even with SA_RESTART
+  /// (poll, select, epoll_wait, nanosleep, sockets with a time-out [signal(7)]). Cleared at entry.
+  bool never_restart = false;
+  /// Nanosleep, poll and futex waits that an ignored or stopped signal interrupted go on until this,
+  /// the deadline of the first attempt [restart_syscall(2)]. nullopt: none.
+  std::optional<Instant> restart_deadline;
+  /// The exception that is being turned into a signal, for ucontext: trap number, error, CR2.
+  uint64_t fault_vector = 0, fault_error = 0, fault_address = 0;
+
+ private:
+  friend class Process;
+  template <typename T, typename... A>
+  friend Result<RefPtr<T>> aril::try_make_ref(A&&...);
+  Task() = default;
+  static void thread_entry(void* argument);
+
+  int tid_ = 0;
+  RefPtr<Process> process_;
+  RefPtr<Thread> thread_;
+  ListNode process_node_;
+  std::atomic<bool> interruption_{false};
+  arch::TrapFrame start_frame_{};
+  uint64_t start_thread_pointer_ = 0;
+};
+
+/// The running application thread's task. Never called on a kernel thread.
+Task& current_task();
+/// Null on a kernel thread.
+Task* current_task_or_null();
+
+/// Replaces the caller's blocked set for the length of a system call (ppoll, pselect6, epoll_pwait,
+/// sigsuspend): a signal that arrives is delivered under `mask`, and the old set comes back when the
+/// handler returns; without a signal, at once.
+class TemporarySignalMask {
+ public:
+  explicit TemporarySignalMask(std::optional<SignalSet> mask);
+  /// Restores unless a signal waits for delivery under the temporary mask.
+  ~TemporarySignalMask();
+  TemporarySignalMask(const TemporarySignalMask&) = delete;
+  TemporarySignalMask& operator=(const TemporarySignalMask&) = delete;
+
+ private:
+  bool active_;
+};
+
+}  // namespace aril::linux_abi

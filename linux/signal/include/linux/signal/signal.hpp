@@ -1,0 +1,45 @@
+#pragma once
+#include <cstdint>
+
+#include "arch/trap_frame.hpp"
+#include "base/result.hpp"
+#include "linux/abi/signal.hpp"
+#include "linux/process/process.hpp"
+#include "linux/process/task.hpp"
+
+namespace aril::linux_abi {
+
+/// Sends to the process: any task that does not block it takes it. Ignored signals vanish. kAgain
+/// when a real-time signal finds no memory. Thread context; interrupt context with
+/// send_queued_signal only.
+Result<void> send_signal(Process& process, const SignalInfo& info);
+/// Sends to one task (tgkill, SIGPIPE, faults).
+Result<void> send_signal(Task& task, const SignalInfo& info);
+/// As kill(2) from the kernel: SI_KERNEL.
+void send_kernel_signal(Process& process, int number);
+/// From the calling task to itself, for errors such as EPIPE (SIGPIPE) and EFBIG (SIGXFSZ).
+void raise_signal(int number);
+
+enum class QueueOutcome : uint8_t { kQueued, kAlreadyPending, kIgnored };
+/// Any context: an embedded instance (timers). `task` null: to the process.
+QueueOutcome send_queued_signal(Process& process, Task* task, QueuedSignal& signal);
+/// Withdraws an embedded instance that may be pending. Any context.
+void withdraw_queued_signal(Process& process, QueuedSignal& signal);
+
+/// To a process group (terminals: SIGINT, SIGWINCH, SIGHUP). kSrch when it is empty.
+Result<void> send_group_signal(int process_group, const SignalInfo& info);
+
+/// Signals that wait and that `wanted` contains, taken off: signalfd, sigtimedwait. 0: none.
+int take_pending_signal(Task& task, SignalSet wanted, SignalInfo& info);
+/// Pending for the task or its process, blocked ones included.
+SignalSet pending_signals(Task& task);
+
+/// A fault signal that cannot be blocked or ignored: when it is, its default action applies.
+void force_signal(Task& task, const SignalInfo& info);
+
+/// Delivers what waits before `frame` returns to the application: builds handler frames, stops,
+/// or ends the process. `restarting`: the frame is the end of a system call that may be restarted.
+enum class SystemCallReturn : uint8_t { kNo, kYes };
+void deliver_signals(arch::TrapFrame& frame, SystemCallReturn system_call);
+
+}  // namespace aril::linux_abi

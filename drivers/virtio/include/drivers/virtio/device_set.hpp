@@ -1,0 +1,82 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "arch/interrupts.hpp"
+#include "drivers/pci/pci.hpp"
+#include "kernel/io/devices.hpp"
+
+namespace aril::virtio {
+
+class Driver;
+class Transport;
+
+/// Where a virtio-mmio device sits, from the command line or from ACPI.
+struct MmioLocation {
+  PhysicalAddress address = 0;
+  uint32_t size = 0x200;
+  uint32_t gsi = 0;
+  /// Edge suits every VMM: QEMU holds the line until it is acknowledged, which the handler does
+  /// until nothing is left; Firecracker only pulses it, which a level-triggered pin can lose.
+  arch::TriggerMode trigger = arch::TriggerMode::kEdge;
+};
+
+/// The value of Linux's option "virtio_mmio.device=": SIZE@ADDRESS:GSI[:ID], the size with an
+/// optional K, M or G ("512@0xfeb00000:5", "4K@0xd0000000:5"). Nothing when it is malformed.
+std::optional<MmioLocation> parse_mmio_option(std::string_view value);
+
+/// The virtio devices of this machine. The platform makes one at boot, shows it the places where
+/// devices may be, and hands what it found to net/, fs/ and linux/. Devices are started when they
+/// are found and live as long as the set: forever, outside tests. Start-up is thread context on the
+/// boot CPU with interrupts and the scheduler running, and waits for nothing.
+///
+/// Every probe logs one line: what was found, or why it cannot be used.
+class DeviceSet {
+ public:
+  DeviceSet();
+  ~DeviceSet();
+  DeviceSet(const DeviceSet&) = delete;
+  DeviceSet& operator=(const DeviceSet&) = delete;
+
+  /// Looks at each place, in order of address whatever the order given; the same address twice
+  /// counts once. A slot without a device is passed over silently.
+  void probe_mmio(std::span<const MmioLocation> locations);
+
+  /// Starts every virtio device behind `host`, in order of bus, device and function.
+  void probe_pci(pci::Host& host);
+
+  /// In order of discovery.
+  [[nodiscard]] std::span<NetDevice* const> net() const { return net_; }
+  [[nodiscard]] std::span<BlockDevice* const> block() const { return block_; }
+  /// hvc0, hvc1, ...
+  [[nodiscard]] std::span<CharDevice* const> consoles() const { return consoles_; }
+
+  /// Waits, without sleeping, until the host has taken all console output, for at most `limit`.
+  /// For the end of the machine: any context, panic included.
+  void drain_consoles(Duration limit);
+
+  /// Takes over a device behind any transport: what the probes do, and tests with a fake one.
+  void add(std::unique_ptr<Transport> transport);
+
+ private:
+  std::byte* map_registers(PhysicalAddress address, uint32_t size);
+  void probe_pci_device(const pci::Device& device);
+
+  struct Mapping {
+    PhysicalAddress start;
+    size_t size;
+    std::byte* registers;
+  };
+  std::vector<Mapping> mappings_;
+  std::vector<std::unique_ptr<Driver>> drivers_;
+  std::vector<NetDevice*> net_;
+  std::vector<BlockDevice*> block_;
+  std::vector<CharDevice*> consoles_;
+};
+
+}  // namespace aril::virtio

@@ -132,6 +132,12 @@ class File : public RefCounted {
   virtual void flush() {}
   /// A write that fails with kPipe sends SIGPIPE to the writer: pipes and stream sockets.
   [[nodiscard]] virtual bool raises_broken_pipe() const { return false; }
+  /// This file as an object of the layer that `tag` (the address of a constant of that layer)
+  /// stands for, or null: in place of RTTI. fs/vfs answers with its NodeFile.
+  virtual void* facet(const void* tag) {
+    (void)tag;
+    return nullptr;
+  }
   /// What /proc/self/fd/N shows: "pipe:[7]", "socket:[8]", a path.
   [[nodiscard]] virtual std::string description() const { return "anon_inode:[file]"; }
 

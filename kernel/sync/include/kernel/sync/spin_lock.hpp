@@ -13,6 +13,7 @@ enum class LockRank : uint8_t {
   // Mutexes, outermost first.
   kProcess = 10,
   kFileTable = 15,
+  kFilePosition = 18,  ///< an open file's position, during a read, write or seek
   kFileSystem = 20,    ///< rename and mount
   kInode = 25,         ///< one inode's contents and directory
   kInodeNested = 26,   ///< a second inode in the same operation, and overlay -> lower

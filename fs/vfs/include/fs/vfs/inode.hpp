@@ -1,0 +1,172 @@
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/ref_ptr.hpp"
+#include "base/result.hpp"
+#include "fs/vfs/identity.hpp"
+#include "fs/vfs/mode.hpp"
+#include "fs/vfs/path.hpp"
+#include "kernel/io/file.hpp"
+#include "kernel/sched/mutex.hpp"
+#include "kernel/vm/page_cache.hpp"
+
+namespace aril::vfs {
+
+class FileSystem;
+struct LookupContext;
+
+/// Nanoseconds since 1970, for time stamps. The platform or linux/time may replace the clock.
+int64_t wall_clock_ns();
+void set_wall_clock(int64_t (*clock)());
+
+/// Receives directory entries. `next_offset` is where reading goes on after this entry (d_off).
+class DirectoryEmitter {
+ public:
+  virtual ~DirectoryEmitter() = default;
+  /// False when there is no room: the entry was not taken, and the walk stops.
+  virtual bool emit(std::string_view name, uint64_t inode, uint8_t type, uint64_t next_offset) = 0;
+};
+
+/// What chmod, chown, utimensat change at once. Absent fields stay. Rights were checked before.
+struct AttributeChange {
+  std::optional<uint32_t> mode;  ///< permission bits only
+  std::optional<uint32_t> uid, gid;
+  std::optional<int64_t> access_ns, modify_ns;
+};
+
+/// Where a symbolic link leads: text to walk, or, for the magic links of /proc, a place.
+struct LinkTarget {
+  std::string text;
+  Path place;
+};
+
+/// State that another layer hangs on an inode: a FIFO's pipe, a bound Unix socket.
+class Attachment : public RefCounted {
+ public:
+  virtual ~Attachment() = default;
+};
+
+enum class XattrFlags : uint8_t { kNone = 0, kCreate = 1, kReplace = 2 };
+
+/// A file, directory, link or special file of one file system; names for it are dentries.
+///
+/// Locking. Operations on names (lookup ... rename, read_directory) run under the file system's
+/// namespace mutex (LockRank::kFileSystem), taken by the functions of operations.hpp and
+/// lookup.hpp, so that a file system needs no lock for its directories. Attributes that single
+/// words hold are atomics, readable any time; compound changes and the size of a regular file are
+/// guarded by mutex() (LockRank::kInode).
+///
+/// Defaults answer for a file system that cannot do the thing: kPerm for changes of names, kRoFs
+/// for read-only file systems is answered before by the mount, kOpNotSupp for extended attributes.
+class Inode : public RefCounted {
+ public:
+  Inode(FileSystem& file_system, uint64_t number, uint32_t mode);
+  virtual ~Inode();
+
+  [[nodiscard]] FileSystem& file_system() const { return file_system_; }
+  [[nodiscard]] uint64_t number() const { return number_; }
+  [[nodiscard]] uint32_t mode() const { return mode_.load(std::memory_order_relaxed); }
+  [[nodiscard]] uint32_t type() const { return mode() & mode::kTypeMask; }
+  [[nodiscard]] bool is_directory() const { return type() == mode::kDirectory; }
+  [[nodiscard]] bool is_regular() const { return type() == mode::kRegular; }
+  [[nodiscard]] bool is_symlink() const { return type() == mode::kSymlink; }
+  [[nodiscard]] uint32_t uid() const { return uid_.load(std::memory_order_relaxed); }
+  [[nodiscard]] uint32_t gid() const { return gid_.load(std::memory_order_relaxed); }
+  [[nodiscard]] uint64_t special_device() const { return special_device_; }
+  Mutex& mutex() const { return mutex_; }
+
+  // Names, in a directory. `name` is one component, never "", "." or "..", at most 255 bytes.
+  /// kNoEnt when there is none.
+  virtual Result<RefPtr<Inode>> lookup(std::string_view name);
+  /// False: names may appear, vanish and change meaning by themselves (/proc), so none is cached.
+  [[nodiscard]] virtual bool has_stable_names() const { return true; }
+  /// Makes a file of any type but symbolic link: `mode` holds the type too. `device` for devices.
+  virtual Result<RefPtr<Inode>> create(std::string_view name, uint32_t mode, uint64_t device,
+                                       const Identity& owner);
+  virtual Result<RefPtr<Inode>> symlink(std::string_view name, std::string_view target,
+                                        const Identity& owner);
+  virtual Result<void> link(std::string_view name, Inode& target);
+  virtual Result<void> unlink(std::string_view name, Inode& victim);
+  /// kNotEmpty.
+  virtual Result<void> rmdir(std::string_view name, Inode& victim);
+  /// Moves `moved` here -> target_parent; `replaced` (may be null) goes. With `exchange` both swap
+  /// places. Types and ancestry were checked; kNotEmpty for a full directory in the way is not.
+  virtual Result<void> rename(std::string_view name, Inode& moved, Inode& target_parent,
+                              std::string_view target_name, Inode* replaced, bool exchange);
+  /// A file without a name (O_TMPFILE); its link count is 0 until link().
+  virtual Result<RefPtr<Inode>> create_unnamed(uint32_t mode, const Identity& owner);
+  /// Emits entries from `offset` on ("." and ".." excluded; offsets 0 and 1 are theirs, so
+  /// `offset` >= 2). Entries that exist throughout appear exactly once.
+  virtual Result<void> read_directory(uint64_t offset, DirectoryEmitter& emitter);
+
+  /// A symbolic link's text.
+  virtual Result<std::string> read_link();
+  /// Where following it leads; magic links override it.
+  virtual Result<LinkTarget> follow();
+  /// kNoData when following is a jump, so that O_NOFOLLOW and readlink still see a link.
+  [[nodiscard]] virtual bool is_magic_link() const { return false; }
+
+  // Attributes.
+  virtual Result<FileStatus> status();
+  virtual Result<void> set_attributes(const AttributeChange& change);
+  /// Access time after a read; a file system may ignore it.
+  virtual void touch_accessed();
+
+  // Contents of a regular file.
+  /// kInval when it has none. Writable callers get the writable cache (an overlay copies up).
+  virtual Result<RefPtr<PageCache>> page_cache(PageAccess access);
+  [[nodiscard]] virtual uint64_t size() const;
+  /// Under mutex().
+  virtual Result<void> resize_locked(uint64_t size);
+  /// Under mutex(). `mode` is fallocate(2)'s.
+  virtual Result<void> allocate_locked(uint32_t mode, uint64_t offset, uint64_t length);
+  virtual Result<void> sync();
+  /// Made by the file system when it is more than pages: /proc files, devices.
+  /// Default: OpenFile, directory files, and the openers registered in devices.hpp.
+  virtual Result<RefPtr<File>> open(const Path& path, OpenFlags flags);
+
+  // Extended attributes.
+  virtual Result<std::vector<std::byte>> get_xattr(std::string_view name);
+  virtual Result<void> set_xattr(std::string_view name, std::span<const std::byte> value,
+                                 XattrFlags flags);
+  virtual Result<void> remove_xattr(std::string_view name);
+  /// NUL-terminated names one after the other, as listxattr returns them.
+  virtual Result<std::string> list_xattrs();
+
+  /// The attachment, or null. `replace_attachment` returns the old one.
+  RefPtr<Attachment> attachment() const;
+  RefPtr<Attachment> replace_attachment(RefPtr<Attachment> attachment);
+  /// Stores `made` unless there is one already; returns the one that stands.
+  RefPtr<Attachment> attach_if_none(RefPtr<Attachment> made);
+
+  [[nodiscard]] uint32_t link_count() const { return link_count_.load(std::memory_order_relaxed); }
+  /// Sets modification and change time (or change time alone) to now.
+  void touch_modified();
+  void touch_changed();
+
+ protected:
+  // Relaxed atomics: each is a word of its own, and readers accept any order between them.
+  std::atomic<uint32_t> mode_;
+  std::atomic<uint32_t> uid_{0}, gid_{0};
+  std::atomic<uint32_t> link_count_{1};
+  std::atomic<int64_t> access_ns_{0}, modify_ns_{0}, change_ns_{0}, birth_ns_{0};
+  uint64_t special_device_ = 0;
+
+ private:
+  FileSystem& file_system_;
+  const uint64_t number_;
+  mutable Mutex mutex_{LockRank::kInode};
+  RefPtr<Attachment> attachment_;
+};
+
+/// Whether `who` may use the inode so [path_resolution(7)]; kAcces.
+Result<void> check_access(const Inode& inode, const Identity& who, Access access);
+
+}  // namespace aril::vfs

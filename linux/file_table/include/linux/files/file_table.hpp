@@ -11,12 +11,14 @@ namespace aril::linux_abi {
 
 enum class CloseOnExec : uint8_t { kNo, kYes };
 
-/// The descriptors of one process (or of several that share them, CLONE_FILES). Any thread.
+/// The descriptors of one process (or of several that share them, CLONE_FILES). Any thread. Files
+/// are released with no lock held.
 class FileTable final : public RefCounted {
  public:
   static constexpr int kHardLimit = 1 << 20;
 
   static Result<RefPtr<FileTable>> create();
+  ~FileTable();
   /// For fork: the same files under the same numbers.
   Result<RefPtr<FileTable>> clone();
 
@@ -24,7 +26,7 @@ class FileTable final : public RefCounted {
   Result<RefPtr<File>> get(int fd) const;
   /// The lowest free number >= minimum. kMFile at the RLIMIT_NOFILE soft limit.
   Result<int> install(RefPtr<File> file, CloseOnExec close_on_exec, int minimum = 0);
-  /// dup2/dup3: replaces (closing) what was at `fd`.
+  /// dup2/dup3: replaces (closing) what was at `fd`. kBadF when `fd` is outside the limit.
   Result<int> install_at(int fd, RefPtr<File> file, CloseOnExec close_on_exec);
   Result<void> close(int fd);
   Result<CloseOnExec> close_on_exec(int fd) const;
@@ -32,21 +34,31 @@ class FileTable final : public RefCounted {
   /// execve.
   void close_all_on_exec();
   void close_all();
-  /// Open numbers in order, for /proc/self/fd and close_range.
+  /// close_range(2): closes, or marks close-on-exec, all in [first, last].
+  enum class RangeAction : uint8_t { kClose, kMarkCloseOnExec };
+  void close_range(uint32_t first, uint32_t last, RangeAction action);
+  /// Open numbers in order, for /proc/self/fd.
   std::vector<int> open_numbers() const;
 
   void set_limit(int soft_limit);
+  [[nodiscard]] int limit() const { return limit_; }
 
  private:
-  template <typename T, typename... A> friend Result<RefPtr<T>> aril::try_make_ref(A&&...);
+  template <typename T, typename... A>
+  friend Result<RefPtr<T>> aril::try_make_ref(A&&...);
   FileTable() = default;
   struct Slot {
     RefPtr<File> file;
     bool close_on_exec = false;
   };
+  Result<void> grow_locked(size_t count);
+  [[nodiscard]] Slot* slot_locked(int fd) const;
+  void closed(RefPtr<File> file);
+
   mutable Mutex mutex_{LockRank::kFileTable};
-  std::vector<Slot> slots_;
-  size_t first_free_ = 0;
+  std::unique_ptr<Slot[]> slots_;
+  size_t count_ = 0;
+  size_t first_free_ = 0;  // no free slot below it
   int limit_ = 1024 * 1024;
 };
 

@@ -1,27 +1,36 @@
 #pragma once
 #include <atomic>
 
-#include "kernel/sync/spin_lock.hpp"
 #include "kernel/sched/wait_queue.hpp"
+#include "kernel/sync/spin_lock.hpp"
 
 namespace aril {
 
 /// Mutual exclusion between threads; the waiter sleeps. Thread context only, no spin lock held. Not
-/// recursive. One atomic operation each way when nobody waits.
+/// recursive. One atomic operation to take, two to release, when nobody waits. A thread that takes
+/// a mutex whose rank is not above every one that it holds is stopped with a panic: that is a
+/// deadlock waiting to happen.
 class Mutex {
  public:
-  constexpr explicit Mutex(LockRank rank) : rank_(rank) {}
+  explicit Mutex(LockRank rank) : rank_(rank) {}
   Mutex(const Mutex&) = delete;
   Mutex& operator=(const Mutex&) = delete;
 
   void lock();
+  /// May be called out of rank order: it cannot wait, so it cannot deadlock.
   [[nodiscard]] bool try_lock();
   void unlock();
   [[nodiscard]] bool held_by_this_thread() const;
 
  private:
+  /// Owner while there is no Thread yet: never dereferenced.
+  static inline Thread* const kBootOwner = reinterpret_cast<Thread*>(1);
+  bool take();
+  void check_order() const;
+  void note_taken();
+  void note_released();
+
   std::atomic<Thread*> owner_{nullptr};
-  std::atomic<uint32_t> waiters_{0};
   LockRank rank_;
   WaitQueue queue_;
 };

@@ -3,16 +3,18 @@
 
 namespace aril {
 
-/// Per-CPU run queues, fair by weighted virtual run time, with work stealing by idle CPUs.
+/// Per-CPU run queues, fair by weighted virtual run time; an idle CPU steals from the others.
+/// Tickless: a CPU's timer runs for time slices only while more than one thread wants the CPU.
 class Scheduler {
  public:
-  /// Boot CPU, once: makes the running boot code a kernel thread named "boot". From here
-  /// Thread::current(), mutexes and wait queues work.
+  /// Boot CPU, once, when the heap works and CpuBlock names the boot stack: makes the running boot
+  /// code a kernel thread named "boot". From here Thread::current(), mutexes and wait queues work.
   static void start_boot_cpu();
-  /// A further CPU, on its boot stack, interrupts disabled: becomes that CPU's idle thread.
+  /// A further CPU, on its boot stack, interrupts disabled: becomes that CPU's idle thread. All CPUs
+  /// are started before the first application thread.
   [[noreturn]] static void run_secondary_cpu();
-  /// Ends the boot thread's role as start-up code: it becomes CPU 0's idle thread.
-  [[noreturn]] static void become_idle();
+  /// Ends the boot thread.
+  [[noreturn]] static void finish_boot();
 
   /// Gives the CPU to the next runnable thread if reschedule_needed is set. Called on the way back
   /// to application code, thread context.
@@ -32,11 +34,25 @@ class Scheduler {
   friend class Thread;
   friend class ThreadWaiter;
   struct RunQueue;
+
   static RunQueue& queue_of(unsigned cpu);
+  static RunQueue& queue_here();
   static void make_runnable(Thread& thread);
-  static bool wake(Thread& thread, WakeReason reason);
+  static unsigned choose_cpu(const Thread& thread);
+  static Thread* steal(RunQueue& thief);
+  static Thread& pick_next(RunQueue& queue);
+  static void account(Thread& thread, Instant now);
+  static void start_slice(RunQueue& queue, Instant now);
+  /// Runs another thread; returns when `from` runs again. Interrupts disabled. A thread that is to
+  /// run again has been made runnable before.
   static void switch_away(Thread& from);
+  static void set_running(Thread& thread);
+  static void yield();
   static void finish_switch();
+  static void adopt_running_flow(Thread& thread);
+  static void free_dead_threads();
+  [[noreturn]] static void idle_loop();
+  static void thread_start(void* thread);
 };
 
 }  // namespace aril

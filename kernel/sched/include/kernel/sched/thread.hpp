@@ -6,6 +6,7 @@
 #include "arch/context.hpp"
 #include "arch/cpu.hpp"
 #include "base/intrusive_list.hpp"
+#include "base/pairing_heap.hpp"
 #include "base/ref_ptr.hpp"
 #include "base/result.hpp"
 #include "base/time.hpp"
@@ -65,6 +66,10 @@ class Thread final : public RefCounted {
   /// Blocks until `deadline`. kRestart when interrupted by a signal.
   static Result<void> sleep_until(Instant deadline, Interruptible interruptible);
 
+  /// Ends this thread's sleep, or marks a wake-up as pending when it is about to sleep. False when
+  /// it did neither. For wait queues; any context.
+  bool wake(WakeReason reason);
+
   /// Ends this thread's interruptible sleep if it is in one (its owner's has_interruption() is
   /// true by now), and makes it pass aril_before_return_to_application soon when it runs on another
   /// CPU. Any context.
@@ -88,7 +93,7 @@ class Thread final : public RefCounted {
   [[nodiscard]] Duration cpu_time() const;
   [[nodiscard]] uint64_t voluntary_switches() const { return voluntary_switches_; }
   [[nodiscard]] uint64_t involuntary_switches() const { return involuntary_switches_; }
-  [[nodiscard]] unsigned last_cpu() const { return cpu_; }
+  [[nodiscard]] unsigned last_cpu() const { return cpu_.load(std::memory_order_relaxed); }
 
   /// The application's registers at its last entry to the kernel: at the top of the kernel stack.
   [[nodiscard]] arch::TrapFrame& application_frame();
@@ -101,35 +106,51 @@ class Thread final : public RefCounted {
  private:
   friend class Scheduler;
   friend class ThreadWaiter;
-  Thread() = default;
+  friend class Mutex;
+  Thread();
 
   enum class State : uint8_t { kNew, kRunnable, kRunning, kBlocked, kDead };
 
-  ListNode run_node_;
+  struct RunsBefore {
+    // Signed difference: virtual run times wrap.
+    bool operator()(const Thread& a, const Thread& b) const {
+      return static_cast<int64_t>(a.virtual_runtime_ - b.virtual_runtime_) < 0;
+    }
+  };
+
   arch::Context context_;
-  std::byte* stack_ = nullptr;
+  std::byte* stack_ = nullptr;  ///< owned; null for the boot stacks
+  uint64_t stack_bottom_ = 0, stack_top_ = 0;
   std::byte* fpu_area_ = nullptr;
   uint64_t thread_pointer_ = 0;
   ThreadOwner* owner_ = nullptr;
-  std::atomic<State> state_{State::kNew};
-  /// Between prepare() and block(): set by the waker.
-  std::atomic<bool> wake_pending_{false};
-  std::atomic<bool> preparing_{false};
+  void (*entry_)(void*) = nullptr;
+  void* argument_ = nullptr;
+
+  /// Guards the state below it up to the blank line.
+  SpinLock lock_{LockRank::kThread};
+  State state_ = State::kNew;
+  bool preparing_ = false;     ///< between prepare() and block()
+  bool wake_pending_ = false;  ///< a wake-up came in between
   bool interruptible_ = false;
-  bool woken_by_timer_ = false;
-  bool woken_by_interrupt_ = false;
-  Kind kind_ = Kind::kKernel;
-  /// True from the moment a CPU switches to it until that CPU has switched away and saved it:
-  /// another CPU must not run it in between.
+  WakeReason wake_reason_ = WakeReason::kWoken;
+
+  /// From the moment a CPU switches to it until that CPU has saved it again: another CPU must not
+  /// run it in between.
   std::atomic<bool> on_cpu_{false};
-  int8_t nice_ = 0;
-  unsigned cpu_ = 0;
+  Kind kind_ = Kind::kKernel;
+  int nice_ = 0;
+  std::atomic<unsigned> cpu_{0};
   CpuMask affinity_ = ~CpuMask{0};
+  /// Mutexes that it holds, by rank.
+  uint64_t held_ranks_[2] = {};
   Duration cpu_time_;
   Instant run_since_;
   uint64_t virtual_runtime_ = 0;
   uint64_t voluntary_switches_ = 0;
   uint64_t involuntary_switches_ = 0;
+  PairingHeapNode<Thread> run_node_;
+  ListNode dead_node_;
   Timer wake_timer_;
   char name_[16] = {};
 };

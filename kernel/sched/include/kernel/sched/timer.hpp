@@ -1,7 +1,9 @@
 #pragma once
+#include <atomic>
 #include <cstdint>
 
 #include "arch/timer.hpp"
+#include "base/pairing_heap.hpp"
 #include "base/time.hpp"
 
 namespace aril {
@@ -30,20 +32,18 @@ class Timer {
   void arm(Instant deadline);
   /// After it returns, the callback is not running (unless called from it) and will not run.
   void cancel();
-  [[nodiscard]] bool is_armed() const { return heap_index_ != kNotArmed; }
+  [[nodiscard]] bool is_armed() const { return node_.linked; }
   [[nodiscard]] Instant deadline() const { return deadline_; }
 
  private:
   friend class TimerQueue;
-  static constexpr uint32_t kNotArmed = ~0u;
   Callback callback_ = nullptr;
   void* argument_ = nullptr;
   Instant deadline_ = Instant::never();
-  uint32_t heap_index_ = kNotArmed;
-  uint32_t cpu_ = 0;
-  Timer* child_ = nullptr;
-  Timer* sibling_ = nullptr;
-  Timer* previous_ = nullptr;
+  PairingHeapNode<Timer> node_;
+  /// Whose queue it is in, or was in last: its lock guards this object.
+  std::atomic<uint32_t> cpu_{kNoCpu};
+  static constexpr uint32_t kNoCpu = ~0u;
 };
 
 }  // namespace aril

@@ -1,4 +1,5 @@
 #pragma once
+#include <atomic>
 #include <cstdint>
 
 #include "base/intrusive_list.hpp"
@@ -47,7 +48,9 @@ class WaitQueue {
   void add(WaitEntry& entry);
   /// Safe when it was removed already. After it returns, `notify` is not running and will not run.
   void remove(WaitEntry& entry);
-  [[nodiscard]] bool empty() const;
+  /// Sequentially consistent, so that a waker that changed its condition first and a waiter that
+  /// registered first cannot both miss each other.
+  [[nodiscard]] bool empty() const { return waiting_.load(std::memory_order_seq_cst) == 0; }
 
   /// Blocks the calling thread until `condition()` is true; tests it first, and after every wake-up.
   /// kTimedOut at `deadline`; kRestart when a signal is pending and `interruptible` is kYes.
@@ -59,6 +62,7 @@ class WaitQueue {
 
  private:
   mutable SpinLock lock_{LockRank::kWaitQueue};
+  std::atomic<uint32_t> waiting_{0};
   IntrusiveList<WaitEntry, &WaitEntry::node_> entries_;
 };
 
@@ -75,6 +79,9 @@ class ThreadWaiter : public WaitEntry {
   static WakeReason block(Instant deadline, Interruptible interruptible);
   /// Undoes prepare() when the condition turned out true.
   static void cancel();
+
+  /// Any context. False when the thread was awake already.
+  bool wake();
 
  private:
   Thread* thread_;

@@ -33,12 +33,18 @@ class PageTable {
  public:
   /// A tree with an empty lower half; kNoMem.
   static Result<PageTable> create();
-  /// The tree that boot made and the kernel threads use.
+  /// The tree that boot made and the kernel threads use. Its owner is kernel/memory's heap, which
+  /// guards changes by a lock of its own.
   static PageTable& kernel();
+  /// Boot CPU, once, after the page allocator and before create() or any change of the kernel map:
+  /// names boot's tree, and makes the table of the kernel map that all later trees share.
+  static void set_kernel_root(PhysicalAddress root);
 
   PageTable(PageTable&& other) noexcept;
   PageTable& operator=(PageTable&& other) noexcept;
-  /// Frees the lower half's tables, not the pages that they map.
+  /// Frees the lower half's tables, not the pages that they map. Waits for other CPUs (flush_tlb).
+  /// A CPU that still has the tree loaded for a kernel thread keeps a valid, empty lower half: the
+  /// root itself is only ever used again as a root.
   ~PageTable();
 
   /// Maps one 4 KiB page, replacing what was there. Does not flush the TLB when the entry was
@@ -46,14 +52,18 @@ class PageTable {
   Result<void> map(uint64_t address, PhysicalAddress physical, PageFlags flags);
   /// As map for 2 MiB, both addresses aligned to it. kNoMem; kExist when smaller pages are there.
   Result<void> map_large(uint64_t address, PhysicalAddress physical, PageFlags flags);
-  /// Changes the permissions of a page that is mapped; nothing when it is not.
+  /// Changes the permissions of a page that is mapped; nothing when it is not. A page without any
+  /// permission stays held by its entry (query and unmap find it) but faults on every access.
   void protect(uint64_t address, PageFlags flags);
   /// Unmaps; returns what was there. A large page must have been split before.
   std::optional<Translation> unmap(uint64_t address);
   [[nodiscard]] std::optional<Translation> query(uint64_t address) const;
-  /// The first address >= `from` and < `end` whose table exists, so that walks over sparse
-  /// gigabytes skip what was never touched; `end` when there is none.
+  /// The first page address >= `from` and < `end` whose entry holds a page, so that walks over
+  /// sparse gigabytes skip what was never touched; `end` when there is none.
   [[nodiscard]] uint64_t next_present(uint64_t from, uint64_t end) const;
+  /// Frees the tables that serve only addresses in [start, end), all of which are unmapped. Flushes
+  /// the TLB if there were any. Lower half only.
+  void free_tables(uint64_t start, uint64_t end);
   void clear_accessed_dirty(uint64_t address);
 
   /// Makes this the current CPU's tree. Interrupts disabled.

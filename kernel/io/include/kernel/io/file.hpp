@@ -8,6 +8,7 @@
 #include "base/poll_events.hpp"
 #include "base/ref_ptr.hpp"
 #include "base/result.hpp"
+#include "kernel/vm/io_buffer.hpp"
 #include "kernel/vm/memory_object.hpp"
 #include "kernel/vm/user_copy.hpp"
 #include "kernel/sched/wait_queue.hpp"
@@ -20,38 +21,6 @@ class PollRegistrar {
   virtual ~PollRegistrar() = default;
   /// The queue lives as long as the file.
   virtual void watch(WaitQueue& queue) = 0;
-};
-
-/// Bytes of a read or write: kernel memory or application memory, in pieces (iovec), consumed
-/// from the front. Implementations of File use only copy_in/copy_out and remaining().
-class IoBuffer {
- public:
-  struct Segment {
-    uint64_t address;  ///< application address, or a kernel pointer's value when `kernel`
-    uint64_t length;
-  };
-  enum class Memory : uint8_t { kApplication, kKernel };
-  /// `segments` outlive the buffer. Their lengths' sum fits ssize_t (checked by the caller).
-  IoBuffer(std::span<const Segment> segments, Memory memory);
-  static IoBuffer kernel(Segment& storage, std::span<std::byte> bytes);
-
-  [[nodiscard]] size_t remaining() const { return remaining_; }
-  [[nodiscard]] size_t consumed() const { return consumed_; }
-  /// Copies up to bytes.size() from the buffer to `bytes` (a write). Count copied; kFault when
-  /// nothing could be.
-  Result<size_t> copy_in(std::span<std::byte> bytes);
-  /// Copies up to bytes.size() from `bytes` to the buffer (a read).
-  Result<size_t> copy_out(std::span<const std::byte> bytes);
-  Result<size_t> zero_out(size_t count);
-  /// Shortens to at most `limit` more bytes.
-  void truncate(size_t limit);
-
- private:
-  std::span<const Segment> segments_;
-  size_t offset_ = 0;  // into segments_.front()
-  size_t remaining_ = 0;
-  size_t consumed_ = 0;
-  Memory memory_;
 };
 
 /// O_* flags that belong to an open file description [open(2)]; x86-64 Linux values.

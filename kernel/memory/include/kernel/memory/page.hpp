@@ -5,7 +5,7 @@
 #include <span>
 #include <utility>
 
-#include "arch/page_table.hpp"
+#include "arch/layout.hpp"
 #include "base/result.hpp"
 #include "base/units.hpp"
 
@@ -18,19 +18,23 @@ using arch::PhysicalAddress;
 /// reference goes.
 struct Page {
   std::atomic<uint32_t> references;
-  uint8_t order;      ///< of the free block that it heads, in the page allocator
+  uint8_t order;  ///< of the free or allocated block that it heads
   uint8_t flags;
-  uint16_t reserved;
-  /// Number of page-table entries that map it, in any address space.
+  uint16_t size_class;  ///< the heap's, with kSlab
+  /// Number of page-table entries that map it, in any address space. With kSlab: the heap's.
   std::atomic<uint32_t> map_count;
-  uint32_t owner_data;
-  uint64_t link[1];   ///< the allocator's or the current owner's
+  uint32_t frame_number;  ///< its physical address / kPageSize
+  uint64_t link;          ///< the allocator's or the current owner's
 
   static constexpr uint8_t kPinned = 1;  ///< part of the image or device memory: never freed
   static constexpr uint8_t kFree = 2;
   static constexpr uint8_t kSlab = 4;
+  static constexpr uint8_t kHeapBlock = 8;  ///< first page of a large heap allocation
 
-  [[nodiscard]] PhysicalAddress physical() const;
+  [[nodiscard]] bool is_pinned() const { return (flags & kPinned) != 0; }
+  [[nodiscard]] PhysicalAddress physical() const {
+    return PhysicalAddress{frame_number} << kPageShift;
+  }
   /// Its contents through the direct map.
   [[nodiscard]] std::byte* data() const { return arch::physical_to_virtual(physical()); }
   [[nodiscard]] std::span<std::byte, kPageSize> bytes() const {
@@ -38,6 +42,11 @@ struct Page {
   }
 };
 static_assert(sizeof(Page) == 24);
+
+namespace page_allocator {
+/// Takes back a single page whose last reference is gone. PageRef's business.
+void free_page(Page& page);
+}  // namespace page_allocator
 
 /// An owning reference to a Page; may be empty.
 class PageRef {
@@ -52,7 +61,12 @@ class PageRef {
     return *this;
   }
   ~PageRef() { reset(); }
-  void reset();
+  void reset() {
+    Page* page = std::exchange(page_, nullptr);
+    // Release publishes this holder's accesses; acquire orders them before the frame's next use.
+    if (page != nullptr && page->references.fetch_sub(1, std::memory_order_acq_rel) == 1)
+      page_allocator::free_page(*page);
+  }
   static PageRef adopt(Page* page) {
     PageRef ref;
     ref.page_ = page;

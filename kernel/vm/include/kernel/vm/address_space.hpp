@@ -3,13 +3,15 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
+#include <utility>
 
 #include "arch/upcalls.hpp"
 #include "base/flags.hpp"
 #include "base/ref_ptr.hpp"
 #include "base/result.hpp"
-#include "kernel/vm/memory_object.hpp"
 #include "kernel/sched/mutex.hpp"
+#include "kernel/vm/memory_object.hpp"
 
 namespace aril {
 
@@ -33,8 +35,12 @@ struct MapRequest {
   uint64_t length = 0;   ///< bytes; rounded up to pages
   Protection protection = Protection::kNone;
   Sharing sharing = Sharing::kPrivate;
-  enum class Placement : uint8_t { kAnywhere, kFixed, kFixedNoReplace, kBelow4GiB } placement =
-      Placement::kAnywhere;
+  enum class Placement : uint8_t {
+    kAnywhere,
+    kFixed,
+    kFixedNoReplace,
+    kBelow4GiB
+  } placement = Placement::kAnywhere;
   /// Null: anonymous memory. `offset` is in bytes, page-aligned.
   RefPtr<MemoryObject> object;
   uint64_t offset = 0;
@@ -69,12 +75,19 @@ class AddressSpace final : public RefCounted {
   /// kNoMem when part of the range is not mapped, as mprotect.
   Result<void> protect(uint64_t address, uint64_t length, Protection protection);
   /// mremap. `fixed_address` with MREMAP_FIXED.
-  Result<uint64_t> remap(uint64_t address, uint64_t old_length, uint64_t new_length,
-                         bool may_move, std::optional<uint64_t> fixed_address);
-  enum class Advice : uint8_t { kDontNeed, kFree, kWillNeed, kPopulateRead, kPopulateWrite, kOther };
+  Result<uint64_t> remap(uint64_t address, uint64_t old_length, uint64_t new_length, bool may_move,
+                         std::optional<uint64_t> fixed_address);
+  enum class Advice : uint8_t {
+    kDontNeed,
+    kFree,
+    kWillNeed,
+    kPopulateRead,
+    kPopulateWrite,
+    kOther
+  };
   Result<void> advise(uint64_t address, uint64_t length, Advice advice);
   Result<void> sync(uint64_t address, uint64_t length);
-  /// One bit per page, mincore.
+  /// One byte per page, bit 0 set when it is in memory, as mincore. kNoMem for a hole.
   Result<void> residency(uint64_t address, uint64_t length, std::span<uint8_t> out);
   /// The program break. Returns the break in force afterwards, as brk does.
   void set_heap_start(uint64_t address);
@@ -86,14 +99,24 @@ class AddressSpace final : public RefCounted {
   Result<RefPtr<AddressSpace>> fork();
 
   /// Writes code or data regardless of the region's protection, breaking copy-on-write: for
-  /// call-site patching and debuggers. kFault.
+  /// call-site patching and debuggers. Bytes that lie within one aligned 8-byte word are stored in
+  /// one access. kFault.
   Result<void> write_forced(uint64_t address, std::span<const std::byte> bytes);
+
+  /// Reads regardless of protection, for debuggers and core dumps. kFault where nothing is mapped.
+  Result<void> read_forced(uint64_t address, std::span<std::byte> bytes);
 
   void for_each_mapping(const std::function<void(const MappingView&)>& visit) const;
   struct Usage {
     uint64_t mapped_pages, resident_pages, peak_resident_pages, data_pages, stack_pages;
   };
   [[nodiscard]] Usage usage() const;
+  /// The region that holds `address`, for fault reports and /proc.
+  [[nodiscard]] std::optional<MappingView> find_mapping(uint64_t address) const;
+  /// How far a grows_down region may extend, RLIMIT_STACK; 8 MiB at first.
+  void set_stack_limit(uint64_t bytes);
+  /// Where the initial stack should end: randomised, above every kAnywhere placement.
+  [[nodiscard]] uint64_t stack_top() const;
   /// Randomise placement (off under --gdb and with personality ADDR_NO_RANDOMIZE). Before the
   /// first map().
   void set_randomized(bool randomized);
@@ -107,7 +130,14 @@ class AddressSpace final : public RefCounted {
   std::optional<std::pair<RefPtr<MemoryObject>, uint64_t>> shared_backing(uint64_t address) const;
 
  private:
+  friend class MemoryObject;
+  template <typename T, typename... A>
+  friend Result<RefPtr<T>> try_make_ref(A&&...);
   AddressSpace() = default;
+  // For MemoryObject: acts on every region over `object`.
+  void unmap_object(const MemoryObject& object, uint64_t first, uint64_t count);
+  void write_protect_object(const MemoryObject& object, uint64_t first, uint64_t count);
+
   struct Implementation;
   std::unique_ptr<Implementation> implementation_;
   uint64_t id_ = 0;
@@ -115,7 +145,12 @@ class AddressSpace final : public RefCounted {
 
 /// Which space faults of the running thread resolve in; set by linux/ (thread switch).
 AddressSpace* current_address_space();
-/// Interrupts disabled; also activates it. Null: the kernel's own tree.
+/// Interrupts disabled; also activates it. Null: the kernel's own tree. Holds no reference: a
+/// space that is destroyed is forgotten by every CPU. The last reference must go in thread context.
 void set_current_address_space(AddressSpace* space);
+
+/// Why aril_on_page_fault last refused a fault on this CPU: for aril_on_application_exception,
+/// which calls it before anything that may block.
+FaultOutcome last_fault_outcome();
 
 }  // namespace aril

@@ -4,10 +4,12 @@
 #include <memory>
 #include <span>
 
-#include "kernel/vm/memory_object.hpp"
 #include "kernel/sched/mutex.hpp"
+#include "kernel/vm/memory_object.hpp"
 
 namespace aril {
+
+class IoBuffer;
 
 /// Where a page cache's contents come from and go to.
 class PageBacking {
@@ -15,11 +17,15 @@ class PageBacking {
   virtual ~PageBacking() = default;
   /// A page of RAM that already holds these contents unchangingly (EROFS in RAM), used in place.
   /// Empty when there is none. Asked first.
-  virtual PageRef in_place(uint64_t index) { (void)index; return {}; }
+  virtual PageRef in_place(uint64_t index) {
+    (void)index;
+    return {};
+  }
   /// Fills `count` consecutive pages from `index` on; bytes past the end of the file become zero.
   virtual Result<void> read_pages(uint64_t index, std::span<PageRef> pages) = 0;
   virtual Result<void> write_page(uint64_t index, std::span<const std::byte, kPageSize> bytes) {
-    (void)index; (void)bytes;
+    (void)index;
+    (void)bytes;
     return fail(Errno::kRoFs);
   }
   /// Pages worth reading ahead at once.
@@ -35,9 +41,19 @@ class PageCache final : public MemoryObject {
   ~PageCache() override;
 
   Result<PageRef> page(uint64_t index, PageAccess access) override;
+  PageRef resident_page(uint64_t index) override;
+  [[nodiscard]] bool tracks_writes() const override;
   /// As page(), but a missing page of a null-backed cache stays missing: an empty PageRef, a hole.
   Result<PageRef> page_or_hole(uint64_t index);
   [[nodiscard]] const char* name() const override { return name_.get(); }
+
+  /// Copies from the bytes at `offset` on, at most to the end; the count, 0 at or past the end.
+  /// An error only when nothing was copied. No lock is held while application memory is touched:
+  /// the buffer may be a mapping of this same cache.
+  Result<size_t> read(IoBuffer& buffer, uint64_t offset);
+  /// Copies to the bytes at `offset` on, growing the cache if need be. The count; an error only
+  /// when nothing was copied. The caller serialises with resize() and other writers.
+  Result<size_t> write(IoBuffer& buffer, uint64_t offset);
 
   /// The size in bytes bounds page(). Shrinking drops pages, unmaps them everywhere and zeroes the
   /// tail of the last one.
@@ -45,13 +61,17 @@ class PageCache final : public MemoryObject {
   Result<void> resize(uint64_t size);
   /// Frees the pages wholly inside, zeroes the rest of the range (FALLOC_FL_PUNCH_HOLE).
   Result<void> punch_hole(uint64_t start, uint64_t end);
-  Result<void> write_back();
+  /// Writes every dirty page to the backing; a no-op without one.
+  Result<void> write_back() override;
+  /// Drops clean, unmapped pages (POSIX_FADV_DONTNEED); the number freed.
+  size_t drop_clean();
   [[nodiscard]] uint64_t resident_pages() const;
 
  private:
-  friend class RefPtr<PageCache>;
-  template <typename T, typename... A> friend Result<RefPtr<T>> try_make_ref(A&&...);
+  template <typename T, typename... A>
+  friend Result<RefPtr<T>> try_make_ref(A&&...);
   PageCache(PageBacking* backing, uint64_t size);
+  friend struct PageCacheShrinker;
   struct Implementation;
   std::unique_ptr<Implementation> implementation_;
   std::unique_ptr<char[]> name_;

@@ -12,8 +12,8 @@
 namespace aril {
 
 /// Copies between kernel memory and application memory. An address outside the lower half, or a
-/// fault that cannot be resolved, gives kFault; bytes before it may have been copied. Thread context,
-/// may sleep; no spin lock, and no lock of a rank above kAddressSpace, held.
+/// fault that cannot be resolved, gives kFault; bytes before it may have been copied. Thread
+/// context, may sleep; no spin lock, and no lock of a rank above kAddressSpace, held.
 Result<void> copy_from_user(std::span<std::byte> to, uint64_t from);
 Result<void> copy_to_user(uint64_t to, std::span<const std::byte> from);
 Result<void> zero_user(uint64_t to, size_t count);

@@ -12,7 +12,7 @@ namespace aril {
 /// deadlock waiting to happen.
 class Mutex {
  public:
-  explicit Mutex(LockRank rank) : rank_(rank) {}
+  constexpr explicit Mutex(LockRank rank) : rank_(rank) {}
   Mutex(const Mutex&) = delete;
   Mutex& operator=(const Mutex&) = delete;
 

@@ -54,7 +54,9 @@ bool Mutex::try_lock() {
 void Mutex::lock() {
   check_order();
   if (!take()) [[unlikely]] {
+    bool preparing = ThreadWaiter::is_preparing();
     (void)queue_.wait_until([this] { return take(); }, Instant::never(), Interruptible::kNo);
+    if (preparing) ThreadWaiter::prepare_woken();
   }
   note_taken();
 }

@@ -59,6 +59,16 @@ void ThreadWaiter::cancel() {
   thread.wake_pending_ = false;
 }
 
+bool ThreadWaiter::is_preparing() { return Thread::current().preparing_; }
+
+void ThreadWaiter::prepare_woken() {
+  Thread& thread = Thread::current();
+  LockGuard guard(thread.lock_);
+  thread.preparing_ = true;
+  thread.wake_pending_ = true;
+  thread.wake_reason_ = WakeReason::kWoken;
+}
+
 WakeReason ThreadWaiter::block(Instant deadline, Interruptible interruptible) {
   Thread& thread = Thread::current();
   // Armed first: if it fires before the thread sleeps, that counts as a pending wake-up.

@@ -80,6 +80,11 @@ class ThreadWaiter : public WaitEntry {
   /// Undoes prepare() when the condition turned out true.
   static void cancel();
 
+  /// For locks that a condition takes between prepare() and block() and that sleep themselves: they
+  /// ask before, and go back afterwards, with a wake-up pending, as one may have been missed.
+  [[nodiscard]] static bool is_preparing();
+  static void prepare_woken();
+
   /// Any context. False when the thread was awake already.
   bool wake();
 

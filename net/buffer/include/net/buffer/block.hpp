@@ -20,7 +20,8 @@ class Block final : public RefCounted {
   /// kNoMem.
   static Result<RefPtr<Block>> allocate();
   /// Shares `bytes`, which stay valid and unmoved until `release(context)` is called, once, from
-  /// whatever thread drops the last reference (thread context). kNoMem: then `release` is not called.
+  /// whatever thread drops the last reference (thread context). kNoMem: then `release` is not
+  /// called.
   static Result<RefPtr<Block>> wrap(std::span<const std::byte> bytes, void (*release)(void*),
                                     void* context);
   ~Block();
@@ -54,8 +55,8 @@ struct BlockPiece {
 
 /// Bytes in order, in pieces; owns a reference to each block. Not synchronised.
 ///
-/// To send application memory: `allocate(n)` without any lock, fill every piece (which may fault and
-/// sleep), `truncate` to what was filled, then hand it to a socket under the stack's lock.
+/// To send application memory: `allocate(n)` without any lock, fill every piece (which may fault
+/// and sleep), `truncate` to what was filled, then hand it to a socket under the stack's lock.
 class BlockChain {
  public:
   BlockChain() = default;

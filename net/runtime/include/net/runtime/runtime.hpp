@@ -18,7 +18,7 @@ namespace aril::net {
 struct Ipv4Configuration {
   IpAddress address;
   uint8_t prefix_length = 24;
-  IpAddress gateway;                   ///< unspecified: none
+  IpAddress gateway;  ///< unspecified: none
   std::vector<IpAddress> nameservers;
 };
 

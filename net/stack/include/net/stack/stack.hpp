@@ -56,11 +56,13 @@ class Stack {
 
   /// One frame from the link, in whatever state it arrived. Its bytes are not used after return.
   void receive(Interface& interface, std::span<const std::byte> frame, ChecksumState checksum);
-  /// Delivers what was sent over loopback, and what that causes, up to a bound. True when more is left.
+  /// Delivers what was sent over loopback, and what that causes, up to a bound. True when more is
+  /// left.
   bool run_loopback();
   /// Runs what is due at now().
   void poll_timers();
-  /// When poll_timers() next has something to do; Instant::never() when nothing is armed. May be early.
+  /// When poll_timers() next has something to do; Instant::never() when nothing is armed. May be
+  /// early.
   [[nodiscard]] Instant next_deadline() const { return context_.timers.next_deadline(); }
 
  private:

@@ -20,8 +20,17 @@ class TcpPort;
 
 /// [RFC 9293] 3.3.2; the values are Linux's TCP_* (TCP_INFO, /proc/net/tcp).
 enum class TcpState : uint8_t {
-  kEstablished = 1, kSynSent, kSynReceived, kFinWait1, kFinWait2, kTimeWait, kClosed, kCloseWait,
-  kLastAck, kListen, kClosing,
+  kEstablished = 1,
+  kSynSent,
+  kSynReceived,
+  kFinWait1,
+  kFinWait2,
+  kTimeWait,
+  kClosed,
+  kCloseWait,
+  kLastAck,
+  kListen,
+  kClosing,
 };
 
 enum class CongestionControl : uint8_t { kCubic, kReno };
@@ -34,23 +43,23 @@ struct TcpOptions {
   bool keep_alive = false;
   bool reuse_address = false;
   bool reuse_port = false;
-  bool linger = false;             ///< SO_LINGER's l_onoff
-  Duration linger_time;            ///< zero with `linger`: close() resets the connection
+  bool linger = false;   ///< SO_LINGER's l_onoff
+  Duration linger_time;  ///< zero with `linger`: close() resets the connection
   Duration keep_idle = Duration::seconds(7200);
   Duration keep_interval = Duration::seconds(75);
   uint8_t keep_count = 9;
-  uint8_t syn_retries = 6;         ///< TCP_SYNCNT
-  Duration user_timeout;           ///< zero: the system's default
-  Duration defer_accept;           ///< zero: off
+  uint8_t syn_retries = 6;                             ///< TCP_SYNCNT
+  Duration user_timeout;                               ///< zero: the system's default
+  Duration defer_accept;                               ///< zero: off
   Duration fin_wait2_timeout = Duration::seconds(60);  ///< TCP_LINGER2
-  uint16_t max_segment = 0;        ///< TCP_MAXSEG; 0: from the route
-  uint32_t send_buffer = 0;        ///< bytes; 0: tuned automatically
-  uint32_t receive_buffer = 0;     ///< bytes; 0: tuned automatically
+  uint16_t max_segment = 0;                            ///< TCP_MAXSEG; 0: from the route
+  uint32_t send_buffer = 0;                            ///< bytes; 0: tuned automatically
+  uint32_t receive_buffer = 0;                         ///< bytes; 0: tuned automatically
   uint32_t not_sent_low_water = ~0u;
   uint32_t receive_low_water = 1;
   uint8_t type_of_service = 0;
   uint8_t time_to_live = 64;
-  uint32_t interface = 0;          ///< SO_BINDTODEVICE: index, 0 for any
+  uint32_t interface = 0;  ///< SO_BINDTODEVICE: index, 0 for any
   CongestionControl congestion = CongestionControl::kCubic;
 };
 
@@ -94,8 +103,9 @@ class TcpSocket final : public RefCounted {
   Result<void> bind(const Endpoint& local);
   /// Also changes the backlog of a listener. kAddrInUse, kIsConn→kInval.
   Result<void> listen(unsigned backlog);
-  /// kInProgress when the handshake was begun (watch for kOut, then error()); kAlready while it runs;
-  /// kIsConn; kNetUnreach; kAddrNotAvail when no port is free. After a failed handshake its error once.
+  /// kInProgress when the handshake was begun (watch for kOut, then error()); kAlready while it
+  /// runs; kIsConn; kNetUnreach; kAddrNotAvail when no port is free. After a failed handshake its
+  /// error once.
   Result<void> connect(const Endpoint& remote);
   /// connect(AF_UNSPEC): back to an unbound socket, the connection reset.
   Result<void> disconnect();
@@ -121,8 +131,8 @@ class TcpSocket final : public RefCounted {
 
   /// kNotConn.
   Result<void> shutdown(Shutdown how);
-  /// The application's last close. Unread data or a zero linger time reset the connection; else what
-  /// is queued is still delivered. The observer is not called again. Idempotent.
+  /// The application's last close. Unread data or a zero linger time reset the connection; else
+  /// what is queued is still delivered. The observer is not called again. Idempotent.
   void close();
   /// For a lingering close, between shutdown(kBoth) and close(): all data and FIN acknowledged, or
   /// the connection gone.
@@ -146,7 +156,8 @@ class TcpSocket final : public RefCounted {
   [[nodiscard]] size_t unsent_bytes() const;
 
   [[nodiscard]] const TcpOptions& options() const { return options_; }
-  /// Takes a changed copy; clearing cork or setting no_delay pushes what is held back. kInval, kPerm.
+  /// Takes a changed copy; clearing cork or setting no_delay pushes what is held back. kInval,
+  /// kPerm.
   Result<void> set_options(const TcpOptions& options);
   /// As in force, SO_SNDBUF and SO_RCVBUF.
   [[nodiscard]] uint32_t send_buffer_size() const;

@@ -29,7 +29,7 @@ struct UdpOptions {
   uint8_t time_to_live = 64;
   uint8_t multicast_time_to_live = 1;
   bool multicast_loop = true;
-  uint32_t interface = 0;       ///< SO_BINDTODEVICE: index, 0 for any
+  uint32_t interface = 0;  ///< SO_BINDTODEVICE: index, 0 for any
 };
 
 /// A received datagram. `payload()` is the data; the rest feeds recvmsg and IP_PKTINFO.

@@ -20,6 +20,10 @@ enum class LogLevel : uint8_t { kError = 3, kWarning = 4, kInfo = 6, kDebug = 7 
 #define ARIL_LOG_INFO(component, ...) ::aril::log(::aril::LogLevel::kInfo, component, __VA_ARGS__)
 #define ARIL_LOG_DEBUG(component, ...) ::aril::log(::aril::LogLevel::kDebug, component, __VA_ARGS__)
 
+/// Writes one record line "\x1e KIND TEXT" for `aril` [base/image_abi.hpp] to the kernel console,
+/// whatever the console's level. Any context.
+[[gnu::format(printf, 2, 3)]] void record(const char* kind, const char* format, ...);
+
 void set_console_level(LogLevel level);
 
 /// Where log lines go. Called with interrupts disabled, by one CPU at a time.

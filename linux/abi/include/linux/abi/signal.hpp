@@ -10,12 +10,13 @@ namespace aril::linux_abi {
 inline constexpr int kSignalCount = 64;
 inline constexpr int kSignalRealTimeMin = 32;
 
-inline constexpr int SIGHUP = 1, SIGINT = 2, SIGQUIT = 3, SIGILL = 4, SIGTRAP = 5, SIGABRT = 6,
-                     SIGBUS = 7, SIGFPE = 8, SIGKILL = 9, SIGUSR1 = 10, SIGSEGV = 11, SIGUSR2 = 12,
-                     SIGPIPE = 13, SIGALRM = 14, SIGTERM = 15, SIGSTKFLT = 16, SIGCHLD = 17,
-                     SIGCONT = 18, SIGSTOP = 19, SIGTSTP = 20, SIGTTIN = 21, SIGTTOU = 22,
-                     SIGURG = 23, SIGXCPU = 24, SIGXFSZ = 25, SIGVTALRM = 26, SIGPROF = 27,
-                     SIGWINCH = 28, SIGIO = 29, SIGPWR = 30, SIGSYS = 31;
+inline constexpr int kSigHup = 1, kSigInt = 2, kSigQuit = 3, kSigIll = 4, kSigTrap = 5,
+                     kSigAbrt = 6, kSigBus = 7, kSigFpe = 8, kSigKill = 9, kSigUsr1 = 10,
+                     kSigSegv = 11, kSigUsr2 = 12, kSigPipe = 13, kSigAlrm = 14, kSigTerm = 15,
+                     kSigStkflt = 16, kSigChld = 17, kSigCont = 18, kSigStop = 19, kSigTstp = 20,
+                     kSigTtin = 21, kSigTtou = 22, kSigUrg = 23, kSigXcpu = 24, kSigXfsz = 25,
+                     kSigVtalrm = 26, kSigProf = 27, kSigWinch = 28, kSigIo = 29, kSigPwr = 30,
+                     kSigSys = 31;
 
 [[nodiscard]] constexpr bool is_valid_signal(int64_t number) {
   return number >= 1 && number <= kSignalCount;
@@ -56,21 +57,22 @@ class SignalSet {
 static_assert(sizeof(SignalSet) == 8);
 
 /// Neither can be caught, blocked or ignored.
-inline constexpr SignalSet kUnblockableSignals = SignalSet::of(SIGKILL, SIGSTOP);
-inline constexpr SignalSet kStopSignals = SignalSet::of(SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU);
+inline constexpr SignalSet kUnblockableSignals = SignalSet::of(kSigKill, kSigStop);
+inline constexpr SignalSet kStopSignals = SignalSet::of(kSigStop, kSigTstp, kSigTtin, kSigTtou);
 /// Raised by the faulting instruction itself; delivered before all others [signal(7)].
 inline constexpr SignalSet kSynchronousSignals =
-    SignalSet::of(SIGSEGV, SIGBUS, SIGILL, SIGTRAP, SIGFPE, SIGSYS);
+    SignalSet::of(kSigSegv, kSigBus, kSigIll, kSigTrap, kSigFpe, kSigSys);
 /// Default action: nothing.
-inline constexpr SignalSet kIgnoredByDefault = SignalSet::of(SIGCHLD, SIGCONT, SIGURG, SIGWINCH);
+inline constexpr SignalSet kIgnoredByDefault =
+    SignalSet::of(kSigChld, kSigCont, kSigUrg, kSigWinch);
 
 /// sa_handler's special values.
 inline constexpr uint64_t kSignalDefault = 0, kSignalIgnore = 1;
 
-inline constexpr uint64_t SA_NOCLDSTOP = 1, SA_NOCLDWAIT = 2, SA_SIGINFO = 4,
-                          SA_RESTORER = 0x04000000, SA_ONSTACK = 0x08000000,
-                          SA_RESTART = 0x10000000, SA_NODEFER = 0x40000000,
-                          SA_RESETHAND = 0x80000000;
+inline constexpr uint64_t kSaNocldstop = 1, kSaNocldwait = 2, kSaSiginfo = 4,
+                          kSaRestorer = 0x04000000, kSaOnstack = 0x08000000,
+                          kSaRestart = 0x10000000, kSaNodefer = 0x40000000,
+                          kSaResethand = 0x80000000;
 
 /// The kernel's struct sigaction.
 struct SignalAction {
@@ -82,13 +84,13 @@ struct SignalAction {
 static_assert(sizeof(SignalAction) == 32);
 
 // si_code.
-inline constexpr int32_t SI_USER = 0, SI_KERNEL = 0x80, SI_QUEUE = -1, SI_TIMER = -2, SI_MESGQ = -3,
-                         SI_ASYNCIO = -4, SI_SIGIO = -5, SI_TKILL = -6;
-inline constexpr int32_t SEGV_MAPERR = 1, SEGV_ACCERR = 2, BUS_ADRALN = 1, BUS_ADRERR = 2,
-                         ILL_ILLOPN = 2, FPE_INTDIV = 1, FPE_INTOVF = 2, FPE_FLTDIV = 3,
-                         FPE_FLTOVF = 4, FPE_FLTUND = 5, FPE_FLTRES = 6, FPE_FLTINV = 7,
-                         TRAP_BRKPT = 1, TRAP_TRACE = 2, CLD_EXITED = 1, CLD_KILLED = 2,
-                         CLD_DUMPED = 3, CLD_STOPPED = 5, CLD_CONTINUED = 6;
+inline constexpr int32_t kSiUser = 0, kSiKernel = 0x80, kSiQueue = -1, kSiTimer = -2, kSiMesgq = -3,
+                         kSiAsyncio = -4, kSiSigio = -5, kSiTkill = -6;
+inline constexpr int32_t kSegvMaperr = 1, kSegvAccerr = 2, kBusAdraln = 1, kBusAdrerr = 2,
+                         kIllIllopn = 2, kFpeIntdiv = 1, kFpeIntovf = 2, kFpeFltdiv = 3,
+                         kFpeFltovf = 4, kFpeFltund = 5, kFpeFltres = 6, kFpeFltinv = 7,
+                         kTrapBrkpt = 1, kTrapTrace = 2, kCldExited = 1, kCldKilled = 2,
+                         kCldDumped = 3, kCldStopped = 5, kCldContinued = 6;
 
 /// siginfo_t.
 struct SignalInfo {
@@ -100,7 +102,7 @@ struct SignalInfo {
     struct {
       int32_t pid;
       uint32_t uid;
-      uint64_t value;  ///< sigval, for SI_QUEUE
+      uint64_t value;  ///< sigval, for kSiQueue
     } sender;
     struct {
       int32_t timer_id;
@@ -128,13 +130,13 @@ struct SignalInfo {
 static_assert(sizeof(SignalInfo) == 128);
 static_assert(offsetof(SignalInfo, sender) == 16);
 
-inline constexpr int32_t SS_ONSTACK = 1, SS_DISABLE = 2;
-inline constexpr uint32_t SS_AUTODISARM = 1u << 31;
+inline constexpr int32_t kSsOnstack = 1, kSsDisable = 2;
+inline constexpr uint32_t kSsAutodisarm = 1u << 31;
 
 /// stack_t.
 struct AlternateStack {
   uint64_t base = 0;
-  int32_t flags = SS_DISABLE;
+  int32_t flags = kSsDisable;
   int32_t padding = 0;
   uint64_t size = 0;
 };

@@ -62,9 +62,11 @@ struct Adapter<kFunction> {
 };
 }  // namespace detail
 
-#define ARIL_SYSCALL(number, name, function, arguments)                                       \
-  [[gnu::section("aril_syscalls"), gnu::used, gnu::retain]] static constinit const            \
-      ::aril::linux_abi::SyscallRecord aril_syscall_record_##name{                            \
-          number, #name, &::aril::linux_abi::detail::Adapter<&function>::call, arguments}
+#define ARIL_SYSCALL(number, name, function, arguments)                            \
+  [[gnu::section("aril_syscalls"), gnu::used,                                      \
+    gnu::retain]] static constinit const ::aril::linux_abi::SyscallRecord          \
+      aril_syscall_record_##name {                                                 \
+    number, #name, &::aril::linux_abi::detail::Adapter<&function>::call, arguments \
+  }
 
 }  // namespace aril::linux_abi

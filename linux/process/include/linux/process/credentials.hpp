@@ -14,9 +14,24 @@ struct GroupList final : RefCounted {
 /// All capabilities that Linux 6.1 knows: 0 .. CAP_CHECKPOINT_RESTORE (40).
 inline constexpr uint64_t kAllCapabilities = (uint64_t{1} << 41) - 1;
 enum class Capability : uint8_t {
-  kChown = 0, kDacOverride = 1, kDacReadSearch = 2, kFowner = 3, kFsetid = 4, kKill = 5,
-  kSetGid = 6, kSetUid = 7, kSetPcap = 8, kNetBindService = 10, kNetAdmin = 12, kNetRaw = 13,
-  kIpcLock = 14, kSysChroot = 18, kSysAdmin = 21, kSysNice = 23, kSysResource = 24, kSysTime = 25,
+  kChown = 0,
+  kDacOverride = 1,
+  kDacReadSearch = 2,
+  kFowner = 3,
+  kFsetid = 4,
+  kKill = 5,
+  kSetGid = 6,
+  kSetUid = 7,
+  kSetPcap = 8,
+  kNetBindService = 10,
+  kNetAdmin = 12,
+  kNetRaw = 13,
+  kIpcLock = 14,
+  kSysChroot = 18,
+  kSysAdmin = 21,
+  kSysNice = 23,
+  kSysResource = 24,
+  kSysTime = 25,
 };
 
 /// Who a task acts as [credentials(7), capabilities(7)]. A value: copied at clone.

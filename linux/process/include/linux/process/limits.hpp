@@ -6,9 +6,23 @@ namespace aril::linux_abi {
 
 /// RLIMIT_* [asm-generic/resource.h].
 enum class Resource : uint32_t {
-  kCpu = 0, kFileSize, kData, kStack, kCore, kResidentSet, kProcesses, kOpenFiles, kLockedMemory,
-  kAddressSpace, kFileLocks, kPendingSignals, kMessageQueue, kNice, kRealTimePriority,
-  kRealTimeTime, kCount,
+  kCpu = 0,
+  kFileSize,
+  kData,
+  kStack,
+  kCore,
+  kResidentSet,
+  kProcesses,
+  kOpenFiles,
+  kLockedMemory,
+  kAddressSpace,
+  kFileLocks,
+  kPendingSignals,
+  kMessageQueue,
+  kNice,
+  kRealTimePriority,
+  kRealTimeTime,
+  kCount,
 };
 inline constexpr uint64_t kUnlimited = ~uint64_t{0};
 

@@ -36,6 +36,9 @@ class PendingSignals {
   /// Takes the most urgent pending signal of `wanted`: synchronous faults first, then by number;
   /// 0 when there is none.
   int take(SignalSet wanted, SignalInfo& info);
+  /// Takes an embedded instance back, if it is queued here. Only its owner knows in which of the
+  /// pending sets it put it.
+  void withdraw(QueuedSignal& signal);
   /// Drops all instances of these signals.
   void flush(SignalSet signals);
 

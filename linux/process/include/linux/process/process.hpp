@@ -21,9 +21,15 @@
 
 namespace aril::linux_abi {
 
-class FileTable;        // linux/files/file_table.hpp
-struct FsContext;       // linux/process/fs_context.hpp
-class ProcessTimers;    // linux/time
+class FileTable;  // linux/files/file_table.hpp
+class FsContext;  // linux/process/fs_context.hpp
+
+/// The interval and POSIX timers of a process; linux/time derives its own and makes it at first
+/// use.
+class ProcessTimers {
+ public:
+  virtual ~ProcessTimers() = default;
+};
 
 /// How a process ended, as wait4 tells it.
 struct ExitStatus {
@@ -42,7 +48,8 @@ struct ExitStatus {
 /// machine; nothing here assumes that.
 ///
 /// Thread-safe where not said otherwise. `mutex()` (LockRank::kProcess) guards what has no lock of
-/// its own; `signal_lock()` guards signal actions and every pending set of the process and its tasks.
+/// its own; `signal_lock()` guards signal actions and every pending set of the process and its
+/// tasks.
 class Process final : public RefCounted {
  public:
   /// kNoMem; kAgain when no pid is left. `parent_pid` 0: none.
@@ -101,9 +108,9 @@ class Process final : public RefCounted {
 
   // Under mutex().
   ResourceLimits limits;
-  std::string executable_path;   ///< /proc/self/exe
-  std::string command_line;      ///< argv, each with its NUL: /proc/self/cmdline
-  std::string environment;       ///< the same of envp: /proc/self/environ
+  std::string executable_path;  ///< /proc/self/exe
+  std::string command_line;     ///< argv, each with its NUL: /proc/self/cmdline
+  std::string environment;      ///< the same of envp: /proc/self/environ
   uint64_t personality = 0;
   bool dumpable = true;
   int parent_death_signal = 0;
@@ -114,15 +121,11 @@ class Process final : public RefCounted {
   /// CPU time of all tasks, living and ended.
   [[nodiscard]] Duration cpu_time();
 
-  /// The interval and POSIX timers of the process; made at first use by linux/time, which sets the
-  /// deleter.
-  struct TimersDeleter {
-    void operator()(ProcessTimers* timers) const;
-  };
-  std::unique_ptr<ProcessTimers, TimersDeleter> timers;
+  std::unique_ptr<ProcessTimers> timers;
 
  private:
   friend class Task;
+  friend struct TableAccess;
   template <typename T, typename... A>
   friend Result<RefPtr<T>> aril::try_make_ref(A&&...);
   Process();
@@ -131,6 +134,7 @@ class Process final : public RefCounted {
   void release_resources();
 
   int pid_ = 0;
+  Process* next_in_table_ = nullptr;
   int parent_pid_ = 0;
   Instant start_time_;
   RefPtr<AddressSpace> address_space_;
@@ -147,6 +151,7 @@ class Process final : public RefCounted {
   PendingSignals pending_;
   WaitQueue signal_queue_;
 
+  friend bool task_must_exit(const Task& task);
   std::atomic<bool> exiting_{false};
   std::atomic<bool> stopped_{false};
   std::atomic<Task*> exec_task_{nullptr};
@@ -169,7 +174,12 @@ Result<int> allocate_id();
 void free_id(int id);
 }  // namespace process_table
 
-/// Told when the first process has ended, on its last task's thread: the platform stops the machine.
+/// True when its process is ending, or another task of it runs execve: the task must call
+/// Task::exit before it returns to the application.
+bool task_must_exit(const Task& task);
+
+/// Told when the first process has ended, on its last task's thread: the platform stops the
+/// machine.
 using InitExitHandler = void (*)(ExitStatus status);
 void set_init_exit_handler(InitExitHandler handler);
 

@@ -30,6 +30,8 @@ class Task final : public RefCounted, public ThreadOwner {
                                      const arch::TrapFrame& frame, uint64_t thread_pointer);
   ~Task() override;
 
+  /// Takes over the calling thread's SIMD state, as a clone does. Before start().
+  void copy_fpu_state();
   void start();
   /// Ends the calling task: robust futexes, clear_child_tid; with the last task, the process.
   [[noreturn]] static void exit(int code);
@@ -72,20 +74,25 @@ class Task final : public RefCounted, public ThreadOwner {
   /// A system call that sets this is not restarted after a signal handler even with SA_RESTART
   /// (poll, select, epoll_wait, nanosleep, sockets with a time-out [signal(7)]). Cleared at entry.
   bool never_restart = false;
-  /// Nanosleep, poll and futex waits that an ignored or stopped signal interrupted go on until this,
-  /// the deadline of the first attempt [restart_syscall(2)]. nullopt: none.
+  /// Nanosleep, poll and futex waits that an ignored or stopped signal interrupted go on until
+  /// this, the deadline of the first attempt [restart_syscall(2)]. nullopt: none.
   std::optional<Instant> restart_deadline;
   /// The exception that is being turned into a signal, for ucontext: trap number, error, CR2.
   uint64_t fault_vector = 0, fault_error = 0, fault_address = 0;
 
  private:
   friend class Process;
+  friend struct TableAccess;
   template <typename T, typename... A>
   friend Result<RefPtr<T>> aril::try_make_ref(A&&...);
   Task() = default;
   static void thread_entry(void* argument);
+  void release_user_state();
+  void become_leader();
+  void drop_reference_of_process();
 
   int tid_ = 0;
+  Task* next_in_table_ = nullptr;
   RefPtr<Process> process_;
   RefPtr<Thread> thread_;
   ListNode process_node_;
@@ -100,8 +107,8 @@ Task& current_task();
 Task* current_task_or_null();
 
 /// Replaces the caller's blocked set for the length of a system call (ppoll, pselect6, epoll_pwait,
-/// sigsuspend): a signal that arrives is delivered under `mask`, and the old set comes back when the
-/// handler returns; without a signal, at once.
+/// sigsuspend): a signal that arrives is delivered under `mask`, and the old set comes back when
+/// the handler returns; without a signal, at once.
 class TemporarySignalMask {
  public:
   explicit TemporarySignalMask(std::optional<SignalSet> mask);

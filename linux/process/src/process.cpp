@@ -1,0 +1,168 @@
+#include "linux/process/process.hpp"
+
+#include <new>
+
+#include "kernel/log/log.hpp"
+#include "linux/files/file_table.hpp"
+#include "linux/process/fs_context.hpp"
+#include "process_table_internal.hpp"
+
+namespace aril::linux_abi {
+namespace {
+
+constinit std::atomic<InitExitHandler> init_exit_handler{nullptr};
+constexpr int kInitPid = 1;
+
+}  // namespace
+
+void set_init_exit_handler(InitExitHandler handler) { init_exit_handler = handler; }
+
+Process::Process() : start_time_(now()) {}
+
+Result<RefPtr<Process>> Process::create(int parent_pid, RefPtr<AddressSpace> space,
+                                        RefPtr<FileTable> files, RefPtr<FsContext> fs) {
+  RefPtr<Process> process = ARIL_TRY(try_make_ref<Process>());
+  process->pid_ = ARIL_TRY(process_table::allocate_id());
+  process->parent_pid_ = parent_pid;
+  process->address_space_ = std::move(space);
+  process->files_ = std::move(files);
+  process->fs_ = std::move(fs);
+  process->process_group = process->session = process->pid_;
+  TableAccess::add(*process);
+  return process;
+}
+
+Process::~Process() {
+  if (pid_ == 0) return;
+  TableAccess::remove(*this);
+  process_table::free_id(pid_);
+}
+
+void Process::replace_address_space(RefPtr<AddressSpace> space) {
+  RefPtr<AddressSpace> old = std::move(address_space_);
+  address_space_ = std::move(space);
+  {
+    arch::InterruptGuard guard;
+    set_current_address_space(address_space_.get());
+  }
+}
+
+void Process::add_task(Task& task) {
+  task.add_ref();
+  LockGuard guard(tasks_lock_);
+  tasks_.push_back(task);
+  task_count_.fetch_add(1, std::memory_order_relaxed);
+}
+
+void Process::remove_task(Task& task) {
+  {
+    LockGuard guard(mutex_);
+    ended_cpu_time = ended_cpu_time + task.thread().cpu_time();
+    ended_voluntary_switches += task.thread().voluntary_switches();
+    ended_involuntary_switches += task.thread().involuntary_switches();
+  }
+  size_t left;
+  {
+    LockGuard guard(tasks_lock_);
+    tasks_.remove(task);
+    left = task_count_.fetch_sub(1, std::memory_order_acq_rel) - 1;
+  }
+  if (left == 0) {
+    release_resources();
+  } else {
+    task_ended_.wake_all();
+  }
+}
+
+// Runs on the last task's thread.
+void Process::release_resources() {
+  timers.reset();
+  files_->close_all();
+  files_.reset();
+  fs_.reset();
+  {
+    // The thread goes on in the kernel's own tree.
+    arch::InterruptGuard guard;
+    set_current_address_space(nullptr);
+  }
+  address_space_.reset();
+  if (pid_ != kInitPid) return;
+  InitExitHandler handler = init_exit_handler.load();
+  if (handler != nullptr) handler(exit_status_);
+}
+
+RefPtr<Task> Process::find_task(int tid) {
+  RefPtr<Task> task = process_table::find_task(tid);
+  if (task && &task->process() == this) return task;
+  return nullptr;
+}
+
+void Process::request_exit(ExitStatus status) {
+  if (!exiting_.exchange(true, std::memory_order_acq_rel)) exit_status_ = status;
+  for_each_task([](Task& task) { task.interrupt(); });
+  stop_queue_.wake_all();
+}
+
+void Process::set_stopped(bool stopped) {
+  if (stopped_.exchange(stopped, std::memory_order_acq_rel) == stopped) return;
+  if (stopped) {
+    for_each_task([](Task& task) { task.interrupt(); });
+  } else {
+    stop_queue_.wake_all();
+  }
+}
+
+Result<void> Process::end_other_tasks() {
+  Task& self = current_task();
+  Task* none = nullptr;
+  if (is_exiting() || !exec_task_.compare_exchange_strong(none, &self)) return fail(Errno::kAgain);
+  for_each_task([&](Task& task) {
+    if (&task != &self) task.interrupt();
+  });
+  stop_queue_.wake_all();
+  // Not interruptible: the others answer promptly, since their own sleeps were interrupted.
+  (void)task_ended_.wait_until([&] { return task_count() == 1; }, Instant::never(),
+                               Interruptible::kNo);
+  self.become_leader();
+  exec_task_ = nullptr;
+  return {};
+}
+
+Duration Process::cpu_time() {
+  Duration total;
+  {
+    LockGuard guard(mutex_);
+    total = ended_cpu_time;
+  }
+  for_each_task([&](Task& task) { total = total + task.thread().cpu_time(); });
+  return total;
+}
+
+bool task_must_exit(const Task& task) {
+  const Process& process = task.process();
+  if (process.is_exiting()) return true;
+  Task* exec_task = process.exec_task_.load(std::memory_order_acquire);
+  return exec_task != nullptr && exec_task != &task;
+}
+
+Process& current_process() { return current_task().process(); }
+
+vfs::Identity file_system_identity(const Credentials& credentials) {
+  vfs::Identity identity;
+  identity.uid = credentials.fsuid;
+  identity.gid = credentials.fsgid;
+  if (credentials.groups) identity.groups = credentials.groups->ids;
+  identity.has_override = credentials.can(Capability::kDacOverride);
+  return identity;
+}
+
+vfs::LookupContext caller_lookup_context() {
+  Task& task = current_task();
+  FsContext& fs = task.process().fs();
+  return vfs::LookupContext{.mounts = fs.mounts(),
+                            .identity = file_system_identity(task.credentials),
+                            .root = fs.root(),
+                            .umask = fs.umask.load(std::memory_order_relaxed)};
+}
+
+}  // namespace aril::linux_abi

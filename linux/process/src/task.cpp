@@ -1,0 +1,144 @@
+#include "linux/process/task.hpp"
+
+#include <cstring>
+
+#include "arch/context.hpp"
+#include "arch/upcalls.hpp"
+#include "kernel/vm/user_copy.hpp"
+#include "linux/process/futex.hpp"
+#include "linux/process/process.hpp"
+#include "process_table_internal.hpp"
+
+namespace aril::linux_abi {
+
+Result<RefPtr<Task>> Task::create(RefPtr<Process> process, int tid, std::string_view name,
+                                  const arch::TrapFrame& frame, uint64_t thread_pointer) {
+  RefPtr<Task> task = ARIL_TRY(try_make_ref<Task>());
+  task->thread_ =
+      ARIL_TRY(Thread::create(name, Thread::Kind::kApplication, &Task::thread_entry, task.get()));
+  task->process_ = std::move(process);
+  task->tid_ = tid != 0 ? tid : ARIL_TRY(process_table::allocate_id());
+  task->start_frame_ = frame;
+  task->start_thread_pointer_ = thread_pointer;
+  task->thread_->set_owner(task.get());
+  TableAccess::add(*task);
+  return task;
+}
+
+Task::~Task() {
+  if (tid_ == 0) return;
+  TableAccess::remove(*this);
+  if (!is_leader()) process_table::free_id(tid_);
+}
+
+bool Task::is_leader() const { return tid_ == process_->pid(); }
+
+void Task::copy_fpu_state() {
+  Thread& current = Thread::current();
+  current.save_fpu();
+  std::memcpy(thread_->fpu_area(), current.fpu_area(), arch::fpu_state_size());
+}
+
+void Task::start() {
+  process_->add_task(*this);
+  thread_->start();
+}
+
+void Task::thread_entry(void* argument) {
+  auto& task = *static_cast<Task*>(argument);
+  arch::enable_interrupts();
+  arch::TrapFrame frame = task.start_frame_;
+  arch::aril_before_return_to_application(frame);
+  arch::disable_interrupts();
+  arch::set_thread_pointer(task.start_thread_pointer_);
+  arch::enter_application(frame);
+}
+
+void Task::on_switch_in() { set_current_address_space(process_->address_space_ref().get()); }
+
+void Task::release_user_state() {
+  exit_robust_list(robust_list, robust_list_size, tid_);
+  if (clear_child_tid == 0) return;
+  // [set_tid_address(2)]: pthread_join sleeps on this word.
+  if (UserPtr<uint32_t>(clear_child_tid).write(0)) (void)wake_futex(clear_child_tid, 1);
+}
+
+void Task::exit(int code) {
+  Task& task = current_task();
+  Process& process = task.process();
+  task.release_user_state();
+  if (process.task_count() == 1) process.request_exit({.code = code & 0xff});
+  {
+    LockGuard guard(process.signal_lock());
+    task.pending.flush(SignalSet::all());
+  }
+  process.remove_task(task);
+  {
+    // From here on the thread has no application memory: the process may be gone.
+    arch::InterruptGuard guard;
+    set_current_address_space(nullptr);
+  }
+  task.drop_reference_of_process();
+  Thread::exit();
+}
+
+void Task::drop_reference_of_process() {
+  if (drop_ref()) delete this;
+}
+
+void Task::become_leader() {
+  if (is_leader()) return;
+  TableAccess::remove(*this);
+  process_table::free_id(tid_);
+  tid_ = process_->pid();
+  TableAccess::add(*this);
+}
+
+SignalSet Task::deliverable_locked() const {
+  return (pending.set() | process_->pending_locked().set()) & ~blocked;
+}
+
+bool Task::update_interruption_locked() {
+  bool interrupted =
+      !deliverable_locked().empty() || task_must_exit(*this) || process_->is_stopped();
+  interruption_.store(interrupted, std::memory_order_release);
+  return interrupted;
+}
+
+void Task::interrupt() {
+  interruption_.store(true, std::memory_order_release);
+  thread_->interrupt();
+}
+
+Task* current_task_or_null() {
+  // Every ThreadOwner in the system is a Task: this layer is the only one that sets owners.
+  return static_cast<Task*>(Thread::current().owner());
+}
+
+Task& current_task() {
+  Task* task = current_task_or_null();
+  ARIL_ASSERT(task != nullptr);
+  return *task;
+}
+
+TemporarySignalMask::TemporarySignalMask(std::optional<SignalSet> mask)
+    : active_(mask.has_value()) {
+  if (!active_) return;
+  Task& task = current_task();
+  LockGuard guard(task.process().signal_lock());
+  task.saved_blocked = task.blocked;
+  task.blocked = *mask & ~kUnblockableSignals;
+  task.update_interruption_locked();
+}
+
+TemporarySignalMask::~TemporarySignalMask() {
+  if (!active_) return;
+  Task& task = current_task();
+  LockGuard guard(task.process().signal_lock());
+  if (!task.deliverable_locked().empty()) return;
+  task.blocked = *task.saved_blocked;
+  task.saved_blocked.reset();
+  task.update_interruption_locked();
+}
+
+}  // namespace aril::linux_abi

@@ -1,0 +1,280 @@
+#include "kernel/memory/page_allocator.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "arch/cpu.hpp"
+#include "arch/page_table.hpp"
+#include "base/assert.hpp"
+#include "frame_table.hpp"
+#include "kernel/log/log.hpp"
+#include "kernel/sync/spin_lock.hpp"
+
+namespace aril::page_allocator {
+namespace {
+
+// The order that marks a page in a PerCpuCache: no buddy merges with it.
+constexpr uint8_t kCached = 0xff;
+
+/// One CPU's stack of free single pages. Touched by its CPU only, interrupts disabled.
+struct PerCpuCache {
+  static constexpr unsigned kCapacity = 32;
+  static constexpr unsigned kBatch = 16;
+  unsigned count = 0;
+  Page* pages[kCapacity] = {};
+};
+
+constinit SpinLock lock{LockRank::kPageAllocator};
+constinit FrameTable frames;
+// Heads of the lists of free blocks, linked through Page::link by frame numbers; 0 ends a list, as
+// frame 0 is never used.
+constinit uint32_t free_lists[kMaxOrder + 1] = {};
+// Atomic for readers without the lock only (statistics, the reserve).
+constinit std::atomic<size_t> free_count{0};
+constinit size_t total_count = 0;
+// Kept for callers that cannot reclaim: interrupt handlers, holders of spin locks.
+constinit size_t reserve = 0;
+constinit unsigned cache_capacity = PerCpuCache::kCapacity;
+constinit PerCpuCache caches[arch::kMaxCpus] = {};
+constinit Page* zero = nullptr;
+
+constexpr size_t kMaxShrinkers = 8;
+constinit Shrinker shrinkers[kMaxShrinkers] = {};
+constinit std::atomic<size_t> shrinker_count{0};
+
+uint32_t next_of(const Page& page) { return static_cast<uint32_t>(page.link); }
+uint32_t previous_of(const Page& page) { return static_cast<uint32_t>(page.link >> 32); }
+void set_links(Page& page, uint32_t next, uint32_t previous) {
+  page.link = uint64_t{previous} << 32 | next;
+}
+
+void push_locked(Page& head, unsigned order) {
+  head.order = static_cast<uint8_t>(order);
+  head.flags = Page::kFree;
+  uint32_t old = free_lists[order];
+  set_links(head, old, 0);
+  if (old != 0) {
+    Page* next = frames.page_of(old);
+    set_links(*next, next_of(*next), head.frame_number);
+  }
+  free_lists[order] = head.frame_number;
+}
+
+void unlink_locked(Page& head) {
+  uint32_t next = next_of(head), previous = previous_of(head);
+  if (previous == 0) {
+    free_lists[head.order] = next;
+  } else {
+    Page* page = frames.page_of(previous);
+    set_links(*page, next, previous_of(*page));
+  }
+  if (next != 0) {
+    Page* page = frames.page_of(next);
+    set_links(*page, next_of(*page), previous);
+  }
+  head.flags = 0;
+  head.link = 0;
+}
+
+/// Puts a block on the free lists, joined with its buddies as far as they are free.
+void merge_locked(Page* head, unsigned order) {
+  while (order < kMaxOrder) {
+    uint64_t frame = head->frame_number;
+    uint64_t buddy_frame = frame ^ (uint64_t{1} << order);
+    Page* buddy = frames.populated_neighbour(frame, buddy_frame);
+    if (buddy == nullptr || (buddy->flags & Page::kFree) == 0 || buddy->order != order) break;
+    unlink_locked(*buddy);
+    if (buddy_frame < frame) head = buddy;
+    ++order;
+  }
+  push_locked(*head, order);
+}
+
+Page* take_block_locked(unsigned order) {
+  for (;;) {
+    for (unsigned found = order; found <= kMaxOrder; ++found) {
+      if (free_lists[found] == 0) continue;
+      Page* head = frames.page_of(free_lists[found]);
+      unlink_locked(*head);
+      // The upper halves go back.
+      while (found > order) {
+        --found;
+        push_locked(head[size_t{1} << found], found);
+      }
+      head->order = static_cast<uint8_t>(order);
+      return head;
+    }
+    if (!frames.populate_next_block([](Page& page) { merge_locked(&page, 0); })) return nullptr;
+  }
+}
+
+void push_cached(PerCpuCache& cache, Page& page) {
+  page.flags = Page::kFree;
+  page.order = kCached;
+  cache.pages[cache.count++] = &page;
+}
+
+bool may_reclaim() { return arch::interrupts_enabled() && arch::this_cpu().interrupt_depth == 0; }
+
+/// Returns what this CPU caches to the buddy system, so that blocks can form. The lock is held,
+/// hence interrupts are disabled.
+void drain_cache_locked() {
+  PerCpuCache& cache = caches[arch::cpu_index()];
+  while (cache.count != 0) merge_locked(cache.pages[--cache.count], 0);
+}
+
+Page* take_single(bool spare_reserve) {
+  arch::InterruptGuard guard;
+  if (free_count.load(std::memory_order_relaxed) <= (spare_reserve ? reserve : 0)) return nullptr;
+  PerCpuCache& cache = caches[arch::cpu_index()];
+  if (cache.count == 0) {
+    LockGuard hold(lock);
+    while (cache.count < std::min(PerCpuCache::kBatch, cache_capacity)) {
+      Page* page = take_block_locked(0);
+      if (page == nullptr) break;
+      push_cached(cache, *page);
+    }
+  }
+  if (cache.count == 0) return nullptr;
+  free_count.fetch_sub(1, std::memory_order_relaxed);
+  Page* page = cache.pages[--cache.count];
+  page->flags = 0;
+  page->order = 0;
+  return page;
+}
+
+Page* take_block(unsigned order, bool spare_reserve) {
+  if (order == 0) return take_single(spare_reserve);
+  size_t count = size_t{1} << order;
+  LockGuard hold(lock);
+  if (free_count.load(std::memory_order_relaxed) < count + (spare_reserve ? reserve : 0))
+    return nullptr;
+  Page* head = take_block_locked(order);
+  if (head == nullptr) {
+    drain_cache_locked();
+    head = take_block_locked(order);
+  }
+  if (head != nullptr) free_count.fetch_sub(count, std::memory_order_relaxed);
+  return head;
+}
+
+/// As take_block; makes room by reclaiming where that is allowed.
+Page* take_block_hard(unsigned order) {
+  bool reclaiming = may_reclaim();
+  constexpr unsigned kAttempts = 4;
+  for (unsigned attempt = 0;; ++attempt) {
+    Page* page = take_block(order, reclaiming);
+    if (page != nullptr) return page;
+    if (!reclaiming || attempt == kAttempts) return nullptr;
+    if (reclaim(std::max(size_t{32}, size_t{1} << order)) == 0) return nullptr;
+  }
+}
+
+}  // namespace
+
+void initialize(std::span<const PhysicalRange> usable, std::span<const PhysicalRange> reserved) {
+  LockGuard hold(lock);
+  frames.initialize(usable, reserved);
+  total_count = frames.initially_free();
+  free_count.store(total_count, std::memory_order_relaxed);
+  reserve = std::min<size_t>(64, total_count / 128);
+  cache_capacity =
+      static_cast<unsigned>(std::clamp<size_t>(total_count / 1024, 1, PerCpuCache::kCapacity));
+  zero = take_block_locked(0);
+  if (zero == nullptr) panic("no free memory at all; give the machine more (--memory)");
+  free_count.fetch_sub(1, std::memory_order_relaxed);
+  zero->flags = Page::kPinned;
+  zero->references.store(1, std::memory_order_relaxed);
+  std::memset(zero->data(), 0, kPageSize);
+}
+
+Result<PageRef> allocate(Fill fill) {
+  Page* page = take_block_hard(0);
+  if (page == nullptr) return fail(Errno::kNoMem);
+  page->link = 0;
+  page->map_count.store(0, std::memory_order_relaxed);
+  page->references.store(1, std::memory_order_relaxed);
+  if (fill == Fill::kZero) std::memset(page->data(), 0, kPageSize);
+  return PageRef::adopt(page);
+}
+
+Result<PhysicalAddress> allocate_block(unsigned order, Fill fill) {
+  if (order > kMaxOrder) return fail(Errno::kNoMem);
+  Page* head = take_block_hard(order);
+  if (head == nullptr) return fail(Errno::kNoMem);
+  if (fill == Fill::kZero) std::memset(head->data(), 0, kPageSize << order);
+  return head->physical();
+}
+
+void free_block(PhysicalAddress start, unsigned order) {
+  Page* head = page_of(start);
+  ARIL_ASSERT(head != nullptr && order <= kMaxOrder);
+  ARIL_ASSERT(is_aligned(start, kPageSize << order));
+  ARIL_ASSERT((head->flags & (Page::kFree | Page::kPinned)) == 0);
+  if (order == 0) return free_page(*head);
+  LockGuard hold(lock);
+  merge_locked(head, order);
+  free_count.fetch_add(size_t{1} << order, std::memory_order_relaxed);
+}
+
+void free_range(PhysicalAddress start, size_t count) {
+  while (count != 0) {
+    unsigned order = static_cast<unsigned>(std::countr_zero(start >> kPageShift));
+    order = std::min({order, kMaxOrder, static_cast<unsigned>(std::bit_width(count) - 1)});
+    free_block(start, order);
+    start += kPageSize << order;
+    count -= size_t{1} << order;
+  }
+}
+
+void free_page(Page& page) {
+  if (page.is_pinned()) return;
+  ARIL_ASSERT((page.flags & Page::kFree) == 0);
+  arch::InterruptGuard guard;
+  PerCpuCache& cache = caches[arch::cpu_index()];
+  if (cache.count >= cache_capacity) {
+    LockGuard hold(lock);
+    // Half stays, so that a thread that allocates and frees in turn does not come here each time.
+    while (cache.count > cache_capacity / 2) merge_locked(cache.pages[--cache.count], 0);
+  }
+  push_cached(cache, page);
+  free_count.fetch_add(1, std::memory_order_relaxed);
+}
+
+Page* page_of(PhysicalAddress address) { return frames.page_of(address >> kPageShift); }
+
+Page& zero_page() { return *zero; }
+
+void add_shrinker(Shrinker shrinker) {
+  size_t index = shrinker_count.load(std::memory_order_relaxed);
+  ARIL_ASSERT(index < kMaxShrinkers);
+  shrinkers[index] = shrinker;
+  // Release: a reader of the count sees the entry.
+  shrinker_count.store(index + 1, std::memory_order_release);
+}
+
+size_t reclaim(size_t pages) {
+  size_t freed = 0;
+  size_t count = shrinker_count.load(std::memory_order_acquire);
+  for (size_t i = 0; i < count && freed < pages; ++i) freed += shrinkers[i](pages - freed);
+  return freed;
+}
+
+Statistics statistics() {
+  return {.total_pages = total_count,
+          .free_pages = free_count.load(std::memory_order_relaxed),
+          .pinned_pages = static_cast<size_t>(frames.pinned())};
+}
+
+}  // namespace aril::page_allocator
+
+namespace aril::arch {
+
+Result<PhysicalAddress> allocate_table_page() {
+  return page_allocator::allocate_block(0, page_allocator::Fill::kZero);
+}
+
+void free_table_page(PhysicalAddress page) { page_allocator::free_block(page, 0); }
+
+}  // namespace aril::arch

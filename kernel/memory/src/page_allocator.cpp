@@ -79,6 +79,8 @@ void unlink_locked(Page& head) {
 
 /// Puts a block on the free lists, joined with its buddies as far as they are free.
 void merge_locked(Page* head, unsigned order) {
+  // Frames inside a block are not marked free: only its head is.
+  head->flags = 0;
   while (order < kMaxOrder) {
     uint64_t frame = head->frame_number;
     uint64_t buddy_frame = frame ^ (uint64_t{1} << order);

@@ -1,8 +1,11 @@
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <new>
 #include <span>
+#include <string_view>
 
 #include "kernel/sched/mutex.hpp"
 #include "kernel/vm/memory_object.hpp"
@@ -28,6 +31,9 @@ class PageBacking {
     (void)bytes;
     return fail(Errno::kRoFs);
   }
+  /// False: dirty pages have nowhere to go (an overlay in memory). They stay, and writing back is
+  /// a no-op that succeeds.
+  [[nodiscard]] virtual bool takes_write_back() const { return true; }
   /// Pages worth reading ahead at once.
   [[nodiscard]] virtual unsigned read_ahead_pages() const { return 16; }
 };
@@ -38,6 +44,13 @@ class PageCache final : public MemoryObject {
  public:
   /// `backing` outlives the cache.
   static Result<RefPtr<PageCache>> create(PageBacking* backing, uint64_t size, const char* name);
+  /// As above, and the cache owns its backing: mappings outlive whoever made the cache.
+  static Result<RefPtr<PageCache>> create_owning(std::unique_ptr<PageBacking> backing,
+                                                 uint64_t size, const char* name) {
+    Result<RefPtr<PageCache>> cache = create(backing.get(), size, name);
+    if (cache) (*cache)->owned_backing_ = std::move(backing);
+    return cache;
+  }
   ~PageCache() override;
 
   Result<PageRef> page(uint64_t index, PageAccess access) override;
@@ -45,7 +58,14 @@ class PageCache final : public MemoryObject {
   [[nodiscard]] bool tracks_writes() const override;
   /// As page(), but a missing page of a null-backed cache stays missing: an empty PageRef, a hole.
   Result<PageRef> page_or_hole(uint64_t index);
-  [[nodiscard]] const char* name() const override { return name_.get(); }
+  [[nodiscard]] const char* name() const override {
+    // Acquire pairs with set_name: the text is complete.
+    const char* late = late_name_.text.load(std::memory_order_acquire);
+    return late != nullptr ? late : name_.get();
+  }
+  /// Names a cache that was made before its path was known. The first name stays. No effect when
+  /// memory is short.
+  void set_name(std::string_view name);
 
   /// Copies from the bytes at `offset` on, at most to the end; the count, 0 at or past the end.
   /// An error only when nothing was copied. No lock is held while application memory is touched:
@@ -73,8 +93,24 @@ class PageCache final : public MemoryObject {
   PageCache(PageBacking* backing, uint64_t size);
   friend struct PageCacheShrinker;
   struct Implementation;
+  struct LateName {
+    std::atomic<char*> text{nullptr};
+    ~LateName() { delete[] text.load(std::memory_order_relaxed); }
+  };
+  std::unique_ptr<PageBacking> owned_backing_;  // goes after the pages
   std::unique_ptr<Implementation> implementation_;
   std::unique_ptr<char[]> name_;
+  LateName late_name_;
 };
+
+inline void PageCache::set_name(std::string_view name) {
+  char* text = new (std::nothrow) char[name.size() + 1];
+  if (text == nullptr) return;
+  text[name.copy(text, name.size())] = '\0';
+  char* expected = nullptr;
+  // Release publishes the text with the pointer.
+  if (!late_name_.text.compare_exchange_strong(expected, text, std::memory_order_release))
+    delete[] text;
+}
 
 }  // namespace aril

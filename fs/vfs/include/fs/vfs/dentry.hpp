@@ -70,6 +70,8 @@ class DentryCache {
   /// `cached` false the dentry is made but not entered.
   Result<RefPtr<Dentry>> add(Dentry& parent, std::string_view name, RefPtr<Inode> inode,
                              bool cached = true);
+  /// A dentry of a file that has no name, made in `parent` (O_TMPFILE).
+  Result<RefPtr<Dentry>> add_unnamed(Dentry& parent, std::string_view label, RefPtr<Inode> inode);
   /// The name is gone or means something else now.
   void remove_deleted(Dentry& dentry);
   /// Takes `moved` to its new place; what was there is deleted. With `exchange`, both swap.
@@ -79,6 +81,8 @@ class DentryCache {
   void forget(Dentry& parent, std::string_view name);
   /// Drops everything unused.
   void shrink();
+  /// Drops everything: the end of the file system, when nobody uses a name any more.
+  void clear();
 
   RefPtr<Dentry> parent_of(const Dentry& dentry);
   std::string name_of(const Dentry& dentry);

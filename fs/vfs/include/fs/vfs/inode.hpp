@@ -120,9 +120,13 @@ class Inode : public RefCounted {
   virtual void touch_accessed();
 
   // Contents of a regular file.
-  /// kInval when it has none. Writable callers get the writable cache (an overlay copies up).
+  /// kInval when it has none. For kWrite the cache that may be changed (an overlay copies up). It
+  /// does not depend on the inode: mappings keep it when the last name and descriptor are gone.
   virtual Result<RefPtr<PageCache>> page_cache(PageAccess access);
   [[nodiscard]] virtual uint64_t size() const;
+  /// Under mutex(): writes at `offset`, growing the file if need be. Count; an error only when
+  /// nothing was written. Sets the time stamps.
+  virtual Result<size_t> write_locked(IoBuffer& buffer, uint64_t offset);
   /// Under mutex().
   virtual Result<void> resize_locked(uint64_t size);
   /// Under mutex(). `mode` is fallocate(2)'s.
@@ -147,6 +151,8 @@ class Inode : public RefCounted {
   RefPtr<Attachment> attach_if_none(RefPtr<Attachment> made);
 
   [[nodiscard]] uint32_t link_count() const { return link_count_.load(std::memory_order_relaxed); }
+  /// Without a name, but may get one (O_TMPFILE).
+  [[nodiscard]] bool is_linkable() const { return linkable_.load(std::memory_order_relaxed); }
   /// Sets modification and change time (or change time alone) to now.
   void touch_modified();
   void touch_changed();
@@ -158,13 +164,19 @@ class Inode : public RefCounted {
   std::atomic<uint32_t> link_count_{1};
   std::atomic<int64_t> access_ns_{0}, modify_ns_{0}, change_ns_{0}, birth_ns_{0};
   uint64_t special_device_ = 0;
+  std::atomic<bool> linkable_{false};
 
  private:
   FileSystem& file_system_;
   const uint64_t number_;
   mutable Mutex mutex_{LockRank::kInode};
+  mutable SpinLock attachment_lock_{LockRank::kSpinLeaf};
   RefPtr<Attachment> attachment_;
 };
+
+/// Who owns what `who` creates in `directory`, and with which mode: a set-group-ID directory passes
+/// on its group, and to directories the bit itself [inode(7)].
+Identity owner_for_new(const Inode& directory, const Identity& who, uint32_t& mode);
 
 /// Whether `who` may use the inode so [path_resolution(7)]; kAcces.
 Result<void> check_access(const Inode& inode, const Identity& who, Access access);

@@ -55,8 +55,14 @@ Result<ParentLookup> resolve_parent(const LookupContext& context, const Path& st
 Result<Path> lookup_component(const LookupContext& context, const Path& parent,
                               std::string_view name);
 
+/// The same without crossing mounts; under the file system's namespace mutex.
+Result<RefPtr<Dentry>> lookup_locked(const Path& parent, std::string_view name);
+
 /// The path's text from the process's root, for getcwd and /proc. A deleted file gets " (deleted)";
 /// a place outside of `root` starts with "(unreachable)" as Linux's getcwd system call does.
 std::string absolute_path(MountTree& mounts, const Path& path, const Path& root);
+
+/// The path's text from `top`, an ancestor in the same file system; "/" for itself.
+std::string path_within_mount(const Path& path, const Path& top);
 
 }  // namespace aril::vfs

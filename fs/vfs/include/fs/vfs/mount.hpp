@@ -23,6 +23,8 @@ enum class MountFlags : uint32_t {
 };
 ARIL_FLAG_OPERATORS(MountFlags);
 
+class MountTree;
+
 /// A file system (or a part of it) made visible at a place.
 class Mount final : public RefCounted {
  public:
@@ -35,6 +37,8 @@ class Mount final : public RefCounted {
   [[nodiscard]] const RefPtr<Dentry>& root() const { return root_; }
   [[nodiscard]] const std::string& source() const { return source_; }
   [[nodiscard]] uint32_t id() const { return id_; }
+  /// Where it is mounted; null for detached mounts.
+  [[nodiscard]] MountTree* tree() const { return tree_.load(std::memory_order_relaxed); }
   [[nodiscard]] MountFlags flags() const { return flags_.load(std::memory_order_relaxed); }
   [[nodiscard]] bool is_read_only() const {
     return has(flags(), MountFlags::kReadOnly) || file_system_->is_read_only();
@@ -47,6 +51,7 @@ class Mount final : public RefCounted {
   const std::string source_;
   const uint32_t id_;
   std::atomic<MountFlags> flags_;
+  std::atomic<MountTree*> tree_{nullptr};
   // Guarded by the tree's lock.
   Mount* parent_ = nullptr;
   RefPtr<Dentry> mount_point_;
@@ -96,6 +101,6 @@ class MountTree {
 };
 
 /// The text of ST_/MS_ flags for /proc/mounts: "rw,nosuid".
-std::string mount_options(MountFlags flags, bool read_only);
+std::string mount_options(MountFlags flags);
 
 }  // namespace aril::vfs

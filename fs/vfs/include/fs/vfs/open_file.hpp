@@ -46,7 +46,7 @@ const Path* path_of(File& file);
 /// An open regular file.
 class OpenFile : public NodeFile {
  public:
-  OpenFile(Path path, OpenFlags flags, RefPtr<PageCache> cache);
+  OpenFile(Path path, OpenFlags flags);
   ~OpenFile() override;
 
   Result<size_t> read(IoBuffer& buffer) override;
@@ -60,7 +60,6 @@ class OpenFile : public NodeFile {
 
  private:
   Result<size_t> write_locked(IoBuffer& buffer, uint64_t offset);
-  Result<RefPtr<PageCache>> cache(PageAccess access);
   /// Linux's f_pos_lock: reads, writes and seeks at the position are atomic to each other.
   Mutex position_mutex_{LockRank::kFilePosition};
   uint64_t position_ = 0;

@@ -40,7 +40,7 @@
 ///   \x1e strace TEXT        one line of the system-call log
 ///   \x1e listening PORT     a TCP socket began to listen
 /// In a report, code addresses stand as " 0xADDRESS" (kernel) or " 0xADDRESS PATH+0xOFFSET"
-/// (program); aril adds function and line.
+/// (program; OFFSET counts bytes of the file); aril adds function and line.
 /// Host to guest, one command a line:
 ///   signal N                to the program
 ///   eof COUNT               stdin ends after COUNT bytes in all

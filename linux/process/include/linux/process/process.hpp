@@ -73,14 +73,19 @@ class Process final : public RefCounted {
 
   Mutex& mutex() { return mutex_; }
 
-  // Tasks. All under mutex() inside; a visitor must not sleep.
+  // Tasks. The visitor runs under tasks_lock(), a spin lock.
   void add_task(Task& task);
   [[nodiscard]] size_t task_count() const { return task_count_.load(std::memory_order_relaxed); }
   template <typename Visitor>
   void for_each_task(Visitor visit) {
     LockGuard guard(tasks_lock_);
+    for_each_task_locked(visit);
+  }
+  template <typename Visitor>
+  void for_each_task_locked(Visitor visit) {
     for (Task& task : tasks_) visit(task);
   }
+  SpinLock& tasks_lock() { return tasks_lock_; }
   [[nodiscard]] RefPtr<Task> find_task(int tid);
 
   // Signals (the operations are in linux/signal).

@@ -52,8 +52,6 @@ class Task final : public RefCounted, public ThreadOwner {
   SignalSet blocked;
   /// The mask to come back to after a signal that ended sigsuspend, ppoll, pselect, epoll_pwait.
   std::optional<SignalSet> saved_blocked;
-  /// What sigtimedwait waits for, so that senders choose this task although it blocks them.
-  SignalSet awaited;
   PendingSignals pending;
   /// The signals that would be delivered now. Signal lock held.
   [[nodiscard]] SignalSet deliverable_locked() const;

@@ -23,8 +23,8 @@ void raise_signal(int number);
 enum class QueueOutcome : uint8_t { kQueued, kAlreadyPending, kIgnored };
 /// Any context: an embedded instance (timers). `task` null: to the process.
 QueueOutcome send_queued_signal(Process& process, Task* task, QueuedSignal& signal);
-/// Withdraws an embedded instance that may be pending. Any context.
-void withdraw_queued_signal(Process& process, QueuedSignal& signal);
+/// Withdraws an embedded instance that may be pending where it was sent. Any context.
+void withdraw_queued_signal(Process& process, Task* task, QueuedSignal& signal);
 
 /// To a process group (terminals: SIGINT, SIGWINCH, SIGHUP). kSrch when it is empty.
 Result<void> send_group_signal(int process_group, const SignalInfo& info);
@@ -37,9 +37,28 @@ SignalSet pending_signals(Task& task);
 /// A fault signal that cannot be blocked or ignored: when it is, its default action applies.
 void force_signal(Task& task, const SignalInfo& info);
 
-/// Delivers what waits before `frame` returns to the application: builds handler frames, stops,
-/// or ends the process. `restarting`: the frame is the end of a system call that may be restarted.
+/// What deliver_signals leaves the caller to do.
+enum class AfterSignals : uint8_t {
+  kContinue,  ///< return to the application with `frame`
+  kRestart,   ///< run the interrupted system call again: no handler got in between
+};
 enum class SystemCallReturn : uint8_t { kNo, kYes };
-void deliver_signals(arch::TrapFrame& frame, SystemCallReturn system_call);
+
+/// Delivers what waits before `frame` returns to the application: builds handler frames, stops, or
+/// ends the task or its process (then it does not return). With kYes the frame is the end of a
+/// system call, whose result may be kRestart: it then becomes a restart or -EINTR.
+AfterSignals deliver_signals(arch::TrapFrame& frame, SystemCallReturn system_call);
+
+/// rt_sigreturn: puts the registers, SIMD state and mask back that the frame on the application's
+/// stack holds. kFault when it cannot be read or holds nonsense.
+Result<void> return_from_signal(arch::TrapFrame& frame);
+
+/// Writes the report of a fatal signal as "report" records: what, registers, backtrace.
+void report_fatal_signal(const arch::TrapFrame& frame, const SignalInfo& info);
+/// PATH+0xOFFSET of an application address; empty when it is in no mapped file.
+struct CodeLocation {
+  char text[192];
+};
+CodeLocation describe_code(uint64_t address);
 
 }  // namespace aril::linux_abi

@@ -1,0 +1,148 @@
+#include <new>
+
+#include "linux/signal/signal.hpp"
+
+namespace aril::linux_abi {
+namespace {
+
+bool is_ignored_locked(Process& process, int number) {
+  uint64_t handler = process.action_locked(number).handler;
+  return handler == kSignalIgnore ||
+         (handler == kSignalDefault && kIgnoredByDefault.contains(number));
+}
+
+// A stop signal cancels a pending SIGCONT and the other way round [signal(7)].
+void cancel_opposites_locked(Process& process, Task* first, int number) {
+  SignalSet opposites;
+  if (number == kSigCont) opposites = kStopSignals;
+  if (kStopSignals.contains(number)) opposites = SignalSet::of(kSigCont);
+  if (opposites.empty()) return;
+  process.pending_locked().flush(opposites);
+  if (first != nullptr) first->pending.flush(opposites);
+}
+
+// The task that takes a signal for the whole process: the sender itself, the first task or any
+// other that does not block it; null when all block it.
+Task* choose_task_locked(Process& process, int number) {
+  Task* chosen = nullptr;
+  Task* self = arch::this_cpu().interrupt_depth == 0 ? current_task_or_null() : nullptr;
+  process.for_each_task_locked([&](Task& task) {
+    if (task.blocked.contains(number)) return;
+    if (chosen == nullptr || &task == self) chosen = &task;
+  });
+  return chosen;
+}
+
+// Puts `signal` where it belongs. Task list and signal lock held.
+QueueOutcome queue_locked(Process& process, Task* task, int number, QueuedSignal* signal) {
+  cancel_opposites_locked(process, task, number);
+  Task* receiver = task;
+  if (receiver == nullptr) receiver = choose_task_locked(process, number);
+  bool is_blocked = receiver == nullptr || receiver->blocked.contains(number);
+  if (!is_blocked && is_ignored_locked(process, number)) return QueueOutcome::kIgnored;
+  PendingSignals& pending = task != nullptr ? task->pending : process.pending_locked();
+  if (!pending.accepts(number)) return QueueOutcome::kAlreadyPending;
+  if (signal != nullptr) {
+    pending.push(*signal);
+  } else {
+    pending.push_bare(number);
+  }
+  if (!is_blocked) receiver->interrupt();
+  return QueueOutcome::kQueued;
+}
+
+QueueOutcome queue(Process& process, Task* task, int number, QueuedSignal* signal) {
+  QueueOutcome outcome;
+  {
+    LockGuard tasks(process.tasks_lock());
+    LockGuard signals(process.signal_lock());
+    outcome = queue_locked(process, task, number, signal);
+  }
+  if (number == kSigCont || number == kSigKill) process.set_stopped(false);
+  if (outcome == QueueOutcome::kQueued) process.signal_queue().wake_all();
+  return outcome;
+}
+
+Result<void> send(Process& process, Task* task, const SignalInfo& info) {
+  auto* signal = new (std::nothrow) QueuedSignal;
+  if (signal == nullptr && info.signal >= kSignalRealTimeMin && info.code != kSiUser)
+    return fail(Errno::kAgain);
+  if (signal != nullptr) signal->info = info;
+  if (queue(process, task, info.signal, signal) != QueueOutcome::kQueued) delete signal;
+  return {};
+}
+
+}  // namespace
+
+Result<void> send_signal(Process& process, const SignalInfo& info) {
+  return send(process, nullptr, info);
+}
+
+Result<void> send_signal(Task& task, const SignalInfo& info) {
+  return send(task.process(), &task, info);
+}
+
+void send_kernel_signal(Process& process, int number) {
+  // Failure is only for real-time signals, which the kernel does not send this way.
+  (void)send_signal(process, SignalInfo{.signal = number, .code = kSiKernel});
+}
+
+void raise_signal(int number) {
+  (void)send_signal(current_task(), SignalInfo{.signal = number, .code = kSiKernel});
+}
+
+QueueOutcome send_queued_signal(Process& process, Task* task, QueuedSignal& signal) {
+  return queue(process, task, signal.info.signal, &signal);
+}
+
+void withdraw_queued_signal(Process& process, Task* task, QueuedSignal& signal) {
+  LockGuard guard(process.signal_lock());
+  (task != nullptr ? task->pending : process.pending_locked()).withdraw(signal);
+}
+
+Result<void> send_group_signal(int process_group, const SignalInfo& info) {
+  struct Argument {
+    int group;
+    const SignalInfo& info;
+    bool found = false;
+  } argument{process_group, info};
+  process_table::for_each(
+      [](Process& process, void* pointer) {
+        auto& group = *static_cast<Argument*>(pointer);
+        if (process.process_group.load() != group.group) return;
+        group.found = true;
+        (void)send_signal(process, group.info);
+      },
+      &argument);
+  if (!argument.found) return fail(Errno::kSrch);
+  return {};
+}
+
+int take_pending_signal(Task& task, SignalSet wanted, SignalInfo& info) {
+  LockGuard guard(task.process().signal_lock());
+  int number = task.pending.take(wanted, info);
+  if (number == 0) number = task.process().pending_locked().take(wanted, info);
+  if (number != 0) task.update_interruption_locked();
+  return number;
+}
+
+SignalSet pending_signals(Task& task) {
+  LockGuard guard(task.process().signal_lock());
+  return task.pending.set() | task.process().pending_locked().set();
+}
+
+void force_signal(Task& task, const SignalInfo& info) {
+  Process& process = task.process();
+  {
+    LockGuard guard(process.signal_lock());
+    SignalAction& action = process.action_locked(info.signal);
+    // A fault cannot be put off: the instruction would only fault again.
+    if (task.blocked.contains(info.signal) || action.handler == kSignalIgnore) {
+      action.handler = kSignalDefault;
+      task.blocked.remove(info.signal);
+    }
+  }
+  if (!send_signal(task, info)) ARIL_ASSERT(false);
+}
+
+}  // namespace aril::linux_abi

@@ -1,0 +1,335 @@
+#!/usr/bin/env python3
+"""./dev bench NAME: measures Aril beside a Linux guest in the same QEMU, alternately, and prints
+medians, spread and ratios. Never a timed test: it fails only when something does not answer.
+
+  boot     QEMU's start to hello's output, and to nginx's first HTTP 200
+  http     nginx requests/s, with keep-alive (wrk) and without (ab), over a tap
+  memory   the smallest --memory with which hello and nginx work
+  size     image sizes
+  syscall  nanoseconds of a getpid
+  all
+"""
+import argparse
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import linux_guest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.path.join(ROOT, "build")
+ARIL = os.path.join(BUILD, "bin", "aril")
+SCRATCH = os.path.join(BUILD, "bench")
+GUEST = "10.77.0.2"
+NGINX_FOLDERS = ["/usr/sbin/nginx", "/etc/passwd", "/etc/group", "/etc/nsswitch.conf"]
+NGINX_CONFIGURATION = """daemon off;
+master_process off;
+error_log stderr crit;
+pid /run/nginx.pid;
+events { worker_connections 4096; }
+http {
+  access_log off;
+  sendfile on;
+  tcp_nopush on;
+  keepalive_requests 1000000;
+  server { listen 80; root /srv; }
+}
+"""
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def namespace():
+    """A network namespace with a tap: the guest's only peer. Gone afterwards."""
+    name = f"aril-bench-{os.getpid()}"
+    run = lambda *command: subprocess.run(command, check=True)
+    run("ip", "netns", "add", name)
+    try:
+        run("ip", "-n", name, "link", "set", "lo", "up")
+        run("ip", "-n", name, "tuntap", "add", "tap0", "mode", "tap")
+        run("ip", "-n", name, "addr", "add", "10.77.0.1/24", "dev", "tap0")
+        run("ip", "-n", name, "link", "set", "tap0", "up")
+        yield name
+    finally:
+        run("ip", "netns", "del", name)
+
+
+def inside(name, cpu, command):
+    return ["ip", "netns", "exec", name, "taskset", "-c", str(cpu), *command]
+
+
+@contextlib.contextmanager
+def running(command, **options):
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, **options)
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def first_output(command, expected):
+    """Seconds from exec to the line `expected` on stdout."""
+    start = time.monotonic()
+    with running(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        for line in process.stdout:
+            if expected in line:
+                return time.monotonic() - start
+    raise SystemExit(f"no '{expected.decode()}' from: {' '.join(command)}")
+
+
+def first_response(command, url, prefix=(), limit=60):
+    """Seconds from exec to the first HTTP 200."""
+    start = time.monotonic()
+    with running(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while time.monotonic() - start < limit and process.poll() is None:
+            if prefix:
+                done = subprocess.run([*prefix, "curl", "-sf", "-m", "1", "-o", "/dev/null", url],
+                                      check=False).returncode == 0
+            else:
+                try:
+                    done = urllib.request.urlopen(url, timeout=1).status == 200
+                except (urllib.error.URLError, OSError):
+                    done = False
+            if done:
+                return time.monotonic() - start
+            time.sleep(0.002)
+    raise SystemExit(f"no answer from: {' '.join(command)}")
+
+
+def prepare():
+    os.makedirs(f"{SCRATCH}/srv", exist_ok=True)
+    with open(f"{SCRATCH}/srv/index.html", "w", encoding="utf-8") as page:
+        page.write("x" * 612)
+    with open(f"{SCRATCH}/srv/large", "wb") as body:
+        body.write(bytes(1 << 20))
+    with open(f"{SCRATCH}/nginx.conf", "w", encoding="utf-8") as configuration:
+        configuration.write(NGINX_CONFIGURATION)
+    with open(f"{SCRATCH}/hello.c", "w", encoding="utf-8") as source:
+        source.write('#include <stdio.h>\nint main(void) { puts("hello, world"); return 0; }\n')
+    subprocess.run(["musl-gcc", "-static", "-O2", "-o", f"{SCRATCH}/hello", f"{SCRATCH}/hello.c"],
+                   check=True)
+    with open(f"{SCRATCH}/getpid.c", "w", encoding="utf-8") as source:
+        source.write("""#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+#include <sys/syscall.h>
+static double now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec * 1e9 + t.tv_nsec;
+}
+int main(void) {
+  for (int i = 0; i < 100000; i++) getppid();
+  double start = now();
+  for (int i = 0; i < 2000000; i++) getppid();
+  printf("nanoseconds %.1f\\n", (now() - start) / 2e6);
+  return 0;
+}
+""")
+    subprocess.run(["musl-gcc", "-static", "-O2", "-o", f"{SCRATCH}/getpid",
+                    f"{SCRATCH}/getpid.c"], check=True)
+
+
+def aril_nginx(*options):
+    return [ARIL, "run", "--file", f"{SCRATCH}/nginx.conf:/etc/nginx/nginx.conf",
+            "--file", f"{SCRATCH}/srv:/srv", "--file", "/etc/nginx/mime.types", *options,
+            "/usr/sbin/nginx"]
+
+
+def linux_nginx():
+    return linux_guest.initramfs(
+        BUILD, "nginx", "/usr/sbin/nginx",
+        [*NGINX_FOLDERS, (f"{SCRATCH}/nginx.conf", "/etc/nginx/nginx.conf"),
+         (f"{SCRATCH}/srv", "/srv"), "/etc/nginx/mime.types"])
+
+
+class Table:
+    """Medians of what each side measured, and their ratio."""
+
+    def __init__(self, title):
+        self.title = title
+        self.samples = {}
+
+    def add(self, row, side, value):
+        self.samples.setdefault(row, {}).setdefault(side, []).append(value)
+        say(f"  {row}: {side} {value:.1f}")
+
+    def report(self, results):
+        print(f"\n{self.title}")
+        print(f"{'':38} {'aril':>14} {'linux guest':>14} {'ratio':>7}")
+        for row, sides in self.samples.items():
+            medians = {side: statistics.median(values) for side, values in sides.items()}
+            spread = {side: max(values) - min(values) for side, values in sides.items()}
+            ratio = medians["aril"] / medians["linux"] if medians.get("linux") else None
+            cells = [f"{medians[side]:.1f} ±{spread[side] / 2:.1f}" if side in medians else "-"
+                     for side in ("aril", "linux")]
+            print(f"{row:38} {cells[0]:>14} {cells[1]:>14} {f'{ratio:.2f}' if ratio else '-':>7}")
+            results[f"{self.title}: {row}"] = {"median": medians, "spread": spread, "ratio": ratio}
+
+
+def bench_boot(runs, results):
+    table = Table("start (milliseconds from QEMU's start; lower is better)")
+    hello = linux_guest.initramfs(BUILD, "hello", "/bin/hello", [(f"{SCRATCH}/hello", "/bin/hello")])
+    archive = linux_nginx()
+    with namespace() as name:
+        at = lambda command: inside(name, 0, command)
+        curl = ["ip", "netns", "exec", name]
+        for _ in range(runs):
+            for machine in ("microvm", "q35"):
+                table.add(f"hello's output, {machine}", "aril", 1000 * first_output(
+                    [ARIL, "run", "--machine", machine, "--net", "none", f"{SCRATCH}/hello"],
+                    b"hello, world"))
+            table.add("hello's output, q35", "linux", 1000 * first_output(
+                linux_guest.qemu(BUILD, hello), b"hello, world"))
+            for machine in ("microvm", "q35"):
+                table.add(f"nginx's first response, {machine}", "aril", 1000 * first_response(
+                    at(aril_nginx("--machine", machine, "--net", f"tap:tap0,ip={GUEST}/24")),
+                    f"http://{GUEST}/", curl))
+            table.add("nginx's first response, q35", "linux", 1000 * first_response(
+                at(linux_guest.qemu(BUILD, archive, tap="tap0", address=f"{GUEST}/24")),
+                f"http://{GUEST}/", curl))
+    table.report(results)
+
+
+def load(name, command, pattern):
+    output = subprocess.run(inside(name, 1, command), check=True, stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, text=True).stdout
+    match = re.search(pattern, output)
+    if not match or re.search(r"Failed requests:\s+[1-9]|Socket errors", output):
+        raise SystemExit(f"{' '.join(command)} failed:\n{output}")
+    return float(match.group(1))
+
+
+def bench_http(runs, results):
+    table = Table("nginx (requests/s; higher is better)")
+    archive = linux_nginx()
+    with namespace() as name:
+        sides = {
+            "aril": inside(name, 0, aril_nginx("--machine", "q35", "--net", f"tap:tap0,ip={GUEST}/24",
+                                               "--memory", "256M")),
+            "linux": inside(name, 0, linux_guest.qemu(BUILD, archive, tap="tap0",
+                                                      address=f"{GUEST}/24")),
+        }
+        for _ in range(runs):
+            for side, command in sides.items():
+                with running(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+                    for _ in range(600):
+                        if subprocess.run(["ip", "netns", "exec", name, "curl", "-sf", "-m", "1", "-o",
+                                           "/dev/null", f"http://{GUEST}/"], check=False).returncode == 0:
+                            break
+                        time.sleep(0.1)
+                    table.add("keep-alive, 612 bytes, 30 connections", side, load(
+                        name, ["wrk", "-t1", "-c30", "-d5s", f"http://{GUEST}/"],
+                        r"Requests/sec:\s+([\d.]+)"))
+                    table.add("keep-alive, 1 MiB, 8 connections", side, load(
+                        name, ["wrk", "-t1", "-c8", "-d5s", f"http://{GUEST}/large"],
+                        r"Requests/sec:\s+([\d.]+)"))
+                    table.add("one request a connection, 612 bytes", side, load(
+                        name, ["ab", "-q", "-n", "5000", "-c", "30", f"http://{GUEST}/"],
+                        r"Requests per second:\s+([\d.]+)"))
+    table.report(results)
+
+
+def bench_syscall(runs, results):
+    table = Table("getppid by an unmodified static program (nanoseconds; lower is better)")
+    archive = linux_guest.initramfs(BUILD, "getpid", "/bin/getpid",
+                                    [(f"{SCRATCH}/getpid", "/bin/getpid")])
+    sides = {
+        "aril": [ARIL, "run", "--machine", "q35", "--net", "none", f"{SCRATCH}/getpid"],
+        "linux": linux_guest.qemu(BUILD, archive),
+    }
+    for _ in range(runs):
+        for side, command in sides.items():
+            output = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                    stderr=subprocess.DEVNULL, timeout=120, check=False).stdout
+            table.add("getppid", side, float(re.search(rb"nanoseconds ([\d.]+)", output).group(1)))
+    table.report(results)
+
+
+def smallest(works, low, high):
+    """The smallest whole number of MiB in (low, high] that works."""
+    while high - low > 1:
+        middle = (low + high) // 2
+        if works(middle):
+            high = middle
+        else:
+            low = middle
+        say(f"  {middle} MiB: {'works' if high == middle else 'too little'}")
+    return high
+
+
+def bench_memory(_, results):
+    def hello(size):
+        done = subprocess.run([ARIL, "run", "--net", "none", "--memory", f"{size}M",
+                               f"{SCRATCH}/hello"], stdin=subprocess.DEVNULL, timeout=30,
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
+        return done.returncode == 0 and done.stdout == b"hello, world\n"
+
+    def nginx(size):
+        try:
+            first_response(aril_nginx("--memory", f"{size}M", "--port", "18099:80"),
+                           "http://127.0.0.1:18099/", limit=5)
+            return True
+        except SystemExit:
+            return False
+
+    print("\nsmallest memory that works (MiB)")
+    for name, works in (("hello", hello), ("nginx", nginx)):
+        results[f"memory: {name}"] = value = smallest(works, 0, 64)
+        print(f"{name:38} {value:>14}")
+
+
+def bench_size(_, results):
+    print("\nimage size (KiB)")
+    for name, command in (("hello", [f"{SCRATCH}/hello"]), ("nginx", aril_nginx()[2:])):
+        image = f"{SCRATCH}/{name}.image"
+        subprocess.run([ARIL, "build", "-o", image, *command], check=True,
+                       stdout=subprocess.DEVNULL)
+        results[f"size: {name}"] = value = os.path.getsize(image) / 1024
+        print(f"{name:38} {value:>14.0f}")
+
+
+BENCHES = {"boot": bench_boot, "http": bench_http, "memory": bench_memory, "size": bench_size,
+           "syscall": bench_syscall}
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=[*BENCHES, "all"])
+    parser.add_argument("--runs", type=int, default=3, help="repetitions of each side (default 3)")
+    options = parser.parse_args()
+    for tool in ("qemu-system-x86_64", "wrk", "ab", "musl-gcc", "cpio", "busybox", "ip", "curl"):
+        if not shutil.which(tool):
+            raise SystemExit(f"bench: {tool} is missing; ./dev bench installs it")
+    prepare()
+    results = {}
+    for name in BENCHES if options.name == "all" else [options.name]:
+        say(f"{name}:")
+        BENCHES[name](options.runs, results)
+    path = f"{SCRATCH}/{options.name}.json"
+    with open(path, "w", encoding="utf-8") as out:
+        json.dump(results, out, indent=2)
+    say(f"\nwritten: {os.path.relpath(path)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,300 @@
+// Ways into and out of the kernel: system calls, traps, context switches. The frame layout is
+// arch/trap_frame.hpp, the register contract arch/syscall_entry.hpp, CpuBlock's offsets arch/cpu.hpp.
+#define CPU_KERNEL_STACK_TOP    %gs:0x10
+#define CPU_APPLICATION_RSP     %gs:0x18
+#define CPU_RESCHEDULE_NEEDED   %gs:0x30
+#define CPU_KERNEL_STACK_BOTTOM %gs:0x40
+#define KERNEL_CS 0x08
+#define KERNEL_SS 0x10
+#define FLAG_IF   0x200
+#define FLAGS_FOR_IRET 0x10100       // TF, RF: only IRET gives these to the right instruction
+
+#define FRAME_R11    (6*8)
+#define FRAME_RCX    (11*8)
+#define FRAME_RIP    (16*8)
+#define FRAME_RFLAGS (18*8)
+#define FRAME_SIZE   (21*8)
+// The least room that must be left on a kernel stack to build a frame and report an overflow.
+#define STACK_RESERVE 1024
+
+.macro PUSH_REGISTERS
+    pushq %rdi
+    pushq %rsi
+    pushq %rdx
+    pushq %rcx
+    pushq %rax
+    pushq %r8
+    pushq %r9
+    pushq %r10
+    pushq %r11
+    pushq %rbx
+    pushq %rbp
+    pushq %r12
+    pushq %r13
+    pushq %r14
+    pushq %r15
+.endm
+
+.macro POP_REGISTERS
+    popq %r15
+    popq %r14
+    popq %r13
+    popq %r12
+    popq %rbp
+    popq %rbx
+    popq %r11
+    popq %r10
+    popq %r9
+    popq %r8
+    popq %rax
+    popq %rcx
+    popq %rdx
+    popq %rsi
+    popq %rdi
+.endm
+
+    .section .text.entry, "ax", @progbits
+
+// RFLAGS are masked by FMASK: interrupts are off until the frame stands.
+    .balign 16
+    .globl aril_syscall_entry
+aril_syscall_entry:
+    movq %rsp, CPU_APPLICATION_RSP
+    movq CPU_KERNEL_STACK_TOP, %rsp
+    pushq $KERNEL_SS
+    pushq CPU_APPLICATION_RSP
+    orl $FLAG_IF, %r11d
+    pushq %r11
+    pushq $KERNEL_CS
+    pushq %rcx
+    pushq %rax
+    PUSH_REGISTERS
+    sti
+    jmp system_call
+
+// Interrupts are on here. One that comes before RSP is on the kernel stack puts its frame at the top
+// of that stack, which is free; and kernel code is not preempted, so the CPU stays the same.
+    .balign 16
+    .globl aril_patched_entry
+aril_patched_entry:
+    movq %rsp, CPU_APPLICATION_RSP
+    movq CPU_KERNEL_STACK_TOP, %rsp
+    pushq $KERNEL_SS
+    pushq CPU_APPLICATION_RSP
+    pushfq
+    movq (%rsp), %r11
+    cld
+    pushq $KERNEL_CS
+    pushq %rcx
+    pushq %rax
+    PUSH_REGISTERS
+
+system_call:
+    movq %rsp, %rdi
+    xorl %ebp, %ebp                  // the end of backtraces
+    subq $8, %rsp                    // FRAME_SIZE is 8 mod 16, the ABI wants 0 before a call
+    call aril_on_system_call
+    addq $8, %rsp
+return_to_application:
+    cli
+    cmpl $0, CPU_RESCHEDULE_NEEDED
+    jne reschedule
+    movq FRAME_RCX(%rsp), %rcx
+    movq FRAME_R11(%rsp), %r11
+    cmpq FRAME_RIP(%rsp), %rcx
+    jne return_by_iret
+    cmpq FRAME_RFLAGS(%rsp), %r11
+    jne return_by_iret
+    testl $FLAGS_FOR_IRET, %r11d
+    jnz return_by_iret
+    POP_REGISTERS
+    addq $24, %rsp                   // error_code, rip (it is in rcx), cs
+    popfq                            // interrupts are on from here
+// An interrupt at these two instructions would find a kernel RIP and skip the work that must be done
+// before the application goes on; trap_common therefore completes them itself.
+aril_return_load_stack:
+    movq (%rsp), %rsp
+aril_return_jump:
+    jmp *%rcx
+
+return_by_iret:
+    POP_REGISTERS
+    addq $8, %rsp
+    iretq
+
+reschedule:
+    sti
+    movq %rsp, %rdi
+    subq $8, %rsp
+    call aril_before_return_to_application
+    addq $8, %rsp
+    jmp return_to_application
+
+// void enter_application(const TrapFrame&), interrupts disabled.
+    .globl aril_enter_application
+aril_enter_application:
+    movq %rdi, %rsp
+    jmp return_by_iret
+
+// Every vector but NMI, double fault and machine check arrives on the interrupt stack (IST 1) with
+// interrupts disabled, so that the red zone of whoever was interrupted stays whole. The frame is
+// built on the thread's kernel stack, and IST 1 is free again.
+    .balign 16
+trap_common:
+    pushq %rax
+    pushq %rcx
+#define IST_RCX 0
+#define IST_RAX 8
+#define IST_VECTOR 16
+#define IST_ERROR 24
+#define IST_RIP 32
+#define IST_CS 40
+#define IST_RFLAGS 48
+#define IST_RSP 56
+#define IST_SS 64
+    cld
+    movq IST_RIP(%rsp), %rax
+    testq %rax, %rax
+    jns from_top                     // application code: the kernel stack is empty
+    cmpq $aril_return_load_stack, %rax
+    je complete_load_stack
+    cmpq $aril_return_jump, %rax
+    je complete_jump
+    movq IST_RSP(%rsp), %rcx
+    cmpq CPU_KERNEL_STACK_TOP, %rcx
+    ja from_top                      // at an entry, before RSP was switched
+    movq CPU_KERNEL_STACK_BOTTOM, %rax
+    addq $STACK_RESERVE, %rax
+    cmpq %rax, %rcx
+    jb below_stack
+    andq $-16, %rcx
+move_frame:                          // to below RCX
+    movq IST_SS(%rsp), %rax
+    movq %rax, -8(%rcx)
+    movq IST_RSP(%rsp), %rax
+    movq %rax, -16(%rcx)
+    movq IST_RFLAGS(%rsp), %rax
+    movq %rax, -24(%rcx)
+    movq IST_CS(%rsp), %rax
+    movq %rax, -32(%rcx)
+    movq IST_RIP(%rsp), %rax
+    movq %rax, -40(%rcx)
+    movq IST_ERROR(%rsp), %rax
+    movq %rax, -48(%rcx)
+    movq %rdi, -56(%rcx)
+    movq %rsi, -64(%rcx)
+    movq %rdx, -72(%rcx)
+    movq IST_RCX(%rsp), %rax
+    movq %rax, -80(%rcx)
+    movq IST_RAX(%rsp), %rax
+    movq %rax, -88(%rcx)
+    movq %r8, -96(%rcx)
+    movq %r9, -104(%rcx)
+    movq %r10, -112(%rcx)
+    movq %r11, -120(%rcx)
+    movq %rbx, -128(%rcx)
+    movq %rbp, -136(%rcx)
+    movq %r12, -144(%rcx)
+    movq %r13, -152(%rcx)
+    movq %r14, -160(%rcx)
+    movq %r15, -168(%rcx)
+    movq IST_VECTOR(%rsp), %rsi
+    leaq -FRAME_SIZE(%rcx), %rsp
+    movq %rsp, %rdi
+    subq $8, %rsp
+    call aril_on_trap
+    addq $8, %rsp
+    jmp return_by_iret
+
+from_top:
+    movq CPU_KERNEL_STACK_TOP, %rcx
+    jmp move_frame
+complete_load_stack:
+    movq IST_RSP(%rsp), %rax
+    movq (%rax), %rax
+    movq %rax, IST_RSP(%rsp)
+complete_jump:
+    movq IST_RCX(%rsp), %rax
+    movq %rax, IST_RIP(%rsp)
+    jmp from_top
+
+below_stack:
+    testq %rcx, %rcx
+    jns from_top                     // the application's stack: at an entry, as above
+    // The kernel stack is used up: report from this stack.
+    popq %rcx
+    popq %rax
+// [vector][error code][rip]...: the frame stays where it is.
+trap_in_place:
+    xchgq %rdi, (%rsp)               // the vector to RDI
+    pushq %rsi
+    pushq %rdx
+    pushq %rcx
+    pushq %rax
+    pushq %r8
+    pushq %r9
+    pushq %r10
+    pushq %r11
+    pushq %rbx
+    pushq %rbp
+    pushq %r12
+    pushq %r13
+    pushq %r14
+    pushq %r15
+    cld
+    // The slot that held the vector now holds RDI, which is at its place in the frame.
+    movq %rdi, %rsi
+    movq %rsp, %rdi
+    movq %rsp, %rbx
+    andq $-16, %rsp
+    call aril_on_trap_in_place
+    movq %rbx, %rsp
+    jmp return_by_iret
+
+// One stub a vector, 16 bytes each: it makes the stack uniform and names the vector.
+    .balign 16
+    .globl aril_trap_stubs
+aril_trap_stubs:
+    .set vector, 0
+    .rept 256
+    .balign 16
+    .if !(vector == 8 || (vector >= 10 && vector <= 14) || vector == 17 || vector == 21 || vector == 29 || vector == 30)
+    pushq $-1
+    .endif
+    pushq $vector
+    .if vector == 2 || vector == 8 || vector == 18
+    jmp trap_in_place
+    .else
+    jmp trap_common
+    .endif
+    .set vector, vector + 1
+    .endr
+
+// void aril_switch_context(Context* from, Context* to)
+    .balign 16
+    .globl aril_switch_context
+aril_switch_context:
+    pushq %rbp
+    pushq %rbx
+    pushq %r12
+    pushq %r13
+    pushq %r14
+    pushq %r15
+    movq %rsp, (%rdi)
+    movq (%rsi), %rsp
+    popq %r15
+    popq %r14
+    popq %r13
+    popq %r12
+    popq %rbx
+    popq %rbp
+    ret
+
+// Where a new context's first switch returns to: calls r12(r13).
+    .globl aril_context_start
+aril_context_start:
+    movq %r13, %rdi
+    call *%r12
+    ud2
+
+    .section .note.GNU-stack, "", @progbits

@@ -1,0 +1,80 @@
+#include <atomic>
+
+#include "machine.hpp"
+
+namespace aril::arch {
+namespace {
+
+/// Up to this many pages are dropped one by one, more by dropping everything.
+constexpr uint64_t kSinglePages = 32;
+
+/// The one flush under way; whoever holds `flush_busy` owns it.
+struct Request {
+  uint64_t start, end;
+  std::atomic<uint64_t> waiting_for;  ///< CPUs that have not done it yet
+};
+constinit std::atomic<bool> flush_busy{false};
+constinit Request request{};
+/// Each CPU's current tree. A CPU that is on another tree has no translations of the lower half of
+/// this one: loading CR3 drops them.
+constinit std::atomic<PhysicalAddress> active_roots[kMaxCpus] = {};
+
+constexpr bool is_kernel_address(uint64_t address) { return static_cast<int64_t>(address) < 0; }
+
+void flush_local(uint64_t start, uint64_t end) {
+  if (end - start <= kSinglePages * kPageSize) {
+    for (uint64_t address = start; address < end; address += kPageSize)
+      asm volatile("invlpg (%0)" : : "r"(address) : "memory");
+  } else if (is_kernel_address(start)) {
+    flush_this_tlb();
+  } else {
+    write_cr3(read_cr3());
+  }
+}
+
+}  // namespace
+
+void PageTable::activate() {
+  // Sequentially consistent, before CR3: flush_tlb on another CPU either sees this or has changed
+  // the tables before this CPU can walk them.
+  active_roots[cpu_index()].store(root_);
+  write_cr3(root_);
+}
+
+void handle_tlb_flush() {
+  uint64_t self = uint64_t{1} << cpu_index();
+  if ((request.waiting_for.load(std::memory_order_acquire) & self) == 0) return;
+  flush_local(request.start, request.end);
+  request.waiting_for.fetch_and(~self, std::memory_order_release);
+}
+
+void flush_tlb(uint64_t start, uint64_t end) {
+  if (start >= end) return;
+  if (cpu_count() == 1) {
+    flush_local(start, end);
+    return;
+  }
+  // This CPU must not change between its own flush and the choice of the others.
+  while (flush_busy.exchange(true, std::memory_order_acquire)) relax();
+  unsigned self = cpu_index();
+  flush_local(start, end);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  PhysicalAddress root = read_cr3();
+  uint64_t targets = 0;
+  for (unsigned cpu = 0; cpu < cpu_count(); ++cpu) {
+    if (cpu == self) continue;
+    if (is_kernel_address(start) || active_roots[cpu].load() == root) targets |= uint64_t{1} << cpu;
+  }
+  request.start = start;
+  request.end = end;
+  request.waiting_for.store(targets, std::memory_order_release);
+  for (unsigned cpu = 0; cpu < cpu_count(); ++cpu) {
+    if ((targets >> cpu & 1) != 0)
+      local_apic::send_ipi(cpu_block(cpu).apic_id,
+                           local_apic::kDeliverFixed | local_apic::kLevelAssert | kTlbFlushVector);
+  }
+  while (request.waiting_for.load(std::memory_order_acquire) != 0) relax();
+  flush_busy.store(false, std::memory_order_release);
+}
+
+}  // namespace aril::arch

@@ -1,0 +1,103 @@
+#pragma once
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "net/buffer/packet.hpp"
+#include "net/ip/context.hpp"
+#include "net/ip/interface.hpp"
+#include "net/wire/ethernet.hpp"
+
+namespace aril::net {
+
+/// What the table of neighbours asks of the layer that owns it.
+class NeighbourOwner {
+ public:
+  /// Sends an ARP packet on `interface`.
+  virtual void send_arp(Interface& interface, const ArpPacket& packet,
+                        const EthernetAddress& destination) = 0;
+  /// Sends an IP packet that was waiting.
+  virtual void send_resolved(Interface& interface, const EthernetAddress& destination,
+                             std::span<const std::byte> packet) = 0;
+  /// Nobody answered: `packet` could not be delivered.
+  virtual void unresolved(Interface& interface, std::span<const std::byte> packet) = 0;
+
+ protected:
+  ~NeighbourOwner() = default;
+};
+
+/// The ARP cache [RFC 826, RFC 1122 2.3.2]: resolves next hops, holds packets meanwhile, checks
+/// that old entries still answer. Bounded: the least recently used entry makes room.
+class Neighbours {
+ public:
+  static constexpr size_t kMaxEntries = 512;
+  static constexpr size_t kMaxPending = 16;
+
+  Neighbours(StackContext& context, NeighbourOwner& owner) : context_(context), owner_(owner) {}
+  ~Neighbours();
+
+  /// The hardware address, when known. Else begins resolution; the caller gives the packet to
+  /// enqueue().
+  const EthernetAddress* resolve(Interface& interface, IpAddress address);
+  /// Holds an IP packet until `address` is resolved; the oldest goes when too many wait.
+  void enqueue(Interface& interface, IpAddress address, PacketPtr packet);
+  /// A received ARP packet. `is_for_us`: its target is one of the interface's addresses.
+  void receive(Interface& interface, const ArpPacket& packet, bool is_for_us);
+
+  struct View {
+    IpAddress address;
+    const Interface* interface;
+    EthernetAddress hardware;
+    bool is_complete;
+  };
+  /// For /proc/net/arp.
+  template <typename Function>
+  void for_each(Function function) {
+    for (Entry* entry : buckets_)
+      for (; entry != nullptr; entry = entry->next)
+        function(View{entry->address, entry->interface, entry->hardware,
+                      entry->state != State::kIncomplete});
+  }
+
+ private:
+  enum class State : uint8_t {
+    kIncomplete,  ///< request sent, no answer yet
+    kReachable,   ///< answered within kReachableTime, or not used since
+    kProbing,     ///< in use, being asked again
+  };
+  struct Entry {
+    Entry(Neighbours& owner, Interface& link, IpAddress target)
+        : table(&owner), interface(&link), address(target), timer(run_timer, this) {}
+    static void run_timer(void* entry);
+    Neighbours* table;
+    Interface* interface;
+    IpAddress address;
+    EthernetAddress hardware = {};
+    State state = State::kIncomplete;
+    uint8_t probes = 0;
+    Instant confirmed, used;
+    Entry* next = nullptr;
+    WheelTimer timer;
+    Ring<PacketPtr, 4> pending;
+  };
+  static constexpr size_t kBuckets = 128;
+  static constexpr unsigned kMaxProbes = 3;
+
+  static size_t bucket_of(IpAddress address) { return (address.low() * 0x9e3779b97f4a7c15) >> 57; }
+  Entry* find(const Interface& interface, IpAddress address);
+  Entry* create(Interface& interface, IpAddress address);
+  void destroy(Entry& entry);
+  void evict_one();
+  void learn(Entry& entry, const EthernetAddress& hardware);
+  void request(Entry& entry);
+  void on_timer(Entry& entry);
+
+  StackContext& context_;
+  NeighbourOwner& owner_;
+  std::array<Entry*, kBuckets> buckets_ = {};
+  size_t count_ = 0;
+};
+
+}  // namespace aril::net

@@ -1,0 +1,153 @@
+#include <algorithm>
+#include <cstring>
+
+#include "net/ip/ip_layer.hpp"
+
+namespace aril::net {
+namespace {
+
+// [RFC 791] 3.1: loose and strict source routes let a stranger choose our replies' path.
+bool has_source_route(std::span<const std::byte> options) {
+  constexpr uint8_t kEnd = 0, kNop = 1, kLoose = 131, kStrict = 137;
+  while (!options.empty()) {
+    auto kind = static_cast<uint8_t>(options[0]);
+    if (kind == kEnd) return false;
+    if (kind == kNop) {
+      options = options.subspan(1);
+      continue;
+    }
+    if (kind == kLoose || kind == kStrict || options.size() < 2) return true;
+    auto length = static_cast<size_t>(options[1]);
+    if (length < 2 || length > options.size()) return true;
+    options = options.subspan(length);
+  }
+  return false;
+}
+
+}  // namespace
+
+void IpLayer::receive_frame(Interface& interface, std::span<const std::byte> frame,
+                            ChecksumState checksum) {
+  ++interface.statistics_.received_frames;
+  interface.statistics_.received_bytes += frame.size();
+  auto drop = [&](DropReason reason) {
+    ++interface.statistics_.receive_dropped;
+    context_.counters.drop(reason);
+  };
+  if (frame.size() < sizeof(EthernetHeader)) return drop(DropReason::kFrameTooShort);
+  EthernetHeader header;
+  std::memcpy(&header, frame.data(), sizeof header);
+  if (!is_group(header.destination) && header.destination != interface.hardware())
+    return drop(DropReason::kFrameNotForUs);
+  auto body = frame.subspan(sizeof header);
+  switch (header.type.get()) {
+    case kEtherTypeIpv4:
+      return receive_ipv4(interface, body, checksum);
+    case kEtherTypeArp:
+      return receive_arp(interface, body);
+    default:
+      return drop(DropReason::kUnknownEtherType);
+  }
+}
+
+void IpLayer::receive_arp(Interface& interface, std::span<const std::byte> bytes) {
+  auto packet = ArpPacket::parse(bytes);
+  if (!packet) return context_.counters.drop(DropReason::kBadArp);
+  IpAddress target = IpAddress::v4(packet->target_protocol);
+  bool is_for_us = std::ranges::any_of(interface.addresses(),
+                                       [&](const auto& own) { return own.address == target; });
+  // A sender that claims our own address is a conflict or a forgery, never a neighbour.
+  if (interface.has_address(IpAddress::v4(packet->sender_protocol)))
+    return context_.counters.drop(DropReason::kBadArp);
+  neighbours_.receive(interface, *packet, is_for_us);
+  if (packet->operation == ArpPacket::kRequest && is_for_us)
+    send_arp(interface,
+             ArpPacket::make(ArpPacket::kReply, interface.hardware(), packet->target_protocol,
+                             packet->sender_hardware, packet->sender_protocol),
+             packet->sender_hardware);
+}
+
+bool IpLayer::deliver_one_loopback() {
+  if (loopback_.empty()) return false;
+  PacketPtr packet = std::move(loopback_.front());
+  loopback_.pop_front();
+  Interface& interface = *interfaces_[0];
+  ++interface.statistics_.sent_frames;
+  ++interface.statistics_.received_frames;
+  interface.statistics_.sent_bytes += packet->size();
+  interface.statistics_.received_bytes += packet->size();
+  receive_ipv4(interface, packet->bytes(), ChecksumState::kVerified);
+  return true;
+}
+
+void IpLayer::receive_ipv4(Interface& interface, std::span<const std::byte> bytes,
+                           ChecksumState checksum) {
+  context_.counters.add(Counter::kIpInReceives);
+  auto view = Ipv4View::parse(bytes);
+  if (!view) {
+    context_.counters.add(Counter::kIpInHdrErrors);
+    return context_.counters.drop(view.error() == Ipv4Error::kChecksum ? DropReason::kBadIpChecksum
+                                                                       : DropReason::kBadIpHeader);
+  }
+  if (!view->options().empty() && has_source_route(view->options())) {
+    context_.counters.add(Counter::kIpInHdrErrors);
+    return context_.counters.drop(DropReason::kIpSourceRoute);
+  }
+  bool is_broadcast = false;
+  if (!accept_addresses(interface, *view, is_broadcast)) return;
+  if (!view->is_fragment()) return deliver(interface, *view, checksum, is_broadcast);
+  PacketPtr whole = reassembly_.add(*view);
+  if (!whole) return;
+  // The first fragment's header with the whole's payload behind it: its length field is not used.
+  if (auto joined = Ipv4View::parse_quoted(whole->bytes()))
+    deliver(interface, *joined, interface.is_loopback() ? checksum : ChecksumState::kUnknown,
+            is_broadcast);
+}
+
+bool IpLayer::accept_addresses(const Interface& interface, const Ipv4View& view,
+                               bool& is_broadcast) {
+  IpAddress source = view.source(), destination = view.destination();
+  // [RFC 1122] 3.2.1.3: these never are a source.
+  bool martian = source.is_multicast() || interface.is_broadcast(source) ||
+                 (!interface.is_loopback() && (source.is_loopback() || destination.is_loopback() ||
+                                               interface.has_address(source)));
+  if (martian) {
+    context_.counters.add(Counter::kIpInAddrErrors);
+    context_.counters.drop(DropReason::kIpMartianSource);
+    return false;
+  }
+  is_broadcast = destination.is_multicast() || interface.is_broadcast(destination);
+  // A DHCP server may address its reply to the address that we do not have yet [RFC 2131] 4.1.
+  bool unconfigured = interface.addresses().empty() && view.protocol() == 17;
+  if (is_broadcast || unconfigured || is_local(destination)) return true;
+  context_.counters.add(Counter::kIpInAddrErrors);
+  context_.counters.drop(DropReason::kIpNotForUs);
+  return false;
+}
+
+void IpLayer::deliver(Interface& interface, const Ipv4View& view, ChecksumState checksum,
+                      bool is_broadcast) {
+  IpPacketInfo info{.interface = &interface,
+                    .source = view.source(),
+                    .destination = view.destination(),
+                    .time_to_live = view.time_to_live(),
+                    .type_of_service = view.type_of_service(),
+                    .checksum = checksum,
+                    .is_broadcast = is_broadcast,
+                    .packet = view.packet()};
+  context_.counters.add(Counter::kIpInDelivers);
+  switch (static_cast<IpProtocol>(view.protocol())) {
+    case IpProtocol::kTcp:
+      return tcp_->receive(info, view.payload());
+    case IpProtocol::kUdp:
+      return udp_->receive(info, view.payload());
+    case IpProtocol::kIcmp:
+      return receive_icmp(info, view.payload());
+  }
+  context_.counters.add(Counter::kIpInUnknownProtos);
+  context_.counters.drop(DropReason::kIpUnknownProtocol);
+  if (!is_broadcast)
+    send_icmp_error(IcmpHeader::kUnreachable, IcmpHeader::kProtocolUnreachable, view.packet());
+}
+
+}  // namespace aril::net

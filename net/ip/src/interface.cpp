@@ -1,0 +1,30 @@
+#include "net/ip/interface.hpp"
+
+#include <algorithm>
+
+namespace aril::net {
+
+Interface::Interface(uint32_t index, Kind kind, const InterfaceConfig& config, LinkSink* sink)
+    : index_(index),
+      kind_(kind),
+      hardware_(config.hardware),
+      mtu_(config.mtu),
+      features_(config.features),
+      sink_(sink) {
+  name_length_ = static_cast<uint8_t>(std::min(config.name.size(), name_.size() - 1));
+  std::copy_n(config.name.begin(), name_length_, name_.begin());
+}
+
+bool Interface::has_address(IpAddress address) const {
+  return std::ranges::any_of(addresses(), [&](const InterfaceAddress& own) {
+    return own.address == address || (is_loopback() && own.contains(address));
+  });
+}
+
+bool Interface::is_broadcast(IpAddress address) const {
+  return address.is_limited_broadcast() ||
+         std::ranges::any_of(
+             addresses(), [&](const InterfaceAddress& own) { return own.is_broadcast(address); });
+}
+
+}  // namespace aril::net

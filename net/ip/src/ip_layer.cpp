@@ -1,0 +1,171 @@
+#include "net/ip/ip_layer.hpp"
+
+#include <algorithm>
+
+namespace aril::net {
+namespace {
+constexpr uint32_t kLoopbackMtu = 16384 + sizeof(Ipv4Header) + kMaxTcpHeader;
+
+uint32_t mask_of(uint8_t prefix_length) {
+  return prefix_length == 0 ? 0 : ~uint32_t{0} << (32 - prefix_length);
+}
+}  // namespace
+
+IpLayer::IpLayer(StackContext& context)
+    : context_(context),
+      neighbours_(context, *this),
+      reassembly_(
+          context,
+          [](void* self, std::span<const std::byte> first) {
+            static_cast<IpLayer*>(self)->send_icmp_error(
+                IcmpHeader::kTimeExceeded, IcmpHeader::kReassemblyTimeExceeded, first);
+          },
+          this),
+      error_tokens_filled_(context.now) {
+  for (uint16_t& value : identifications_) value = static_cast<uint16_t>(context.random());
+}
+
+IpLayer::~IpLayer() = default;
+
+Result<void> IpLayer::initialize(Transport& tcp, Transport& udp) {
+  tcp_ = &tcp;
+  udp_ = &udp;
+  InterfaceConfig config{.name = "lo", .mtu = kLoopbackMtu, .features = LinkFeatures::kChecksum};
+  Interface* loopback = ARIL_TRY(add_interface(Interface::Kind::kLoopback, config, nullptr));
+  return add_address(*loopback, {IpAddress::v4(127, 0, 0, 1), 8});
+}
+
+Result<Interface*> IpLayer::add_interface(Interface::Kind kind, const InterfaceConfig& config,
+                                          LinkSink* sink) {
+  if (interface_count_ == kMaxInterfaces) return fail(Errno::kNoSpc);
+  std::unique_ptr<Interface> added(new (std::nothrow)
+                                       Interface(interface_count_ + 1, kind, config, sink));
+  if (!added) return fail(Errno::kNoMem);
+  interfaces_[interface_count_] = std::move(added);
+  return interfaces_[interface_count_++].get();
+}
+
+Interface* IpLayer::interface(uint32_t index) {
+  return index == 0 || index > interface_count_ ? nullptr : interfaces_[index - 1].get();
+}
+
+Interface* IpLayer::interface(std::string_view name) {
+  for (uint32_t i = 0; i < interface_count_; ++i)
+    if (interfaces_[i]->name() == name) return interfaces_[i].get();
+  return nullptr;
+}
+
+Result<void> IpLayer::add_address(Interface& interface, const InterfaceAddress& address) {
+  if (!address.address.is_v4() || address.prefix_length > 32 || address.address.is_unspecified() ||
+      address.address.is_multicast())
+    return fail(Errno::kInval);
+  if (std::ranges::any_of(interface.addresses(),
+                          [&](const auto& own) { return own.address == address.address; }))
+    return fail(Errno::kExist);
+  if (interface.address_count_ == Interface::kMaxAddresses) return fail(Errno::kNoSpc);
+  ARIL_TRY(add_route({.network = IpAddress::v4(address.address.v4_value() & address.mask()),
+                      .prefix_length = address.prefix_length,
+                      .interface = &interface,
+                      .source = address.address}));
+  interface.addresses_[interface.address_count_++] = address;
+  if (!interface.is_loopback()) announce(interface, address.address);
+  return {};
+}
+
+void IpLayer::remove_address(Interface& interface, IpAddress address) {
+  auto* end = interface.addresses_.data() + interface.address_count_;
+  auto* kept = std::remove_if(interface.addresses_.data(), end,
+                              [&](const auto& own) { return own.address == address; });
+  interface.address_count_ = static_cast<uint8_t>(kept - interface.addresses_.data());
+  auto* routes_end = routes_.data() + route_count_;
+  auto* kept_routes = std::remove_if(routes_.data(), routes_end, [&](const RouteEntry& route) {
+    return route.interface == &interface &&
+           (route.source == address || interface.address_count_ == 0);
+  });
+  route_count_ = static_cast<size_t>(kept_routes - routes_.data());
+}
+
+Result<void> IpLayer::add_route(const RouteEntry& route) {
+  for (const RouteEntry& entry : routes())
+    if (entry.network == route.network && entry.prefix_length == route.prefix_length &&
+        entry.interface == route.interface && entry.gateway == route.gateway)
+      return fail(Errno::kExist);
+  if (route_count_ == kMaxRoutes) return fail(Errno::kNoSpc);
+  size_t at = route_count_++;
+  for (; at > 0 && routes_[at - 1].prefix_length < route.prefix_length; --at)
+    routes_[at] = routes_[at - 1];
+  routes_[at] = route;
+  return {};
+}
+
+void IpLayer::remove_route(const RouteEntry& route) {
+  auto* end = routes_.data() + route_count_;
+  auto* kept = std::remove_if(routes_.data(), end, [&](const RouteEntry& entry) {
+    return entry.network == route.network && entry.prefix_length == route.prefix_length &&
+           entry.interface == route.interface && entry.gateway == route.gateway;
+  });
+  route_count_ = static_cast<size_t>(kept - routes_.data());
+}
+
+bool IpLayer::is_local(IpAddress address) const {
+  for (uint32_t i = 0; i < interface_count_; ++i)
+    if (interfaces_[i]->has_address(address)) return true;
+  return false;
+}
+
+Result<Route> IpLayer::route(IpAddress destination, IpAddress source, uint32_t interface) {
+  if (!destination.is_v4()) return fail(Errno::kAfNoSupport);
+  if (!source.is_unspecified() && !is_local(source)) return fail(Errno::kInval);
+  // Connecting to "any" means this machine, as on Linux.
+  if (destination.is_unspecified()) destination = IpAddress::v4(127, 0, 0, 1);
+  if (is_local(destination))
+    return Route{interfaces_[0].get(), source.is_unspecified() ? destination : source, destination};
+  if (destination.is_limited_broadcast() || destination.is_multicast()) {
+    if (Interface* link = group_interface(interface)) {
+      IpAddress own = link->addresses().empty() ? IpAddress() : link->addresses()[0].address;
+      return Route{link, source.is_unspecified() ? own : source, destination, true};
+    }
+  } else if (const RouteEntry* entry = find_route(destination, interface)) {
+    IpAddress own = entry->source;
+    if (own.is_unspecified()) {
+      for (const InterfaceAddress& address : entry->interface->addresses())
+        if (own.is_unspecified() || address.contains(entry->gateway)) own = address.address;
+    }
+    bool is_broadcast = entry->interface->is_broadcast(destination);
+    bool on_link = is_broadcast || entry->gateway.is_unspecified();
+    return Route{entry->interface, source.is_unspecified() ? own : source,
+                 on_link ? destination : entry->gateway, is_broadcast};
+  }
+  context_.counters.add(Counter::kIpOutNoRoutes);
+  context_.counters.drop(DropReason::kNoRoute);
+  return fail(Errno::kNetUnreach);
+}
+
+const RouteEntry* IpLayer::find_route(IpAddress destination, uint32_t interface) const {
+  for (const RouteEntry& entry : routes()) {
+    uint32_t difference = destination.v4_value() ^ entry.network.v4_value();
+    if ((difference & mask_of(entry.prefix_length)) == 0 &&
+        (interface == 0 || entry.interface->index() == interface))
+      return &entry;
+  }
+  return nullptr;
+}
+
+Interface* IpLayer::group_interface(uint32_t bound) {
+  if (Interface* chosen = interface(bound)) return chosen;
+  // The default route's link, the last in the table, or else any link that has an address.
+  if (route_count_ != 0 && routes_[route_count_ - 1].prefix_length == 0)
+    return routes_[route_count_ - 1].interface;
+  for (uint32_t i = 1; i < interface_count_; ++i)
+    if (!interfaces_[i]->addresses().empty()) return interfaces_[i].get();
+  return nullptr;
+}
+
+void IpLayer::announce(Interface& interface, IpAddress address) {
+  send_arp(interface,
+           ArpPacket::make(ArpPacket::kRequest, interface.hardware(), address.v4_value(), {},
+                           address.v4_value()),
+           kEthernetBroadcast);
+}
+
+}  // namespace aril::net

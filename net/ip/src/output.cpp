@@ -1,0 +1,187 @@
+#include <algorithm>
+#include <cstring>
+
+#include "base/units.hpp"
+#include "net/ip/ip_layer.hpp"
+#include "net/wire/checksum.hpp"
+
+namespace aril::net {
+namespace {
+
+// [RFC 1112] 6.4
+EthernetAddress group_hardware(IpAddress address) {
+  if (!address.is_multicast()) return kEthernetBroadcast;
+  uint32_t value = address.v4_value();
+  return {0x01,
+          0x00,
+          0x5e,
+          static_cast<uint8_t>(value >> 16 & 0x7f),
+          static_cast<uint8_t>(value >> 8),
+          static_cast<uint8_t>(value)};
+}
+
+}  // namespace
+
+Result<void> IpLayer::send(const Route& route, Ipv4Fields fields, const TransportOutput& output) {
+  context_.counters.add(Counter::kIpOutRequests);
+  size_t length = output.header_length + output.payload_length;
+  size_t limit = output.segment_size != 0 ? 65535 : route.interface->mtu();
+  if (length + sizeof(Ipv4Header) > limit) {
+    if ((fields.fragment & Ipv4Header::kDontFragment) != 0 || length + sizeof(Ipv4Header) > 65535) {
+      context_.counters.add(Counter::kIpFragFails);
+      return fail(Errno::kMsgSize);
+    }
+    return send_fragments(route, fields, output);
+  }
+  // [RFC 6864] 4.1: the identification of a packet that is never fragmented has no meaning.
+  if ((fields.fragment & Ipv4Header::kDontFragment) == 0)
+    fields.identification = next_identification(fields.destination);
+  Ipv4Header header = make_ipv4_header(fields, length);
+  std::byte* link = output.header.bytes_;
+  std::memcpy(link + HeaderBuffer::kLink, &header, sizeof header);
+  std::span<const std::byte> headers(
+      link, HeaderBuffer::kLink + HeaderBuffer::kNetwork + output.header_length);
+  if (route.interface->is_loopback()) return send_loopback(headers, output);
+  TxPacket packet{.header = headers, .payload = output.payload};
+  if (output.checksum_offset != 0) {
+    packet.checksum_start = HeaderBuffer::kLink + HeaderBuffer::kNetwork;
+    packet.checksum_offset = output.checksum_offset;
+  }
+  packet.segment_size = output.segment_size;
+  send_to_link(route, link, packet);
+  return {};
+}
+
+void IpLayer::send_to_link(const Route& route, std::byte* link_header, const TxPacket& packet) {
+  Interface& interface = *route.interface;
+  EthernetHeader header{.source = interface.hardware(), .type = kEtherTypeIpv4};
+  if (route.is_broadcast) {
+    header.destination = group_hardware(route.next_hop);
+  } else if (const EthernetAddress* known = neighbours_.resolve(interface, route.next_hop)) {
+    header.destination = *known;
+  } else {
+    // Kept as one IP packet, its checksum complete: it leaves later, without the link's help.
+    auto held = Packet::allocate(packet.size() - HeaderBuffer::kLink);
+    if (!held || packet.segment_size != 0) return context_.counters.drop(DropReason::kNoMemory);
+    std::byte* out = (*held)->bytes().data();
+    auto ip = packet.header.subspan(HeaderBuffer::kLink);
+    std::memcpy(out, ip.data(), ip.size());
+    size_t at = ip.size();
+    for (const TxPiece& piece : packet.payload) {
+      std::memcpy(out + at, piece.data, piece.length);
+      at += piece.length;
+    }
+    if (packet.checksum_start != 0) {
+      auto body = (*held)->bytes().subspan(packet.checksum_start - HeaderBuffer::kLink);
+      Checksum sum;
+      sum.add(body);
+      Be<uint16_t> value = sum.finish();
+      std::memcpy(body.data() + packet.checksum_offset, &value, sizeof value);
+    }
+    return neighbours_.enqueue(interface, route.next_hop, std::move(*held));
+  }
+  std::memcpy(link_header, &header, sizeof header);
+  transmit(interface, packet);
+}
+
+void IpLayer::transmit(Interface& interface, const TxPacket& packet) {
+  ++interface.statistics_.sent_frames;
+  interface.statistics_.sent_bytes += packet.size();
+  interface.sink_->transmit(packet);
+}
+
+Result<void> IpLayer::send_loopback(std::span<const std::byte> header,
+                                    const TransportOutput& output) {
+  auto full = [&] {
+    context_.counters.drop(DropReason::kLoopbackFull);
+    return fail(Errno::kNoBufs);
+  };
+  if (loopback_.size() >= kMaxLoopback) return full();
+  auto ip = header.subspan(HeaderBuffer::kLink);
+  auto packet = Packet::allocate(ip.size() + output.payload_length);
+  if (!packet) return full();
+  std::byte* out = (*packet)->bytes().data();
+  std::memcpy(out, ip.data(), ip.size());
+  size_t at = ip.size();
+  for (const TxPiece& piece : output.payload) {
+    std::memcpy(out + at, piece.data, piece.length);
+    at += piece.length;
+  }
+  if (!loopback_.push_back(std::move(*packet))) return full();
+  return {};
+}
+
+// [RFC 791] 3.2. The datagram is put together first: fragments cut across its pieces.
+Result<void> IpLayer::send_fragments(const Route& route, const Ipv4Fields& fields,
+                                     const TransportOutput& output) {
+  size_t total = output.header_length + output.payload_length;
+  auto whole = ARIL_TRY(Packet::allocate(total));
+  std::span<std::byte> body = whole->bytes();
+  std::memcpy(body.data(), output.header.transport().data(), output.header_length);
+  size_t at = output.header_length;
+  for (const TxPiece& piece : output.payload) {
+    std::memcpy(body.data() + at, piece.data, piece.length);
+    at += piece.length;
+  }
+  if (output.checksum_offset != 0) {
+    Checksum sum;
+    sum.add(body);
+    Be<uint16_t> value = sum.finish();
+    std::memcpy(body.data() + output.checksum_offset, &value, sizeof value);
+  }
+  size_t step = align_down(route.interface->mtu() - sizeof(Ipv4Header), 8);
+  Ipv4Fields part = fields;
+  part.identification = next_identification(fields.destination);
+  for (size_t offset = 0; offset < total; offset += step) {
+    size_t length = std::min(step, total - offset);
+    part.fragment = static_cast<uint16_t>(offset / 8);
+    if (offset + length < total) part.fragment |= Ipv4Header::kMoreFragments;
+    std::byte headers[HeaderBuffer::kLink + HeaderBuffer::kNetwork];
+    Ipv4Header header = make_ipv4_header(part, length);
+    std::memcpy(headers + HeaderBuffer::kLink, &header, sizeof header);
+    TxPiece piece{body.data() + offset, static_cast<uint32_t>(length), nullptr};
+    context_.counters.add(Counter::kIpFragCreates);
+    if (route.interface->is_loopback()) {
+      HeaderBuffer buffer;
+      std::memcpy(buffer.bytes_, headers, sizeof headers);
+      ARIL_TRY(send_loopback(std::span(buffer.bytes_).first(sizeof headers),
+                             {.header = buffer, .payload = {&piece, 1}, .payload_length = length}));
+    } else {
+      send_to_link(route, headers, {.header = headers, .payload = {&piece, 1}});
+    }
+  }
+  context_.counters.add(Counter::kIpFragOKs);
+  return {};
+}
+
+uint16_t IpLayer::next_identification(IpAddress destination) {
+  uint64_t hash = siphash(context_.key, {0x6964, destination.high(), destination.low()});
+  return identifications_[hash % identifications_.size()]++;
+}
+
+void IpLayer::send_arp(Interface& interface, const ArpPacket& packet,
+                       const EthernetAddress& destination) {
+  std::byte frame[sizeof(EthernetHeader) + sizeof(ArpPacket)];
+  EthernetHeader header{destination, interface.hardware(), kEtherTypeArp};
+  std::memcpy(frame, &header, sizeof header);
+  std::memcpy(frame + sizeof header, &packet, sizeof packet);
+  transmit(interface, {.header = frame, .payload = {}});
+}
+
+void IpLayer::send_resolved(Interface& interface, const EthernetAddress& destination,
+                            std::span<const std::byte> packet) {
+  EthernetHeader header{destination, interface.hardware(), kEtherTypeIpv4};
+  TxPiece piece{packet.data(), static_cast<uint32_t>(packet.size()), nullptr};
+  transmit(interface, {.header = std::as_bytes(std::span(&header, 1)), .payload = {&piece, 1}});
+}
+
+void IpLayer::unresolved(Interface& interface, std::span<const std::byte> packet) {
+  (void)interface;
+  auto view = Ipv4View::parse_quoted(packet);
+  if (!view) return;
+  report_error(
+      {.source = view->source(), .destination = view->destination(), .error = Errno::kHostUnreach},
+      *view);
+}
+
+}  // namespace aril::net

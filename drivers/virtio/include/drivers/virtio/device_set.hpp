@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "arch/interrupts.hpp"
+#include "base/time.hpp"
 #include "drivers/pci/pci.hpp"
 #include "kernel/io/devices.hpp"
 
@@ -65,7 +66,6 @@ class DeviceSet {
 
  private:
   std::byte* map_registers(PhysicalAddress address, uint32_t size);
-  void probe_pci_device(const pci::Device& device);
 
   struct Mapping {
     PhysicalAddress start;

@@ -150,13 +150,13 @@ Result<void> acquire(File& file, Family family, const void* owner, int pid, Kind
   }
   auto added = ARIL_TRY(try_make_unique<Lock>());
   auto spare = ARIL_TRY(try_make_unique<Lock>());
-  *added = Lock{.device = id.device,
-                .inode = id.inode,
-                .owner = owner,
-                .range = range,
-                .pid = pid,
-                .family = family,
-                .kind = kind};
+  added->device = id.device;
+  added->inode = id.inode;
+  added->owner = owner;
+  added->range = range;
+  added->pid = pid;
+  added->family = family;
+  added->kind = kind;
   for (;;) {
     uint64_t seen;
     {

@@ -136,6 +136,7 @@ class AddressSpace final : public RefCounted {
   AddressSpace() = default;
   // For MemoryObject: acts on every region over `object`.
   void unmap_object(const MemoryObject& object, uint64_t first, uint64_t count);
+  void try_unmap_object(const MemoryObject& object, uint64_t first, uint64_t count);
   void write_protect_object(const MemoryObject& object, uint64_t first, uint64_t count);
 
   struct Implementation;

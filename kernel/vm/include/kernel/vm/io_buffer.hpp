@@ -32,6 +32,9 @@ class IoBuffer {
   void truncate(size_t limit);
 
  private:
+  template <typename Move>
+  Result<size_t> transfer(size_t size, Move move);
+
   std::span<const Segment> segments_;
   size_t offset_ = 0;  // into segments_.front()
   size_t remaining_ = 0;

@@ -57,6 +57,8 @@ class MemoryObject : public RefCounted {
   /// page() gives none of them any more (truncation), or gives the same ones again (reclaim), and
   /// holds no lock of rank kAddressSpace or above.
   void unmap_everywhere(uint64_t first, uint64_t count);
+  /// As above, but skips spaces whose lock is taken: for reclaim, which may hold any lock.
+  void try_unmap_everywhere(uint64_t first, uint64_t count);
   /// As above, but keeps them mapped for reading: the next write faults.
   void write_protect_everywhere(uint64_t first, uint64_t count);
   [[nodiscard]] bool is_mapped() const;

@@ -91,6 +91,14 @@ class PageCache final : public MemoryObject {
   template <typename T, typename... A>
   friend Result<RefPtr<T>> try_make_ref(A&&...);
   PageCache(PageBacking* backing, uint64_t size);
+
+  enum class Bound : uint8_t { kSize, kNone };
+  Result<PageRef> get(uint64_t index, PageAccess access, Bound bound);
+  Result<void> enter(uint64_t index, PageRef page, uint64_t removals, PageAccess access);
+  Result<void> read_missing(uint64_t index);
+  Result<void> read_and_enter(uint64_t first, uint64_t count, uint64_t removals);
+  void grow_locked(uint64_t size, uint64_t written_from);
+  Result<void> zero_range(uint64_t start, uint64_t end);
   friend struct PageCacheShrinker;
   struct Implementation;
   struct LateName {

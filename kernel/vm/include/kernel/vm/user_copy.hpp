@@ -6,7 +6,7 @@
 #include <string>
 #include <type_traits>
 
-#include "arch/page_table.hpp"
+#include "arch/layout.hpp"
 #include "base/result.hpp"
 
 namespace aril {
@@ -17,6 +17,16 @@ namespace aril {
 Result<void> copy_from_user(std::span<std::byte> to, uint64_t from);
 Result<void> copy_to_user(uint64_t to, std::span<const std::byte> from);
 Result<void> zero_user(uint64_t to, size_t count);
+/// As above, but tell how many bytes were copied before an address that cannot be: for reads and
+/// writes that may be short. No bytes at all is the caller's kFault.
+size_t copy_some_from_user(std::span<std::byte> to, uint64_t from);
+size_t copy_some_to_user(uint64_t to, std::span<const std::byte> from);
+size_t zero_some_user(uint64_t to, size_t count);
+/// [address, address + size) lies in the application's half; it need not be mapped.
+[[nodiscard]] constexpr bool is_user_range(uint64_t address, uint64_t size) {
+  return size == 0 || (address >= arch::kApplicationBottom && size <= arch::kApplicationTop &&
+                       address <= arch::kApplicationTop - size);
+}
 /// The length of the string at `from` (without its NUL), copied to `to` with its NUL.
 /// kNameTooLong when it does not fit.
 Result<size_t> copy_string_from_user(std::span<char> to, uint64_t from);

@@ -30,9 +30,25 @@ void set_console_level(LogLevel level);
 using ConsoleWriter = void (*)(std::string_view text);
 void set_console_writer(ConsoleWriter writer);
 
+/// Writes one record of the control line, "\x1e " + text (base/image_abi.hpp), whatever the
+/// console's level: "report ...", "strace ...", "listening 80". Longer ones are cut to 1000
+/// characters. Any context.
+[[gnu::format(printf, 1, 2)]] void write_record(const char* format, ...);
+
 /// Formats into `buffer` with the same directives; returns the text, cut to fit. No allocation.
-[[gnu::format(printf, 2, 3)]] std::string_view format_to(std::span<char> buffer,
-                                                         const char* format, ...);
+[[gnu::format(printf, 2, 3)]] std::string_view format_to(std::span<char> buffer, const char* format,
+                                                         ...);
+
+/// A kept line, for /dev/kmsg.
+struct LogLine {
+  uint64_t sequence;
+  int64_t time_ns;
+  LogLevel level;
+  std::string_view text;  ///< "component: text", in the caller's buffer
+};
+/// Reads the oldest kept line whose number is at least `sequence` into `buffer`; false when there
+/// is none yet. Any context.
+bool read_log(uint64_t sequence, std::span<char> buffer, LogLine& out);
 
 /// Reports what went wrong, a backtrace of raw addresses (which `aril` symbolises), and stops the
 /// machine with exit status 255. Any context.
@@ -43,8 +59,8 @@ using MachineStop = void (*)(int exit_status);
 void set_machine_stop(MachineStop stop);
 [[noreturn]] void stop_machine(int exit_status);
 
-/// Writes "  #n 0xaddress" lines for the chain of frame pointers from `frame_pointer`, at most 32,
-/// each checked to be on a mapped kernel stack before it is read.
+/// Writes "report   #n 0xaddress" records for the chain of frame pointers from `frame_pointer`, at
+/// most 32, each checked to be on this thread's kernel stack before it is read.
 void log_backtrace(uint64_t instruction_pointer, uint64_t frame_pointer);
 
 }  // namespace aril

@@ -112,6 +112,9 @@ Result<void> Inode::resize_locked(uint64_t) { return fail(Errno::kInval); }
 Result<void> Inode::allocate_locked(uint32_t, uint64_t, uint64_t) {
   return fail(Errno::kOpNotSupp);
 }
+Result<std::unique_ptr<PageBacking>> Inode::make_backing() { return fail(Errno::kInval); }
+Result<uint32_t> Inode::seals() { return fail(Errno::kInval); }
+Result<void> Inode::add_seals(uint32_t) { return fail(Errno::kInval); }
 Result<void> Inode::sync() { return {}; }
 
 Result<RefPtr<File>> Inode::open(const Path& path, OpenFlags flags) {

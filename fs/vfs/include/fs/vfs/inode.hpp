@@ -123,6 +123,9 @@ class Inode : public RefCounted {
   /// kInval when it has none. For kWrite the cache that may be changed (an overlay copies up). It
   /// does not depend on the inode: mappings keep it when the last name and descriptor are gone.
   virtual Result<RefPtr<PageCache>> page_cache(PageAccess access);
+  /// A new reader of the contents, below any cache, that does not depend on the inode: what an
+  /// overlay puts its own cache on. kInval when the file system has no such thing.
+  virtual Result<std::unique_ptr<PageBacking>> make_backing();
   [[nodiscard]] virtual uint64_t size() const;
   /// Under mutex(): writes at `offset`, growing the file if need be. Count; an error only when
   /// nothing was written. Sets the time stamps.
@@ -132,6 +135,10 @@ class Inode : public RefCounted {
   /// Under mutex(). `mode` is fallocate(2)'s.
   virtual Result<void> allocate_locked(uint32_t mode, uint64_t offset, uint64_t length);
   virtual Result<void> sync();
+  /// memfd seals, F_SEAL_* [fcntl(2)]. kInval for files that take none; kPerm when sealed against
+  /// it, kBusy when the file is mapped and is to be sealed against writing.
+  virtual Result<uint32_t> seals();
+  virtual Result<void> add_seals(uint32_t seals);
   /// Made by the file system when it is more than pages: /proc files, devices.
   /// Default: OpenFile, directory files, and the openers registered in devices.hpp.
   virtual Result<RefPtr<File>> open(const Path& path, OpenFlags flags);

@@ -1,0 +1,153 @@
+#include <algorithm>
+
+#include "base/units.hpp"
+#include "fs/tmpfs/memory_inode.hpp"
+
+namespace aril::tmpfs {
+
+MemoryFile::~MemoryFile() {
+  memory_file_system().account_pages(-static_cast<int64_t>(accounted_pages_));
+}
+
+RefPtr<PageCache> MemoryFile::cache_if_any() const {
+  LockGuard guard(cache_lock_);
+  return cache_;
+}
+
+void MemoryFile::set_cache(RefPtr<PageCache> cache) {
+  LockGuard guard(cache_lock_);
+  std::swap(cache_, cache);
+}
+
+Result<RefPtr<PageCache>> MemoryFile::page_cache(PageAccess) {
+  if (RefPtr<PageCache> cache = cache_if_any()) return cache;
+  RefPtr<PageCache> made = ARIL_TRY(PageCache::create(nullptr, 0, ""));
+  LockGuard guard(cache_lock_);
+  if (!cache_) std::swap(cache_, made);
+  return cache_;
+}
+
+uint64_t MemoryFile::size() const {
+  RefPtr<PageCache> cache = cache_if_any();
+  return cache ? cache->size() : 0;
+}
+
+Result<FileStatus> MemoryFile::status() {
+  FileStatus status = ARIL_TRY(Inode::status());
+  RefPtr<PageCache> cache = cache_if_any();
+  status.blocks_512 = (cache ? cache->resident_pages() : 0) * (kPageSize / 512);
+  return status;
+}
+
+// Pages also appear through shared mappings, without the file system's knowledge; they are counted
+// at the next change through a call.
+void MemoryFile::settle() {
+  RefPtr<PageCache> cache = cache_if_any();
+  uint64_t now = cache ? cache->resident_pages() : 0;
+  memory_file_system().account_pages(static_cast<int64_t>(now) -
+                                     static_cast<int64_t>(accounted_pages_));
+  accounted_pages_ = now;
+}
+
+Result<size_t> MemoryFile::write_locked(IoBuffer& buffer, uint64_t offset) {
+  uint32_t seals = seals_.load(std::memory_order_relaxed);
+  if ((seals & (kSealWrite | kSealFutureWrite)) != 0) return fail(Errno::kPerm);
+  uint64_t end = offset + buffer.remaining();
+  if ((seals & kSealGrow) != 0 && end > size()) {
+    if (offset >= size()) return fail(Errno::kPerm);
+    buffer.truncate(size() - offset);
+  }
+  // The worst case is that every page is new. When that much is not free, look closer: pages that
+  // exist cost nothing.
+  uint64_t pages = (end + kPageSize - 1) / kPageSize - offset / kPageSize;
+  uint64_t free = memory_file_system().pages_free();
+  if (pages > free) {
+    RefPtr<PageCache> cache = ARIL_TRY(page_cache(PageAccess::kWrite));
+    uint64_t position = offset;
+    while (position < end) {
+      if (!ARIL_TRY(has_page(*cache, position / kPageSize))) {
+        if (free == 0) break;
+        --free;
+      }
+      position = (position / kPageSize + 1) * kPageSize;
+    }
+    if (position == offset) return fail(Errno::kNoSpc);
+    buffer.truncate(std::min(position, end) - offset);
+  }
+  Result<size_t> count = Inode::write_locked(buffer, offset);
+  settle();
+  on_modified();
+  return count;
+}
+
+Result<bool> MemoryFile::has_page(PageCache& cache, uint64_t index) {
+  if (index * kPageSize >= cache.size()) return false;
+  return static_cast<bool>(ARIL_TRY(cache.page_or_hole(index)));
+}
+
+Result<void> MemoryFile::resize_locked(uint64_t size) {
+  uint32_t seals = seals_.load(std::memory_order_relaxed);
+  uint64_t before = this->size();
+  if (size < before && (seals & kSealShrink) != 0) return fail(Errno::kPerm);
+  if (size > before && (seals & kSealGrow) != 0) return fail(Errno::kPerm);
+  if (size < before) before_discard(size, ~uint64_t{0});
+  RefPtr<PageCache> cache = ARIL_TRY(page_cache(PageAccess::kWrite));
+  ARIL_TRY(cache->resize(size));
+  settle();
+  touch_modified();
+  on_modified();
+  return {};
+}
+
+Result<void> MemoryFile::allocate_locked(uint32_t mode, uint64_t offset, uint64_t length) {
+  static constexpr uint32_t kKeepSize = 1, kPunchHole = 2, kZeroRange = 16;  // FALLOC_FL_*
+  uint64_t end = offset + length;
+  uint32_t seals = seals_.load(std::memory_order_relaxed);
+  RefPtr<PageCache> cache = ARIL_TRY(page_cache(PageAccess::kWrite));
+  bool keep_size = (mode & kKeepSize) != 0;
+  switch (mode & ~kKeepSize) {
+    case kPunchHole:
+      if (!keep_size) return fail(Errno::kOpNotSupp);
+      [[fallthrough]];
+    case kZeroRange: {
+      if ((seals & (kSealWrite | kSealFutureWrite)) != 0) return fail(Errno::kPerm);
+      uint64_t stop = std::min(end, cache->size());
+      if (offset < stop) {
+        before_discard(offset, stop);
+        ARIL_TRY(cache->punch_hole(offset, stop));
+      }
+      break;
+    }
+    case 0: {
+      // Room is promised, not taken: pages come when they are written.
+      uint64_t pages = (length + kPageSize - 1) / kPageSize;
+      uint64_t have = cache->resident_pages();
+      if (pages > have && pages - have > memory_file_system().pages_free())
+        return fail(Errno::kNoSpc);
+      break;
+    }
+    default:
+      return fail(Errno::kOpNotSupp);
+  }
+  if (!keep_size && end > cache->size()) {
+    if ((seals & kSealGrow) != 0) return fail(Errno::kPerm);
+    ARIL_TRY(cache->resize(end));
+  }
+  settle();
+  touch_modified();
+  on_modified();
+  return {};
+}
+
+Result<uint32_t> MemoryFile::seals() { return seals_.load(std::memory_order_relaxed); }
+
+Result<void> MemoryFile::add_seals(uint32_t seals) {
+  if ((seals & ~uint32_t{31}) != 0) return fail(Errno::kInval);
+  LockGuard guard(mutex());
+  uint32_t before = seals_.load(std::memory_order_relaxed);
+  if ((before & kSealSeal) != 0) return fail(Errno::kPerm);
+  seals_.store(before | seals, std::memory_order_relaxed);
+  return {};
+}
+
+}  // namespace aril::tmpfs

@@ -1,0 +1,50 @@
+#pragma once
+#include "kernel/sched/mutex.hpp"
+#include "net/inet/inet_socket.hpp"
+
+namespace aril::net {
+
+inline constexpr int kIpProtocolTcp = 6, kIpProtocolUdp = 17;
+
+/// What TCP and UDP sockets share: the observer that wakes waiters, and the options of level IP.
+/// Lock order: the receive mutex (kSocket), then the stack's.
+class InetSocket : public Socket, protected SocketObserver {
+ public:
+  InetSocket(Runtime& runtime, SocketType type, int protocol, OpenFlags flags)
+      : Socket(Family::kInet, type, protocol, flags), runtime_(runtime) {}
+
+  PollEvents poll(PollRegistrar* registrar) override {
+    if (registrar != nullptr) registrar->watch(queue_);
+    Runtime::Guard guard(runtime_);
+    return events_locked();
+  }
+
+ protected:
+  [[nodiscard]] virtual PollEvents events_locked() const = 0;
+  void on_socket_events(PollEvents events) override { queue_.wake_all(std::to_underlying(events)); }
+
+  /// Waits until one of `events`, an error or a hang-up holds.
+  Result<void> wait_for(PollEvents events, Duration timeout) {
+    events |= PollEvents::kErr | PollEvents::kHup;
+    auto waited = queue_.wait_until(
+        [&] {
+          Runtime::Guard guard(runtime_);
+          return has(events_locked(), events);
+        },
+        deadline_after(timeout));
+    if (!waited) return wait_failed(waited.error(), timeout);
+    return {};
+  }
+  /// The index of the interface that SO_BINDTODEVICE names; 0 for "".
+  Result<uint32_t> interface_index(std::span<const std::byte> name);
+  Result<OptionValue> interface_name();
+
+  Runtime& runtime_;
+  WaitQueue queue_;
+  Mutex receive_mutex_{LockRank::kSocket};
+};
+
+Result<RefPtr<Socket>> create_tcp_socket(Runtime& runtime, OpenFlags flags);
+Result<RefPtr<Socket>> create_udp_socket(Runtime& runtime, OpenFlags flags);
+
+}  // namespace aril::net

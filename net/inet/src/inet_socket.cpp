@@ -1,0 +1,78 @@
+#include "net/inet/inet_socket.hpp"
+
+#include <algorithm>
+
+#include "base/endian.hpp"
+#include "inet_base.hpp"
+
+namespace aril::net {
+
+namespace {
+
+/// struct sockaddr_in.
+struct SockaddrIn {
+  uint16_t family;
+  Be<uint16_t> port;
+  Be<uint32_t> address;
+  uint8_t zero[8];
+};
+static_assert(sizeof(SockaddrIn) == 16);
+
+}  // namespace
+
+Result<Endpoint> endpoint_of(const SocketAddress& address) {
+  if (address.length < sizeof(SockaddrIn)) return fail(Errno::kInval);
+  SockaddrIn in;
+  memcpy(&in, address.bytes.data(), sizeof(in));
+  if (in.family != std::to_underlying(Family::kInet)) return fail(Errno::kAfNoSupport);
+  return Endpoint{IpAddress::v4(in.address.get()), in.port.get()};
+}
+
+SocketAddress address_of(const Endpoint& endpoint) {
+  SockaddrIn in{};
+  in.family = std::to_underlying(Family::kInet);
+  in.port = endpoint.port;
+  in.address = endpoint.address.is_v4() ? endpoint.address.v4_value() : 0;
+  SocketAddress address;
+  address.length = sizeof(in);
+  memcpy(address.bytes.data(), &in, sizeof(in));
+  return address;
+}
+
+Result<RefPtr<Socket>> create_inet_socket(Runtime& runtime, SocketType type, int protocol,
+                                          OpenFlags flags) {
+  switch (type) {
+    case SocketType::kStream:
+      if (protocol != 0 && protocol != kIpProtocolTcp) return fail(Errno::kProtoNoSupport);
+      return create_tcp_socket(runtime, flags);
+    case SocketType::kDatagram:
+      if (protocol != 0 && protocol != kIpProtocolUdp) return fail(Errno::kProtoNoSupport);
+      return create_udp_socket(runtime, flags);
+    case SocketType::kRaw:
+      return fail(Errno::kProtoNoSupport);
+    default:
+      return fail(Errno::kSockTNoSupport);
+  }
+}
+
+Result<uint32_t> InetSocket::interface_index(std::span<const std::byte> name) {
+  size_t length = std::min<size_t>(name.size(), 15);
+  std::string_view text(reinterpret_cast<const char*>(name.data()), length);
+  text = text.substr(0, text.find('\0'));
+  if (text.empty()) return 0;
+  Runtime::Guard guard(runtime_);
+  const Interface* interface = guard->ip().interface(text);
+  if (interface == nullptr) return fail(Errno::kNoDev);
+  return interface->index();
+}
+
+Result<OptionValue> InetSocket::interface_name() {
+  Runtime::Guard guard(runtime_);
+  const Interface* interface = guard->ip().interface(options_.interface);
+  if (interface == nullptr) return OptionValue{};
+  char name[16] = {};
+  interface->name().copy(name, sizeof(name) - 1);
+  return OptionValue::of(std::as_bytes(std::span(name, interface->name().size() + 1)));
+}
+
+}  // namespace aril::net

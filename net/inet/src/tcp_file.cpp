@@ -1,0 +1,342 @@
+#include "tcp_file.hpp"
+
+#include <algorithm>
+
+#include "base/unique.hpp"
+
+namespace aril::net {
+
+namespace {
+
+/// Bytes that one pass copies before it takes the stack's lock.
+constexpr size_t kSendPass = 64 * 1024;
+/// Up to this, received bytes go through the kernel stack: cheaper than sharing blocks.
+constexpr size_t kSmallReceive = 2048;
+
+constexpr uint32_t kFionread = 0x541b, kSiocOutq = 0x5411, kSiocOutqNsd = 0x894b,
+                   kSiocAtMark = 0x8905;
+
+}  // namespace
+
+Result<RefPtr<Socket>> create_tcp_socket(Runtime& runtime, OpenFlags flags) {
+  RefPtr<TcpSocket> handle;
+  {
+    Runtime::Guard guard(runtime);
+    handle = ARIL_TRY(guard->create_tcp_socket());
+  }
+  auto file = try_make_ref<TcpFile>(runtime, std::move(handle), flags);
+  if (file) return *file;
+  Runtime::Guard guard(runtime);
+  handle.reset();
+  return fail(file.error());
+}
+
+TcpFile::TcpFile(Runtime& runtime, RefPtr<TcpSocket> handle, OpenFlags flags)
+    : InetSocket(runtime, SocketType::kStream, kIpProtocolTcp, flags), handle_(std::move(handle)) {
+  Runtime::Guard guard(runtime_);
+  handle_->set_observer(this);
+}
+
+TcpFile::~TcpFile() {
+  Duration linger = options_.linger_time;
+  if (options_.linger && linger.ns > 0 && !is_nonblocking()) {
+    // [socket(7)] SO_LINGER: the close waits until the data is acknowledged.
+    bool connected;
+    {
+      Runtime::Guard guard(runtime_);
+      connected = handle_->shutdown(Shutdown::kBoth).has_value();
+    }
+    if (connected) {
+      (void)queue_.wait_until(
+          [&] {
+            Runtime::Guard guard(runtime_);
+            return handle_->is_drained();
+          },
+          deadline_after(linger));
+    }
+  }
+  Runtime::Guard guard(runtime_);
+  handle_->set_observer(nullptr);
+  handle_->close();
+  handle_.reset();
+}
+
+Result<void> TcpFile::bind(const SocketAddress& address) {
+  Endpoint local = ARIL_TRY(endpoint_of(address));
+  Runtime::Guard guard(runtime_);
+  return handle_->bind(local);
+}
+
+Result<void> TcpFile::listen(int backlog) {
+  Runtime::Guard guard(runtime_);
+  // [listen(2)] net.core.somaxconn; a negative backlog is as large as can be.
+  constexpr unsigned kMaxBacklog = 4096;
+  return handle_->listen(std::min(static_cast<unsigned>(backlog), kMaxBacklog));
+}
+
+Result<void> TcpFile::connect(const SocketAddress& address) {
+  if (address.family() == Family::kUnspecified) {
+    Runtime::Guard guard(runtime_);
+    return handle_->disconnect();
+  }
+  Endpoint remote = ARIL_TRY(endpoint_of(address));
+  Result<void> started;
+  {
+    Runtime::Guard guard(runtime_);
+    started = handle_->connect(remote);
+  }
+  if (started || is_nonblocking()) return started;
+  if (started.error() != Errno::kInProgress && started.error() != Errno::kAlready) return started;
+  auto waited = wait_for(PollEvents::kOut, options_.send_timeout);
+  if (!waited) {
+    if (waited.error() == Errno::kAgain) return fail(Errno::kInProgress);
+    return waited;
+  }
+  Runtime::Guard guard(runtime_);
+  return handle_->take_error();
+}
+
+Result<RefPtr<Socket>> TcpFile::accept(OpenFlags flags, SocketAddress* peer) {
+  for (;;) {
+    Result<RefPtr<TcpSocket>> accepted = fail(Errno::kAgain);
+    SocketAddress address;
+    {
+      Runtime::Guard guard(runtime_);
+      accepted = handle_->accept();
+      if (accepted) {
+        auto remote = (*accepted)->remote();
+        address = address_of(remote.value_or(Endpoint{}));
+      }
+    }
+    if (accepted) {
+      if (peer != nullptr) *peer = address;
+      auto* file = new (std::nothrow) TcpFile(runtime_, *accepted, flags);
+      if (file == nullptr) {
+        Runtime::Guard guard(runtime_);
+        (*accepted)->abort();
+        accepted->reset();
+        return fail(Errno::kNoMem);
+      }
+      {
+        // Not the last reference, but a count that the stack also touches under its lock.
+        Runtime::Guard guard(runtime_);
+        accepted->reset();
+      }
+      file->options_ = options_;
+      file->owner_ = owner_;
+      return adopt_ref<Socket>(file);
+    }
+    if (accepted.error() != Errno::kAgain || is_nonblocking()) return fail(accepted.error());
+    ARIL_TRY(wait_for(PollEvents::kIn, options_.receive_timeout));
+  }
+}
+
+Result<void> TcpFile::shutdown(ShutdownSide side) {
+  Runtime::Guard guard(runtime_);
+  return handle_->shutdown(static_cast<Shutdown>(side));
+}
+
+Result<SocketAddress> TcpFile::local_address() {
+  Runtime::Guard guard(runtime_);
+  return address_of(handle_->local());
+}
+
+Result<SocketAddress> TcpFile::peer_address() {
+  Runtime::Guard guard(runtime_);
+  return address_of(ARIL_TRY(handle_->remote()));
+}
+
+/// Sends what the chain holds, waiting for room as often as may be. The count; an error only when
+/// nothing was sent.
+Result<size_t> TcpFile::send_chain(BlockChain& chain, MessageFlags flags) {
+  size_t total = 0;
+  SendFlags send_flags = has(flags, MessageFlags::kMore) ? SendFlags::kMore : SendFlags::kNone;
+  while (!chain.empty()) {
+    Result<size_t> sent = 0;
+    {
+      Runtime::Guard guard(runtime_);
+      sent = handle_->send(chain, send_flags);
+    }
+    if (sent) {
+      total += *sent;
+      continue;
+    }
+    Errno error = sent.error();
+    if (error == Errno::kAgain && may_wait(flags)) {
+      auto waited = wait_for(PollEvents::kOut, options_.send_timeout);
+      if (waited) continue;
+      error = waited.error();
+    }
+    if (total != 0) return total;
+    // [Linux tcp_sendmsg] Without a connection the pipe is broken.
+    return fail(error == Errno::kNotConn ? Errno::kPipe : error);
+  }
+  return total;
+}
+
+Result<size_t> TcpFile::send(OutgoingMessage& message) {
+  if (has(message.flags, MessageFlags::kOutOfBand)) return fail(Errno::kOpNotSupp);
+  size_t total = 0;
+  do {
+    // The application's memory is touched before the lock is taken: a fault there may sleep.
+    size_t wanted = std::min(message.data.remaining(), kSendPass);
+    BlockChain chain = ARIL_TRY(BlockChain::allocate(wanted));
+    size_t filled = 0;
+    for (size_t i = 0; i < chain.piece_count(); ++i) {
+      auto copied = message.data.copy_in(chain.piece(i).bytes());
+      if (!copied) {
+        if (filled + total == 0) return copied;
+        break;
+      }
+      filled += *copied;
+      if (*copied < chain.piece(i).length) break;
+    }
+    chain.truncate(filled);
+    MessageFlags flags = message.flags;
+    if (message.data.remaining() != 0) flags |= MessageFlags::kMore;
+    auto sent = send_chain(chain, flags);
+    if (!sent) {
+      if (total != 0) return total;
+      return sent;
+    }
+    total += *sent;
+    if (*sent < wanted) break;
+  } while (message.data.remaining() != 0);
+  return total;
+}
+
+Result<size_t> TcpFile::send_page(PageRef page, size_t offset, size_t length, MessageFlags flags) {
+  // The stack shares the page until the data is acknowledged; the reference keeps it.
+  Page* raw = page.get();
+  auto block = ARIL_TRY(Block::wrap(
+      page->bytes(), [](void* context) { PageRef::adopt(static_cast<Page*>(context)).reset(); },
+      raw));
+  (void)page.leak();
+  std::byte* data = block->data() + offset;
+  BlockChain chain;
+  ARIL_TRY(chain.append({std::move(block), data, static_cast<uint32_t>(length)}));
+  return send_chain(chain, flags);
+}
+
+/// Copies out what is there now, at most; 0 is the end of the stream.
+Result<size_t> TcpFile::receive_some(IoBuffer& data, bool peek, size_t skip) {
+  LockGuard receiving(receive_mutex_);
+  BlockChain chain;
+  {
+    std::byte bytes[kSmallReceive];
+    Result<size_t> count = 0;
+    {
+      Runtime::Guard guard(runtime_);
+      size_t available = std::min(handle_->readable_bytes(), data.remaining());
+      if (!peek && available <= sizeof(bytes)) {
+        count = handle_->receive(std::span(bytes).first(std::min(data.remaining(), sizeof(bytes))));
+      } else {
+        chain = ARIL_TRY(handle_->peek(data.remaining(), skip));
+      }
+    }
+    if (!count) return count;
+    if (*count != 0) return data.copy_out(std::span(bytes).first(*count));
+  }
+  if (chain.empty()) return 0;
+  size_t total = 0;
+  for (size_t i = 0; i < chain.piece_count(); ++i) {
+    auto copied = data.copy_out(chain.piece(i).bytes());
+    if (!copied) {
+      if (total == 0) return copied;
+      break;
+    }
+    total += *copied;
+    if (*copied < chain.piece(i).length) break;
+  }
+  if (!peek) {
+    Runtime::Guard guard(runtime_);
+    handle_->consume(total);
+  }
+  return total;
+}
+
+Result<size_t> TcpFile::receive(IncomingMessage& message) {
+  if (has(message.flags, MessageFlags::kErrorQueue)) return fail(Errno::kAgain);
+  if (has(message.flags, MessageFlags::kOutOfBand)) return fail(Errno::kInval);
+  bool peek = has(message.flags, MessageFlags::kPeek);
+  bool all = has(message.flags, MessageFlags::kWaitAll);
+  size_t total = 0;
+  if (message.data.remaining() == 0) return 0;
+  for (;;) {
+    auto count = receive_some(message.data, peek, total);
+    if (count) {
+      total += *count;
+      if (*count == 0 || message.data.remaining() == 0 || !all) return total;
+      continue;
+    }
+    Errno error = count.error();
+    if (error == Errno::kAgain) {
+      if (total != 0 && !all) return total;
+      if (may_wait(message.flags)) {
+        Result<void> waited;
+        if (peek && total != 0) {
+          // Readable already, but not enough: wait for more than what was seen.
+          waited = queue_.wait_until(
+              [&] {
+                Runtime::Guard guard(runtime_);
+                return handle_->readable_bytes() > total ||
+                       has(handle_->events(),
+                           PollEvents::kRdHup | PollEvents::kErr | PollEvents::kHup);
+              },
+              deadline_after(options_.receive_timeout));
+          if (!waited) waited = wait_failed(waited.error(), options_.receive_timeout);
+          if (waited) {
+            Runtime::Guard guard(runtime_);
+            if (handle_->readable_bytes() <= total) return total;
+          }
+        } else {
+          waited = wait_for(PollEvents::kIn | PollEvents::kRdHup, options_.receive_timeout);
+        }
+        if (waited) continue;
+        error = waited.error();
+      }
+    }
+    if (total != 0) return total;
+    return fail(error);
+  }
+}
+
+Result<int64_t> TcpFile::ioctl(uint32_t request, uint64_t argument) {
+  size_t value;
+  {
+    Runtime::Guard guard(runtime_);
+    switch (request) {
+      case kFionread:
+        value = handle_->readable_bytes();
+        break;
+      case kSiocOutq:
+        value = handle_->unacknowledged_bytes();
+        break;
+      case kSiocOutqNsd:
+        value = handle_->unsent_bytes();
+        break;
+      case kSiocAtMark:
+        value = 0;
+        break;
+      default:
+        value = ~size_t{0};
+        break;
+    }
+  }
+  if (value == ~size_t{0}) return interface_ioctl(runtime_, request, argument);
+  ARIL_TRY(UserPtr<int32_t>(argument).write(static_cast<int32_t>(value)));
+  return 0;
+}
+
+Errno TcpFile::take_error() {
+  Runtime::Guard guard(runtime_);
+  auto taken = handle_->take_error();
+  return taken ? Errno{} : taken.error();
+}
+
+bool TcpFile::is_listening() {
+  Runtime::Guard guard(runtime_);
+  return handle_->is_listening();
+}
+
+}  // namespace aril::net

@@ -1,0 +1,178 @@
+#include "udp_file.hpp"
+
+#include <algorithm>
+#include <bit>
+
+namespace aril::net {
+
+namespace {
+constexpr size_t kMaxPayload = 65507;  // 65535 less the headers of IP and UDP
+constexpr uint32_t kFionread = 0x541b, kSiocOutq = 0x5411;
+}  // namespace
+
+Result<RefPtr<Socket>> create_udp_socket(Runtime& runtime, OpenFlags flags) {
+  RefPtr<UdpSocket> handle;
+  {
+    Runtime::Guard guard(runtime);
+    handle = ARIL_TRY(guard->create_udp_socket());
+  }
+  auto file = try_make_ref<UdpFile>(runtime, std::move(handle), flags);
+  if (file) return *file;
+  Runtime::Guard guard(runtime);
+  handle.reset();
+  return fail(file.error());
+}
+
+UdpFile::UdpFile(Runtime& runtime, RefPtr<UdpSocket> handle, OpenFlags flags)
+    : InetSocket(runtime, SocketType::kDatagram, kIpProtocolUdp, flags),
+      handle_(std::move(handle)) {
+  Runtime::Guard guard(runtime_);
+  handle_->set_observer(this);
+}
+
+UdpFile::~UdpFile() {
+  Runtime::Guard guard(runtime_);
+  handle_->set_observer(nullptr);
+  handle_->close();
+  handle_.reset();
+}
+
+Result<void> UdpFile::bind(const SocketAddress& address) {
+  Endpoint local = ARIL_TRY(endpoint_of(address));
+  Runtime::Guard guard(runtime_);
+  return handle_->bind(local);
+}
+
+Result<void> UdpFile::connect(const SocketAddress& address) {
+  if (address.family() == Family::kUnspecified) {
+    Runtime::Guard guard(runtime_);
+    handle_->disconnect();
+    return {};
+  }
+  Endpoint remote = ARIL_TRY(endpoint_of(address));
+  Runtime::Guard guard(runtime_);
+  return handle_->connect(remote);
+}
+
+Result<void> UdpFile::shutdown(ShutdownSide side) {
+  Runtime::Guard guard(runtime_);
+  if (!handle_->remote()) return fail(Errno::kNotConn);
+  if (side != ShutdownSide::kWrite) ARIL_TRY(handle_->shutdown_read());
+  if (side != ShutdownSide::kRead) ARIL_TRY(handle_->shutdown_write());
+  return {};
+}
+
+Result<SocketAddress> UdpFile::local_address() {
+  Runtime::Guard guard(runtime_);
+  return address_of(handle_->local());
+}
+
+Result<SocketAddress> UdpFile::peer_address() {
+  Runtime::Guard guard(runtime_);
+  return address_of(ARIL_TRY(handle_->remote()));
+}
+
+Result<size_t> UdpFile::send(OutgoingMessage& message) {
+  if (has(message.flags, MessageFlags::kOutOfBand)) return fail(Errno::kOpNotSupp);
+  std::optional<Endpoint> to;
+  if (message.destination != nullptr && message.destination->length != 0)
+    to = ARIL_TRY(endpoint_of(*message.destination));
+  size_t length = message.data.remaining();
+  if (length > kMaxPayload) return fail(Errno::kMsgSize);
+  UdpSource source;
+  if (message.control != nullptr && message.control->packet_info) {
+    const PacketInfo& info = *message.control->packet_info;
+    source.interface = static_cast<uint32_t>(info.interface);
+    source.address = IpAddress::v4(std::byteswap(info.local));
+  }
+  // DNS and its like fit on the stack; the application's memory is touched without the lock.
+  std::byte small[1024];
+  PacketPtr large;
+  std::span<std::byte> payload(small);
+  if (length > sizeof(small)) {
+    large = ARIL_TRY(Packet::allocate(length));
+    payload = large->bytes();
+  }
+  payload = payload.first(length);
+  if (length != 0 && ARIL_TRY(message.data.copy_in(payload)) != length) return fail(Errno::kFault);
+  Runtime::Guard guard(runtime_);
+  return handle_->send(payload, to, source);
+}
+
+Result<UdpFile::Received> UdpFile::take(bool peek) {
+  Runtime::Guard guard(runtime_);
+  Received received;
+  if (!peek) {
+    received.datagram = ARIL_TRY(handle_->receive());
+    return received;
+  }
+  const UdpDatagram* next = ARIL_TRY(handle_->peek());
+  received.copy = ARIL_TRY(Packet::copy_of(next->payload()));
+  received.datagram.from = next->from;
+  received.datagram.to = next->to;
+  received.datagram.interface = next->interface;
+  received.datagram.time_to_live = next->time_to_live;
+  received.datagram.type_of_service = next->type_of_service;
+  received.datagram.received = next->received;
+  received.datagram.length = next->length;
+  return received;
+}
+
+void UdpFile::fill_control(const UdpDatagram& datagram, ControlData& control) {
+  if (packet_info_) {
+    uint32_t address = std::byteswap(datagram.to.v4_value());
+    control.packet_info = PacketInfo{static_cast<int32_t>(datagram.interface), address, address};
+  }
+  if (receive_ttl_) control.time_to_live = datagram.time_to_live;
+  if (receive_tos_) control.type_of_service = datagram.type_of_service;
+  // Monotonic here: the socket calls know the realtime clock.
+  if (options_.timestamp || options_.timestamp_ns) control.received_ns = datagram.received.ns;
+}
+
+Result<size_t> UdpFile::receive(IncomingMessage& message) {
+  if (has(message.flags, MessageFlags::kErrorQueue)) return fail(Errno::kAgain);
+  for (;;) {
+    auto received = take(has(message.flags, MessageFlags::kPeek));
+    if (!received) {
+      if (received.error() != Errno::kAgain) return fail(received.error());
+      // [Linux] A socket that is shut down for reading has ended.
+      if (has(poll(nullptr), PollEvents::kRdHup)) return 0;
+      if (!may_wait(message.flags)) return fail(Errno::kAgain);
+      ARIL_TRY(wait_for(PollEvents::kIn | PollEvents::kRdHup, options_.receive_timeout));
+      continue;
+    }
+    std::span<const std::byte> payload = received->payload();
+    size_t room = message.data.remaining();
+    size_t count = std::min(payload.size(), room);
+    if (count != 0 && ARIL_TRY(message.data.copy_out(payload.first(count))) != count)
+      return fail(Errno::kFault);
+    message.source = address_of(received->datagram.from);
+    fill_control(received->datagram, message.control);
+    if (payload.size() > room) {
+      message.result_flags |= MessageFlags::kTruncated;
+      // [recv(2)] MSG_TRUNC asks for the real length.
+      if (has(message.flags, MessageFlags::kTruncated)) return payload.size();
+    }
+    return count;
+  }
+}
+
+Result<int64_t> UdpFile::ioctl(uint32_t request, uint64_t argument) {
+  if (request != kFionread && request != kSiocOutq)
+    return interface_ioctl(runtime_, request, argument);
+  size_t value = 0;
+  if (request == kFionread) {
+    Runtime::Guard guard(runtime_);
+    value = handle_->next_datagram_size();
+  }
+  ARIL_TRY(UserPtr<int32_t>(argument).write(static_cast<int32_t>(value)));
+  return 0;
+}
+
+Errno UdpFile::take_error() {
+  Runtime::Guard guard(runtime_);
+  auto taken = handle_->take_error();
+  return taken ? Errno{} : taken.error();
+}
+
+}  // namespace aril::net

@@ -1,0 +1,47 @@
+#pragma once
+#include "inet_base.hpp"
+
+namespace aril::net {
+
+/// A UDP socket as a file. The handle is used, and released, under the stack's lock.
+class UdpFile final : public InetSocket {
+ public:
+  UdpFile(Runtime& runtime, RefPtr<UdpSocket> handle, OpenFlags flags);
+  ~UdpFile() override;
+
+  Result<void> bind(const SocketAddress& address) override;
+  Result<void> connect(const SocketAddress& address) override;
+  Result<void> shutdown(ShutdownSide side) override;
+  Result<SocketAddress> local_address() override;
+  Result<SocketAddress> peer_address() override;
+  Result<size_t> send(OutgoingMessage& message) override;
+  Result<size_t> receive(IncomingMessage& message) override;
+  Result<int64_t> ioctl(uint32_t request, uint64_t argument) override;
+
+ protected:
+  [[nodiscard]] PollEvents events_locked() const override { return handle_->events(); }
+  Result<void> apply_options() override;
+  Result<void> set_protocol_option(int level, int name, std::span<const std::byte> value) override;
+  Result<OptionValue> get_protocol_option(int level, int name) override;
+  Errno take_error() override;
+
+ private:
+  struct Received {
+    UdpDatagram datagram;
+    PacketPtr copy;  // of a peeked datagram
+    [[nodiscard]] std::span<const std::byte> payload() const {
+      return copy ? std::span<const std::byte>(copy->bytes()) : datagram.payload();
+    }
+  };
+  Result<Received> take(bool peek);
+  void fill_control(const UdpDatagram& datagram, ControlData& control);
+  Result<void> set_ip_option(int name, std::span<const std::byte> value);
+  Result<OptionValue> get_ip_option(int name);
+  template <typename Change>
+  Result<void> change_options(Change change);
+
+  RefPtr<UdpSocket> handle_;
+  bool packet_info_ = false, receive_ttl_ = false, receive_tos_ = false;
+};
+
+}  // namespace aril::net

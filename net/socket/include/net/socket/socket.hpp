@@ -1,0 +1,210 @@
+#pragma once
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/flags.hpp"
+#include "base/time.hpp"
+#include "kernel/io/file.hpp"
+
+namespace aril::net {
+
+/// AF_*.
+enum class Family : uint16_t { kUnspecified = 0, kUnix = 1, kInet = 2, kInet6 = 10, kNetlink = 16 };
+/// SOCK_*.
+enum class SocketType : uint8_t { kStream = 1, kDatagram = 2, kRaw = 3, kSeqPacket = 5 };
+
+/// A struct sockaddr of any family, as the application has it [socket(7)].
+struct SocketAddress {
+  static constexpr size_t kMaxLength = 128;  ///< sizeof(struct sockaddr_storage)
+  std::array<std::byte, kMaxLength> bytes{};
+  uint32_t length = 0;
+
+  [[nodiscard]] Family family() const {
+    uint16_t value = 0;
+    if (length >= sizeof(value)) memcpy(&value, bytes.data(), sizeof(value));
+    return static_cast<Family>(value);
+  }
+};
+
+/// MSG_* of send(2) and recv(2); Linux's values.
+enum class MessageFlags : uint32_t {
+  kNone = 0,
+  kOutOfBand = 1,
+  kPeek = 2,
+  kDontRoute = 4,
+  kControlTruncated = 8,
+  kTruncated = 0x20,
+  kDontWait = 0x40,
+  kEndOfRecord = 0x80,
+  kWaitAll = 0x100,
+  kConfirm = 0x800,
+  kErrorQueue = 0x2000,
+  kNoSignal = 0x4000,
+  kMore = 0x8000,
+  kWaitForOne = 0x10000,
+  kCloseOnExec = 0x40000000,
+};
+ARIL_FLAG_OPERATORS(MessageFlags);
+
+/// struct ucred.
+struct PeerCredentials {
+  int32_t pid = 0;
+  uint32_t uid = ~0u;
+  uint32_t gid = ~0u;
+};
+
+/// struct in_pktinfo, as seen by a receiver.
+struct PacketInfo {
+  int32_t interface = 0;
+  uint32_t local = 0, destination = 0;  ///< network byte order
+};
+
+/// What travels beside the bytes: control messages in the kernel's form.
+struct ControlData {
+  std::vector<RefPtr<File>> files;  ///< SCM_RIGHTS
+  std::optional<PeerCredentials> credentials;
+  std::optional<PacketInfo> packet_info;
+  std::optional<int32_t> time_to_live, type_of_service;
+  std::optional<int64_t> received_ns;  ///< realtime, SO_TIMESTAMP
+};
+
+struct OutgoingMessage {
+  IoBuffer& data;
+  MessageFlags flags = MessageFlags::kNone;
+  const SocketAddress* destination = nullptr;
+  ControlData* control = nullptr;  ///< taken from
+};
+
+struct IncomingMessage {
+  IoBuffer& data;
+  MessageFlags flags = MessageFlags::kNone;
+  // Filled in.
+  SocketAddress source;
+  ControlData control;
+  MessageFlags result_flags = MessageFlags::kNone;
+};
+
+enum class ShutdownSide : uint8_t { kRead = 0, kWrite = 1, kBoth = 2 };
+
+/// Result of getsockopt: at most what fits.
+struct OptionValue {
+  std::array<std::byte, 256> bytes;
+  size_t length = 0;
+
+  static OptionValue of(std::span<const std::byte> value) {
+    OptionValue result;
+    result.length = value.size() < result.bytes.size() ? value.size() : result.bytes.size();
+    memcpy(result.bytes.data(), value.data(), result.length);
+    return result;
+  }
+  template <typename T>
+    requires std::is_trivially_copyable_v<T>
+  static OptionValue of(const T& value) {
+    return of(std::as_bytes(std::span(&value, 1)));
+  }
+};
+
+/// The options of level SOL_SOCKET that every kind of socket keeps.
+struct SocketOptions {
+  bool reuse_address = false, reuse_port = false, keep_alive = false, broadcast = false;
+  bool out_of_band_inline = false, dont_route = false, pass_credentials = false;
+  bool timestamp = false, timestamp_ns = false, no_check = false, zero_copy = false;
+  bool linger = false;
+  Duration linger_time;
+  /// Zero: none.
+  Duration receive_timeout, send_timeout;
+  uint32_t receive_buffer = 0, send_buffer = 0;  ///< as getsockopt shows; 0: default
+  int32_t receive_low_water = 1;
+  int32_t priority = 0;
+  uint32_t mark = 0;
+  uint32_t interface = 0;  ///< SO_BINDTODEVICE
+  int32_t busy_poll = 0;
+};
+
+/// An open socket: what the socket calls work on. Calls of different threads may overlap.
+///
+/// A method that waits does so unless the file is non-blocking or the message says kDontWait, at
+/// most for the option's time-out (then kAgain), and fails with kRestart when interrupted, or with
+/// kIntr when a time-out is set [signal(7)].
+class Socket : public File {
+ public:
+  Socket(Family family, SocketType type, int protocol, OpenFlags flags);
+
+  virtual Result<void> bind(const SocketAddress& address) = 0;
+  virtual Result<void> listen(int backlog);
+  virtual Result<void> connect(const SocketAddress& address) = 0;
+  /// `flags`: kNonBlock for the new socket. `peer` may be null.
+  virtual Result<RefPtr<Socket>> accept(OpenFlags flags, SocketAddress* peer);
+  virtual Result<void> shutdown(ShutdownSide side) = 0;
+  virtual Result<SocketAddress> local_address() = 0;
+  virtual Result<SocketAddress> peer_address() = 0;
+  virtual Result<size_t> send(OutgoingMessage& message) = 0;
+  virtual Result<size_t> receive(IncomingMessage& message) = 0;
+  /// Sends a page's bytes without copying them where the protocol can (sendfile). `offset` and
+  /// `length` lie within the page.
+  virtual Result<size_t> send_page(PageRef page, size_t offset, size_t length, MessageFlags flags);
+
+  Result<void> set_option(int level, int name, std::span<const std::byte> value);
+  Result<OptionValue> get_option(int level, int name, size_t room);
+
+  /// Who acts: kept for SO_PEERCRED and SCM_CREDENTIALS. Set by the socket calls.
+  void set_owner(const PeerCredentials& owner) { owner_ = owner; }
+  [[nodiscard]] const PeerCredentials& owner() const { return owner_; }
+
+  [[nodiscard]] Family family() const { return family_; }
+  [[nodiscard]] SocketType type() const { return type_; }
+  [[nodiscard]] const SocketOptions& options() const { return options_; }
+
+  // File.
+  Result<size_t> read(IoBuffer& buffer) override;
+  Result<size_t> write(IoBuffer& buffer) override;
+  [[nodiscard]] bool is_pollable() const override { return true; }
+  [[nodiscard]] bool raises_broken_pipe() const override { return type_ != SocketType::kDatagram; }
+  Result<FileStatus> status() override;
+  [[nodiscard]] std::string description() const override;
+  void* facet(const void* tag) override;
+
+ protected:
+  /// options_ changed: take over what concerns the protocol.
+  virtual Result<void> apply_options() { return {}; }
+  /// Levels other than SOL_SOCKET, and SOL_SOCKET's that only one family has. kNoProtoOpt.
+  virtual Result<void> set_protocol_option(int level, int name, std::span<const std::byte> value);
+  virtual Result<OptionValue> get_protocol_option(int level, int name);
+  /// SO_ERROR: taken.
+  virtual Errno take_error() { return Errno{}; }
+  [[nodiscard]] virtual bool is_listening() { return false; }
+  [[nodiscard]] virtual uint32_t default_buffer(bool send) const;
+
+  [[nodiscard]] bool may_wait(MessageFlags flags) const {
+    return !is_nonblocking() && !has(flags, MessageFlags::kDontWait);
+  }
+  [[nodiscard]] static Instant deadline_after(Duration timeout);
+  /// What a failed wait means to the caller: kAgain at the time-out, kIntr or kRestart by signal.
+  [[nodiscard]] static Failure wait_failed(Errno error, Duration timeout);
+
+  SocketOptions options_;
+  PeerCredentials owner_;
+
+ private:
+  Result<void> set_socket_option(int name, std::span<const std::byte> value);
+  Result<OptionValue> get_socket_option(int name);
+
+  const Family family_;
+  const SocketType type_;
+  const int protocol_;
+  const uint64_t inode_;
+};
+
+/// The socket behind a file, or null.
+Socket* as_socket(File& file);
+
+/// Reads an int option value: kInval when shorter.
+Result<int32_t> option_int(std::span<const std::byte> value);
+
+}  // namespace aril::net

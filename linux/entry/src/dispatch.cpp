@@ -1,0 +1,99 @@
+#include "linux/entry/dispatch.hpp"
+
+#include <array>
+#include <bitset>
+
+#include "arch/upcalls.hpp"
+#include "kernel/log/log.hpp"
+#include "kernel/sched/scheduler.hpp"
+#include "linux/abi/names.hpp"
+#include "linux/abi/syscall.hpp"
+#include "linux/signal/signal.hpp"
+#include "linux/trace/strace.hpp"
+
+namespace aril::linux_abi {
+namespace {
+
+// The bounds that the linker gives to the section that ARIL_SYSCALL fills.
+extern "C" const SyscallRecord __start_aril_syscalls[], __stop_aril_syscalls[];
+
+constexpr int64_t kNoSystemCall = -static_cast<int64_t>(Errno::kNoSys);
+constexpr int64_t kRestartResult = -static_cast<int64_t>(Errno::kRestart);
+constexpr uint64_t kRtSigreturn = 15;
+
+constinit std::array<SyscallFunction, kSystemCallLimit> functions{};
+constinit std::array<const SyscallRecord*, kSystemCallLimit> records{};
+constinit std::array<std::atomic<bool>, kSystemCallLimit> reported{};
+
+int64_t missing_call(arch::TrapFrame& frame) {
+  uint64_t number = frame.system_call_number();
+  if (number < kSystemCallLimit && !reported[number].exchange(true)) {
+    const char* name = system_call_name(number);
+    ARIL_LOG_WARNING("linux", "system call %s (%lu) is not implemented",
+                     name != nullptr ? name : "?", static_cast<unsigned long>(number));
+  }
+  return kNoSystemCall;
+}
+
+int64_t call_traced(SyscallFunction function, uint64_t number, arch::TrapFrame& frame) {
+  const SyscallRecord* record = number < kSystemCallLimit ? records[number] : nullptr;
+  StraceCall trace(number, record, frame);
+  int64_t result = function(frame);
+  trace.finish(result);
+  return result;
+}
+
+int64_t call(arch::TrapFrame& frame) {
+  uint64_t number = frame.system_call_number();
+  SyscallFunction function = number < kSystemCallLimit ? functions[number] : missing_call;
+  if (strace_enabled()) [[unlikely]]
+    return call_traced(function, number, frame);
+  return function(frame);
+}
+
+bool has_return_work(const Task& task, int64_t result) {
+  return task.has_interruption() || result == kRestartResult || task.saved_blocked.has_value();
+}
+
+}  // namespace
+
+void initialize_system_calls() {
+  functions.fill(missing_call);
+  for (const SyscallRecord* record = __start_aril_syscalls; record != __stop_aril_syscalls;
+       ++record) {
+    ARIL_ASSERT(record->number < kSystemCallLimit && records[record->number] == nullptr);
+    functions[record->number] = record->function;
+    records[record->number] = record;
+  }
+}
+
+}  // namespace aril::linux_abi
+
+namespace aril::arch {
+
+using namespace linux_abi;
+
+extern "C" void aril_on_system_call(TrapFrame& frame) {
+  Task& task = current_task();
+  task.never_restart = false;
+  task.restart_deadline.reset();
+  for (;;) {
+    int64_t result = call(frame);
+    frame.set_return_value(result);
+    if (!has_return_work(task, result)) [[likely]]
+      break;
+    // sigreturn's result is the interrupted code's own RAX.
+    bool may_restart = frame.system_call_number() != kRtSigreturn;
+    AfterSignals after =
+        deliver_signals(frame, may_restart ? SystemCallReturn::kYes : SystemCallReturn::kNo);
+    if (after == AfterSignals::kContinue) break;
+    frame.rax = frame.system_call_number();
+  }
+}
+
+extern "C" void aril_before_return_to_application(TrapFrame& frame) {
+  Scheduler::reschedule_if_needed();
+  if (current_task().has_interruption()) deliver_signals(frame, SystemCallReturn::kNo);
+}
+
+}  // namespace aril::arch

@@ -1,0 +1,33 @@
+#pragma once
+#include <cstdint>
+#include <string_view>
+
+#include "base/result.hpp"
+#include "linux/loader/exec.hpp"
+#include "linux/process/credentials.hpp"
+
+namespace aril::linux_abi {
+
+/// What the new program's auxiliary vector says beyond constants.
+struct ProgramInfo {
+  uint64_t entry = 0;            ///< AT_ENTRY: the program's, not the interpreter's
+  uint64_t program_headers = 0;  ///< AT_PHDR
+  uint64_t program_header_count = 0;
+  uint64_t interpreter_base = 0;  ///< AT_BASE
+  uint64_t vdso = 0;              ///< AT_SYSINFO_EHDR; 0: none
+  std::string_view path;          ///< AT_EXECFN
+};
+
+/// Bytes that write_initial_stack will need at most.
+uint64_t initial_stack_size(const ExecRequest& request, const ProgramInfo& info);
+
+/// Lays strings, auxiliary vector, environment and arguments below `top` in the current address
+/// space [System V ABI, AMD64 supplement, 3.4.1]; the stack pointer at entry.
+Result<uint64_t> write_initial_stack(uint64_t top, const ExecRequest& request,
+                                     const ProgramInfo& info, const Credentials& credentials);
+
+/// CPUID.1:EDX (AT_HWCAP) and the smallest signal stack that takes a frame (AT_MINSIGSTKSZ).
+uint64_t hardware_capabilities();
+uint64_t minimum_signal_stack();
+
+}  // namespace aril::linux_abi

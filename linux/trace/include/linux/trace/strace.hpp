@@ -1,0 +1,30 @@
+#pragma once
+#include <cstdint>
+
+#include "arch/trap_frame.hpp"
+#include "linux/abi/syscall.hpp"
+
+namespace aril::linux_abi {
+
+/// The `strace` option: every system call becomes a "strace" record [base/image_abi.hpp].
+[[nodiscard]] bool strace_enabled();
+void set_strace_enabled(bool enabled);
+
+/// One call being traced: arguments are decoded when it starts, data that it filled in and the
+/// result when it ends. A call that does not return (exit, execve) is written when it starts.
+class StraceCall {
+ public:
+  /// `record` null: an unknown call, arguments in hexadecimal.
+  StraceCall(uint64_t number, const SyscallRecord* record, const arch::TrapFrame& frame);
+  void finish(int64_t result);
+
+ private:
+  class Line;
+  void decode(Line& line, bool finished, int64_t result) const;
+
+  uint64_t number_;
+  const SyscallRecord* record_;
+  uint64_t arguments_[6];
+};
+
+}  // namespace aril::linux_abi

@@ -1,0 +1,16 @@
+#pragma once
+#include <cstdint>
+
+#include "base/result.hpp"
+#include "kernel/vm/address_space.hpp"
+
+namespace aril::linux_abi {
+
+/// Maps the vDSO and its data page; the address of its ELF header, for AT_SYSINFO_EHDR.
+Result<uint64_t> map_vdso(AddressSpace& space);
+
+/// Writes the clock's present scale and wall-clock offset to the data page. At start-up, when the
+/// clock is refined, and when the application sets the time. Thread context.
+void update_vdso_clock();
+
+}  // namespace aril::linux_abi

@@ -342,7 +342,7 @@ Result<void> PageCache::zero_range(uint64_t start, uint64_t end) {
 
 Result<void> PageCache::write_back() {
   Implementation& state = *implementation_;
-  if (state.backing == nullptr) return {};
+  if (state.backing == nullptr || !state.backing->takes_write_back()) return {};
   for (uint64_t index = 0;; ++index) {
     PageRef page;
     {

@@ -1,0 +1,40 @@
+#include <cstdio>
+#include <format>
+
+#include "command_line/commands.hpp"
+#include "command_line/target.hpp"
+#include "image/root_builder.hpp"
+#include "support/error.hpp"
+#include "support/text.hpp"
+
+namespace aril::tool {
+
+int build(const BuildOptions& options) {
+  const TargetKind kind = classify_target(options.content.target);
+  if (kind == TargetKind::kImage) {
+    throw Error(std::format("{}: is an image already", options.content.target));
+  }
+  Manifest manifest = manifest_of(options.content.target, kind);
+  apply(options.content, manifest);
+  RootPlan plan = plan_root(manifest);
+  for (const MissingLibrary& missing : plan.warnings) {
+    std::fputs(std::format("aril: warning: {} needs {}, which is not on this host\n",
+                           missing.needed_by.string(), missing.name)
+                   .c_str(),
+               stderr);
+  }
+  plan.tree.add_content(kBootRecordsPath, to_file_content(plan.records));
+  const ImageFiles files = write_image_files(find_kernel(options.content.kernel), plan.tree,
+                                             root_placement(options.content), options.output);
+  const auto describe = [](const std::filesystem::path& path) {
+    return std::format("{} ({})", path.string(), human_size(std::filesystem::file_size(path)));
+  };
+  std::string line = std::format("wrote {}", describe(files.image));
+  if (files.root) {
+    line += std::format(" and its root {}; attach it as a virtio-blk disk", describe(*files.root));
+  }
+  std::puts(line.c_str());
+  return 0;
+}
+
+}  // namespace aril::tool

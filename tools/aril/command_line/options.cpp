@@ -1,0 +1,147 @@
+#include "command_line/options.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include "manifest/values.hpp"
+#include "support/error.hpp"
+
+namespace aril::tool {
+
+namespace {
+
+void add_content_options(CLI::App& app, ContentOptions& options) {
+  app.add_option(
+         "--file", options.files,
+         "Put a file or directory of this host into the image, at the same path or at GUEST")
+      ->type_name("HOST[:GUEST]")
+      ->allow_extra_args(false);
+  app.add_option("--root", options.root,
+                 "Take this directory as the whole root file system, in place of host files")
+      ->type_name("DIR");
+  app.add_option("--env", options.environment, "Set a variable of the program's environment")
+      ->type_name("NAME=VALUE")
+      ->allow_extra_args(false);
+  app.add_option("--cwd", options.cwd, "Working directory of the program (default /)")
+      ->type_name("DIR");
+  app.add_option("--user", options.user, "User and group of the program (default 0:0)")
+      ->type_name("UID[:GID]");
+  app.add_option("--hostname", options.hostname, "Host name of the machine (default aril)")
+      ->type_name("NAME");
+  app.add_option("--kernel", options.kernel,
+                 "Kernel to use (default $ARIL_KERNEL, else the one that belongs to this aril)")
+      ->type_name("FILE");
+  app.add_option("--disk-root", options.disk_root,
+                 "Attach the root as a disk in place of loading it into memory (default auto: from "
+                 "64 MiB on)")
+      ->type_name("on|off|auto");
+}
+
+}  // namespace
+
+void add_run_options(CLI::App& app, RunOptions& options) {
+  app.add_option("target", options.content.target,
+                 "An ELF program of this host, a manifest (*.aril), or an image")
+      ->type_name("PROGRAM|MANIFEST|IMAGE")
+      ->required();
+  app.add_option("--memory", options.memory, "Memory of the machine (default 128M)")
+      ->type_name("SIZE");
+  app.add_option("--cpus", options.cpus, "CPUs of the machine (default 1)")->type_name("N");
+  app.add_option("--port", options.ports,
+                 "Lead a port of this host (of 127.0.0.1 unless ADDRESS says otherwise) to one of "
+                 "the machine; may be repeated")
+      ->type_name("[ADDRESS:]HOST:GUEST[/udp]")
+      ->allow_extra_args(false);
+  app.add_option("--net", options.network, "Network of the machine (default user)")
+      ->type_name("user|tap:NAME[,ip=ADDRESS/PREFIX][,gateway=ADDRESS][,nameserver=ADDRESS]|none");
+  app.add_option("--machine", options.machine, "Machine type (default microvm)")
+      ->type_name("microvm|q35|pc");
+  app.add_option("--accel", options.accelerator,
+                 "Accelerator (default auto: KVM where it is fast, else TCG)")
+      ->type_name("auto|kvm|tcg");
+  app.add_flag("--strace", options.strace, "Log the program's system calls to stderr");
+  app.add_flag("--gdb", options.gdb,
+               "Wait for gdb before the first instruction and say how to attach it");
+  app.add_flag("--verbose,-v", options.verbose, "Show the kernel's messages on stderr");
+  app.add_option("--keep", options.keep, "Write the image that is run to FILE as well")
+      ->type_name("FILE");
+  app.add_flag("--dry-run", options.dry_run, "Print the QEMU command in place of running it");
+  add_content_options(app, options.content);
+}
+
+void add_build_options(CLI::App& app, BuildOptions& options) {
+  app.add_option("target", options.content.target, "An ELF program of this host, or a manifest")
+      ->type_name("PROGRAM|MANIFEST")
+      ->required();
+  app.add_option("--output,-o", options.output,
+                 "The image to write; a root that is attached as a disk goes to IMAGE.root")
+      ->type_name("IMAGE")
+      ->required();
+  add_content_options(app, options.content);
+}
+
+void add_inspect_options(CLI::App& app, InspectOptions& options) {
+  app.add_option("image", options.image, "An image that aril build wrote")
+      ->type_name("IMAGE")
+      ->required();
+  app.add_flag("--json", options.json, "Print JSON");
+}
+
+void apply(const ContentOptions& options, Manifest& manifest) {
+  if (!options.arguments.empty()) manifest.arguments = options.arguments;
+  for (const std::string& file : options.files) {
+    manifest.files.push_back(
+        with_context("--file", [&] { return parse_file(file, std::filesystem::current_path()); }));
+  }
+  if (!options.root.empty()) {
+    manifest.root = std::filesystem::absolute(options.root).lexically_normal();
+  }
+  for (const std::string& text : options.environment) {
+    const auto [name, value] = with_context("--env", [&] { return parse_variable(text); });
+    set_variable(manifest, name, value);
+  }
+  if (!options.cwd.empty()) {
+    manifest.cwd = with_context("--cwd", [&] { return parse_guest_path(options.cwd); });
+  }
+  if (!options.user.empty()) {
+    manifest.user = with_context("--user", [&] { return parse_user(options.user); });
+  }
+  if (!options.hostname.empty()) manifest.hostname = options.hostname;
+}
+
+void apply(const RunOptions& options, Manifest& manifest) {
+  apply(options.content, manifest);
+  if (!options.memory.empty()) {
+    manifest.memory = with_context("--memory", [&] { return parse_memory(options.memory); });
+  }
+  if (!options.cpus.empty()) {
+    manifest.cpus = with_context("--cpus", [&] { return parse_cpus(options.cpus); });
+  }
+  // Ports of the command line replace the manifest's: it is there to choose others.
+  if (!options.ports.empty()) manifest.ports.clear();
+  for (const std::string& port : options.ports) {
+    manifest.ports.push_back(with_context("--port", [&] { return parse_port(port); }));
+  }
+  if (!options.network.empty()) {
+    manifest.network = with_context("--net", [&] { return parse_network(options.network); });
+    if (manifest.network->kind != NetworkKind::kUser && options.ports.empty()) {
+      manifest.ports.clear();
+    }
+  }
+  if (!options.machine.empty()) {
+    manifest.machine = with_context("--machine", [&] { return parse_machine(options.machine); });
+  }
+  const bool forwards = manifest.network.value_or(Network()).kind == NetworkKind::kUser;
+  if (!manifest.ports.empty() && !forwards) {
+    throw Error("ports can only be forwarded with --net user",
+                "a machine on a tap has an address of its own");
+  }
+}
+
+RootPlacement root_placement(const ContentOptions& options) {
+  if (options.disk_root == "auto") return RootPlacement::kAutomatic;
+  if (options.disk_root == "on") return RootPlacement::kDisk;
+  if (options.disk_root == "off") return RootPlacement::kMemory;
+  throw Error(std::format("--disk-root: '{}' is none of on, off, auto", options.disk_root));
+}
+
+}  // namespace aril::tool

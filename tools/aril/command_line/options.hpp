@@ -1,0 +1,65 @@
+#pragma once
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "image/cache.hpp"
+#include "machine/accelerator.hpp"
+#include "manifest/manifest.hpp"
+
+namespace CLI {
+class App;
+}
+
+namespace aril::tool {
+
+/// Options that `run` and `build` share: what the image holds.
+struct ContentOptions {
+  std::string target;  ///< PROGRAM, MANIFEST or IMAGE
+  std::vector<std::string> arguments;
+  std::vector<std::string> files;
+  std::string root;
+  std::vector<std::string> environment;
+  std::string cwd;
+  std::string user;
+  std::string hostname;
+  std::string kernel;
+  std::string disk_root = "auto";
+};
+
+struct RunOptions {
+  ContentOptions content;
+  std::string memory;
+  std::string cpus;
+  std::vector<std::string> ports;
+  std::string network;
+  std::string machine;
+  std::string accelerator = "auto";
+  std::string keep;
+  bool strace = false;
+  bool gdb = false;
+  bool verbose = false;
+  bool dry_run = false;
+};
+
+struct BuildOptions {
+  ContentOptions content;
+  std::string output;
+};
+
+struct InspectOptions {
+  std::string image;
+  bool json = false;
+};
+
+void add_run_options(CLI::App& app, RunOptions& options);
+void add_build_options(CLI::App& app, BuildOptions& options);
+void add_inspect_options(CLI::App& app, InspectOptions& options);
+
+/// Lays the options over what a manifest said.
+void apply(const ContentOptions& options, Manifest& manifest);
+void apply(const RunOptions& options, Manifest& manifest);
+RootPlacement root_placement(const ContentOptions& options);
+
+}  // namespace aril::tool

@@ -1,0 +1,23 @@
+#pragma once
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "manifest/manifest.hpp"
+
+namespace aril::tool {
+
+enum class TargetKind { kProgram, kManifest, kImage };
+
+/// What the operand of `aril run` and `aril build` is: a manifest by its name (*.aril), an image by
+/// its content, else a program.
+TargetKind classify_target(const std::string& target);
+
+/// The manifest that a target means: the file's content, or one with just the program.
+Manifest manifest_of(const std::string& target, TargetKind kind);
+
+/// The kernel's ELF file: `option`, else $ARIL_KERNEL, else ../lib/aril/kernel.elf beside aril.
+/// Throws Error when it is missing.
+std::filesystem::path find_kernel(const std::string& option);
+
+}  // namespace aril::tool

@@ -1,0 +1,31 @@
+#pragma once
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "image/tree.hpp"
+
+namespace aril::tool {
+
+/// An image on disk, ready to boot.
+struct ImageFiles {
+  std::filesystem::path image;                ///< ELF, to be given to the machine as its kernel
+  std::optional<std::filesystem::path> root;  ///< EROFS, to be attached as a disk
+};
+
+/// Where a root goes that is too large to be loaded with the kernel.
+enum class RootPlacement { kAutomatic, kMemory, kDisk };
+
+/// Roots up to this size go into the image and are in memory at boot.
+inline constexpr uint64_t kLargestRootInMemory = uint64_t{64} << 20;
+
+/// Writes kernel and tree as `output` and, when the root is placed on a disk, `output`.root.
+ImageFiles write_image_files(const std::filesystem::path& kernel, const Tree& tree,
+                             RootPlacement placement, const std::filesystem::path& output);
+
+/// The same in aril's cache, found again as long as the kernel and everything in the tree keep
+/// their names, sizes, times and inodes. Images that were not used for long are removed.
+ImageFiles cached_image(const std::filesystem::path& kernel, const Tree& tree,
+                        RootPlacement placement);
+
+}  // namespace aril::tool

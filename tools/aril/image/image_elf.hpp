@@ -1,0 +1,38 @@
+#pragma once
+#include <base/image_abi.hpp>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "elf/elf_file.hpp"
+
+namespace aril::tool {
+
+/// A kernel or an image, as its ELF file says.
+struct ImageInfo {
+  ElfFile elf;
+  uint64_t descriptor_offset = 0;  ///< in the file
+  ImageDescriptor descriptor = {};
+  uint64_t root_offset = 0;  ///< in the file; meaningful when descriptor.root_size is not 0
+  /// One past the highest physical address that loading it touches.
+  uint64_t memory_end = 0;
+};
+
+/// Whether the file is an Aril kernel or image; says nothing about its health.
+bool is_image(std::span<const std::byte> bytes);
+
+/// Reads and checks a kernel or an image. Throws Error: not one, of another version of the
+/// contract, or damaged.
+ImageInfo read_image(std::span<const std::byte> bytes);
+
+/// Writes an image: the kernel's loadable part, its descriptor, and `root` (an EROFS file) as one
+/// more segment; without a root the kernel alone. Section headers shrink to ".aril.image" and
+/// ".aril.root"; debug information stays in the kernel's own file.
+void write_image(const std::filesystem::path& kernel,
+                 const std::optional<std::filesystem::path>& root,
+                 const std::filesystem::path& output);
+
+}  // namespace aril::tool

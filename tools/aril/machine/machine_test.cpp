@@ -1,0 +1,77 @@
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+
+#include "elf/elf_file.hpp"
+#include "machine/ports.hpp"
+#include "machine/probe_image.hpp"
+#include "machine/qemu_command.hpp"
+#include "support/error.hpp"
+#include "support/file.hpp"
+
+namespace aril::tool {
+namespace {
+
+bool contains(const std::vector<std::string>& command, const std::string& word) {
+  return std::ranges::contains(command, word);
+}
+
+TEST(QemuCommand, PlacesDevicesOnEveryMachine) {
+  MachineConfig config;
+  config.image = {.image = "/i", .root = "/a,b"};
+  config.ports = {{.host = 8080, .guest = 80}};
+  auto command = qemu_command("qemu", config);
+  EXPECT_TRUE(
+      contains(command, "virtio-serial-device,bus=virtio-mmio-bus.0,id=stdio-bus,max_ports=1"));
+  EXPECT_TRUE(contains(command, "virtio-net-device,bus=virtio-mmio-bus.3,netdev=net"));
+  EXPECT_TRUE(contains(command, "user,id=net,hostfwd=tcp:127.0.0.1:8080-:80"));
+  EXPECT_TRUE(contains(command, "if=none,id=root,format=raw,readonly=on,file=/a,,b"));
+  config.type = MachineType::kQ35;
+  command = qemu_command("qemu", config);
+  EXPECT_TRUE(contains(command, "virtio-blk-pci,disable-legacy=on,addr=0x8,drive=root"));
+}
+
+TEST(NetworkWord, LeavesOutWhatIsNotKnown) {
+  EXPECT_EQ(network_word({.kind = NetworkKind::kTap, .tap = "t"}), "net=dhcp");
+  EXPECT_EQ(network_word({.kind = NetworkKind::kTap, .tap = "t", .address = "1.2.3.4/8"}),
+            "net=1.2.3.4/8");
+  EXPECT_EQ(
+      network_word(
+          {.kind = NetworkKind::kTap, .tap = "t", .address = "1.2.3.4/8", .nameserver = "9.9.9.9"}),
+      "net=1.2.3.4/8,,9.9.9.9");
+}
+
+TEST(Ports, NamesATakenPort) {
+  const Descriptor fd(socket(AF_INET, SOCK_STREAM, 0));
+  sockaddr_in name = {};
+  name.sin_family = AF_INET;
+  name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  auto* generic = reinterpret_cast<sockaddr*>(&name);
+  ASSERT_EQ(bind(fd.get(), generic, sizeof name), 0);
+  ASSERT_EQ(listen(fd.get(), 1), 0);
+  socklen_t size = sizeof name;
+  getsockname(fd.get(), generic, &size);
+  const uint16_t port = ntohs(name.sin_port);
+  try {
+    check_ports({{.host = port, .guest = 80}});
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.what(), std::format("TCP port {} of 127.0.0.1 is already taken", port));
+  }
+  EXPECT_NE(free_port(port), port);
+}
+
+TEST(Ports, RefusesTheSamePortTwice) {
+  const uint16_t port = free_port(0);
+  EXPECT_THROW(check_ports({{.host = port, .guest = 80}, {.host = port, .guest = 81}}), Error);
+}
+
+TEST(ProbeImage, IsAnElfFile) {
+  const std::string image = probe_image();
+  EXPECT_EQ(parse_elf(bytes_of(image)).segments.size(), 1u);
+}
+
+}  // namespace
+}  // namespace aril::tool

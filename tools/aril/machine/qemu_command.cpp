@@ -1,0 +1,161 @@
+#include "machine/qemu_command.hpp"
+
+#include <format>
+
+#include "manifest/values.hpp"
+#include "support/error.hpp"
+#include "support/process.hpp"
+
+namespace aril::tool {
+
+namespace {
+
+/// Places virtio devices in order, so that every start finds them at the same place: slots of
+/// microvm's virtio-mmio transports, or slots of the first PCI bus.
+class DeviceSlots {
+ public:
+  DeviceSlots(MachineType type, std::vector<std::string>& command)
+      : type_(type), command_(command) {}
+
+  void add(const std::string& device, const std::string& properties) {
+    command_.emplace_back("-device");
+    if (type_ == MachineType::kMicrovm) {
+      command_.push_back(
+          std::format("virtio-{}-device,bus=virtio-mmio-bus.{}{}", device, next_++, properties));
+    } else {
+      command_.push_back(std::format("virtio-{}-pci,disable-legacy=on,addr={:#x}{}", device,
+                                     kFirstPciSlot + next_++, properties));
+    }
+  }
+
+ private:
+  static constexpr unsigned kFirstPciSlot = 4;  // past the chipset's own
+
+  MachineType type_;
+  std::vector<std::string>& command_;
+  unsigned next_ = 0;
+};
+
+std::string machine_word(MachineType type) {
+  switch (type) {
+    case MachineType::kQ35:
+      return "q35,vmport=off,usb=off,sata=off,smbus=off";
+    case MachineType::kPc:
+      return "pc,vmport=off,usb=off";
+    default:
+      return "microvm,acpi=off,x-option-roms=off,pit=off,pic=off,rtc=on,isa-serial=on,"
+             "auto-kernel-cmdline=on";
+  }
+}
+
+/// In QEMU's option values a comma is written twice.
+std::string escape(const std::string& value) {
+  std::string result;
+  for (const char c : value) {
+    result += c;
+    if (c == ',') result += ',';
+  }
+  return result;
+}
+
+void add_console(std::vector<std::string>& command, DeviceSlots& slots, const std::string& name,
+                 int descriptor) {
+  command.insert(command.end(), {"-chardev", std::format("socket,id={},fd={}", name, descriptor)});
+  slots.add("serial", std::format(",id={}-bus,max_ports=1", name));
+  command.insert(command.end(),
+                 {"-device", std::format("virtconsole,bus={0}-bus.0,chardev={0}", name)});
+}
+
+void add_network(std::vector<std::string>& command, DeviceSlots& slots,
+                 const MachineConfig& config) {
+  if (config.network.kind == NetworkKind::kNone) return;
+  std::string device;
+  if (config.network.kind == NetworkKind::kTap) {
+    device =
+        std::format("tap,id=net,ifname={},script=no,downscript=no", escape(config.network.tap));
+  } else {
+    device = "user,id=net";
+    for (const PortForward& port : config.ports) {
+      device +=
+          std::format(",hostfwd={}:{}:{}-:{}", port.protocol == Protocol::kUdp ? "udp" : "tcp",
+                      port.address, port.host, port.guest);
+    }
+  }
+  command.insert(command.end(), {"-netdev", device});
+  slots.add("net", ",netdev=net");
+}
+
+}  // namespace
+
+std::string find_qemu() {
+  const auto qemu = find_executable("qemu-system-x86_64");
+  if (!qemu) {
+    throw Error("QEMU is not installed: there is no qemu-system-x86_64 in PATH",
+                "apt-get install qemu-system-x86");
+  }
+  return *qemu;
+}
+
+std::string network_word(const Network& network) {
+  switch (network.kind) {
+    case NetworkKind::kNone:
+      return "net=none";
+    // What QEMU's user network always hands out: asking by DHCP would cost a round trip.
+    case NetworkKind::kUser:
+      return "net=10.0.2.15/24,10.0.2.2,10.0.2.3";
+    case NetworkKind::kTap:
+      break;
+  }
+  if (network.address.empty()) return "net=dhcp";
+  std::string word = std::format("net={}", network.address);
+  if (!network.gateway.empty() || !network.nameserver.empty()) word += "," + network.gateway;
+  if (!network.nameserver.empty()) word += "," + network.nameserver;
+  return word;
+}
+
+std::vector<std::string> qemu_command(const std::string& qemu, const MachineConfig& config) {
+  std::vector<std::string> command = {qemu,
+                                      "-nodefaults",
+                                      "-no-user-config",
+                                      "-display",
+                                      "none",
+                                      "-no-reboot",
+                                      "-M",
+                                      machine_word(config.type),
+                                      "-accel",
+                                      std::string(accelerator_name(config.accelerator)),
+                                      "-cpu",
+                                      config.accelerator == Accelerator::kKvm ? "host" : "max",
+                                      "-smp",
+                                      std::format("{}", config.cpus),
+                                      "-m",
+                                      std::format("{}K", config.memory >> 10),
+                                      "-global",
+                                      "virtio-mmio.force-legacy=false",
+                                      "-kernel",
+                                      config.image.image.string()};
+  if (!config.kernel_command_line.empty()) {
+    command.insert(command.end(), {"-append", config.kernel_command_line});
+  }
+  command.insert(command.end(),
+                 {"-chardev", std::format("socket,id=control,fd={}", kControlDescriptor), "-serial",
+                  "chardev:control"});
+  DeviceSlots slots(config.type, command);
+  add_console(command, slots, "stdio", kConsoleDescriptor);
+  add_console(command, slots, "stderr", kErrorDescriptor);
+  slots.add("rng", "");
+  add_network(command, slots, config);
+  if (config.image.root) {
+    command.insert(command.end(),
+                   {"-drive", std::format("if=none,id=root,format=raw,readonly=on,file={}",
+                                          escape(config.image.root->string()))});
+    slots.add("blk", ",drive=root");
+  }
+  if (config.gdb_port) {
+    command.insert(command.end(),
+                   {"-S", "-gdb", std::format("tcp:127.0.0.1:{}", *config.gdb_port)});
+  }
+  return command;
+}
+
+}  // namespace aril::tool

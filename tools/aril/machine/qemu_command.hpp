@@ -1,0 +1,40 @@
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "image/cache.hpp"
+#include "machine/accelerator.hpp"
+#include "manifest/manifest.hpp"
+
+namespace aril::tool {
+
+/// A virtual machine, decided in full.
+struct MachineConfig {
+  ImageFiles image;
+  std::string kernel_command_line;
+  MachineType type = MachineType::kMicrovm;
+  Accelerator accelerator = Accelerator::kTcg;
+  uint64_t memory = kDefaultMemory;
+  unsigned cpus = 1;
+  Network network;
+  std::vector<PortForward> ports;
+  std::optional<uint16_t> gdb_port;  ///< wait there for gdb before the first instruction
+};
+
+/// Descriptors that the QEMU process inherits, by number: each is one end of a stream socket.
+inline constexpr int kConsoleDescriptor = 3;  ///< the program's stdin and stdout
+inline constexpr int kErrorDescriptor = 4;    ///< its stderr
+inline constexpr int kControlDescriptor = 5;  ///< COM1
+
+/// QEMU's path. Throws Error naming the package when it is not installed.
+std::string find_qemu();
+
+/// The command that starts the machine.
+std::vector<std::string> qemu_command(const std::string& qemu, const MachineConfig& config);
+
+/// "net=..." for the kernel's command line.
+std::string network_word(const Network& network);
+
+}  // namespace aril::tool

@@ -1,0 +1,84 @@
+#pragma once
+#include <chrono>
+#include <optional>
+#include <string>
+
+#include "machine/qemu_process.hpp"
+#include "relay/control_line.hpp"
+#include "relay/terminal.hpp"
+#include "support/file.hpp"
+#include "symbolizer/symbolizer.hpp"
+
+namespace aril::tool {
+
+enum class Verbosity { kProgramOnly, kKernelLog };
+
+/// Blocks the signals that a Relay forwards. To be called before the machine starts and before any
+/// other thread, so that none is lost.
+void block_forwarded_signals();
+
+/// Carries everything between a running machine and aril's own streams, until the machine stops:
+/// stdin, stdout and stderr of the program, signals to it, and the records of the control line.
+/// Reports and system-call logs go to stderr.
+class Relay {
+ public:
+  Relay(QemuProcess& machine, Symbolizer& symbolizer, Verbosity verbosity);
+
+  /// Returns the program's exit status, or 128 + the signal that made aril end the machine. Throws
+  /// Error when the machine stopped on its own without one.
+  int run();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  /// Bytes on their way in one direction.
+  struct Stream {
+    int source = -1;  ///< -1: at its end
+    int target = -1;
+    std::string pending;
+    size_t written = 0;
+    bool idle() const { return pending.empty(); }
+  };
+
+  void poll_once();
+  int poll_timeout() const;
+  bool pull(Stream& stream);
+  void push(Stream& stream, size_t limit);
+  void read_input();
+  void end_input();
+  void watch_for_interrupts(std::string_view typed);
+  void read_signals();
+  void read_control();
+  void read_messages();
+  void handle(const ControlRecord& record);
+  void send_command(const std::string& command);
+  void show(const std::string& text);
+  void end_machine(int signal);
+  void drain();
+  int result();
+
+  QemuProcess& machine_;
+  Symbolizer& symbolizer_;
+  Verbosity verbosity_;
+  RawTerminal terminal_;
+  Descriptor signals_;
+  ControlLine control_;
+
+  Stream input_;   ///< our stdin to the console
+  Stream output_;  ///< console to our stdout
+  Stream error_;   ///< stderr line to our stderr
+  std::string commands_;
+  std::string messages_;
+  uint64_t input_count_ = 0;
+  bool input_ended_ = false;
+  bool watch_input_ = true;
+  int interrupts_ = 0;
+  int typed_interrupts_ = 0;
+  bool finished_ = false;
+  std::optional<int> exit_status_;
+  std::optional<int> killed_by_;
+  std::optional<Clock::time_point> deadline_;  ///< then the machine is killed
+  int deadline_signal_ = 0;
+};
+
+}  // namespace aril::tool

@@ -1,0 +1,45 @@
+#include "relay/terminal.hpp"
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+namespace aril::tool {
+
+bool stdin_is_in_background() {
+  return isatty(STDIN_FILENO) != 0 && tcgetpgrp(STDIN_FILENO) != getpgrp();
+}
+
+RawTerminal::RawTerminal() {
+  termios settings = {};
+  if (isatty(STDIN_FILENO) == 0 || stdin_is_in_background() ||
+      tcgetattr(STDIN_FILENO, &settings) != 0) {
+    return;
+  }
+  saved_ = settings;
+  cfmakeraw(&settings);
+  tcsetattr(STDIN_FILENO, TCSANOW, &settings);
+}
+
+RawTerminal::~RawTerminal() {
+  if (saved_) tcsetattr(STDIN_FILENO, TCSANOW, &*saved_);
+}
+
+std::string terminal_streams() {
+  std::string result;
+  if (isatty(STDIN_FILENO) != 0) result += 'i';
+  if (isatty(STDOUT_FILENO) != 0) result += 'o';
+  if (isatty(STDERR_FILENO) != 0) result += 'e';
+  return result;
+}
+
+std::optional<std::pair<unsigned, unsigned>> terminal_size() {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    winsize size = {};
+    if (ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col != 0) {
+      return std::pair<unsigned, unsigned>(size.ws_col, size.ws_row);
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace aril::tool

@@ -1,0 +1,34 @@
+#pragma once
+#include <termios.h>
+
+#include <optional>
+#include <string>
+#include <utility>
+
+namespace aril::tool {
+
+/// The terminal that aril was started on, if stdin is one and this process is in its foreground:
+/// while the object lives it is in raw mode, for the guest has a line discipline of its own.
+class RawTerminal {
+ public:
+  RawTerminal();
+  RawTerminal(const RawTerminal&) = delete;
+  RawTerminal& operator=(const RawTerminal&) = delete;
+  ~RawTerminal();
+
+  bool active() const { return saved_.has_value(); }
+
+ private:
+  std::optional<termios> saved_;
+};
+
+/// Which of stdin, stdout, stderr are terminals, as the kernel's command line says it: "ioe".
+std::string terminal_streams();
+
+/// Columns and rows of the terminal on any of the three; nothing when there is none.
+std::optional<std::pair<unsigned, unsigned>> terminal_size();
+
+/// Whether stdin is a terminal that belongs to other processes now: reading would stop this one.
+bool stdin_is_in_background();
+
+}  // namespace aril::tool

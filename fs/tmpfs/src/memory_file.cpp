@@ -40,10 +40,12 @@ Result<FileStatus> MemoryFile::status() {
 }
 
 // Pages also appear through shared mappings, without the file system's knowledge; they are counted
-// at the next change through a call.
+// at the next change through a call. A cache with a backing (an overlay's) can drop pages, and is
+// bounded by RAM alone.
 void MemoryFile::settle() {
   RefPtr<PageCache> cache = cache_if_any();
-  uint64_t now = cache ? cache->resident_pages() : 0;
+  if (!cache || cache->tracks_writes()) return;
+  uint64_t now = cache->resident_pages();
   memory_file_system().account_pages(static_cast<int64_t>(now) -
                                      static_cast<int64_t>(accounted_pages_));
   accounted_pages_ = now;

@@ -132,16 +132,21 @@ class CutTables {
   PhysicalAddress first_ = 0;
 };
 
-void cut_tables(Entry* table, unsigned level, uint64_t base, uint64_t start, uint64_t end,
+struct Bounds {
+  uint64_t start, end;      // the entries to look at
+  uint64_t floor, ceiling;  // what is unmapped
+};
+
+void cut_tables(Entry* table, unsigned level, uint64_t base, const Bounds& bounds,
                 CutTables& cut) {
-  unsigned first = start > base ? index_of(start, level) : 0;
+  unsigned first = bounds.start > base ? index_of(bounds.start, level) : 0;
   for (unsigned i = first; i < kEntries; ++i) {
     uint64_t entry_base = base + i * span_of(level);
-    if (entry_base >= end) return;
+    if (entry_base >= bounds.end) return;
     uint64_t value = load(table[i]);
     if (!is_table(value)) continue;
-    if (level > 1) cut_tables(child_of(value), level - 1, entry_base, start, end, cut);
-    if (start <= entry_base && entry_base + span_of(level) <= end) {
+    if (level > 1) cut_tables(child_of(value), level - 1, entry_base, bounds, cut);
+    if (bounds.floor <= entry_base && entry_base + span_of(level) <= bounds.ceiling) {
       store(table[i], 0);
       cut.add(value & kAddressMask);
     }
@@ -221,7 +226,8 @@ PageTable& PageTable::operator=(PageTable&& other) noexcept {
 
 PageTable::~PageTable() {
   if (root_ == 0) return;
-  free_tables(0, kUpperHalf * span_of(kTopLevel));
+  constexpr uint64_t kEnd = kUpperHalf * span_of(kTopLevel);
+  free_tables(0, kEnd, 0, kEnd);
   root_pool.put(root_);
 }
 
@@ -286,10 +292,10 @@ uint64_t PageTable::next_present(uint64_t from, uint64_t end) const {
   return end;
 }
 
-void PageTable::free_tables(uint64_t start, uint64_t end) {
-  ARIL_ASSERT(end <= kUpperHalf * span_of(kTopLevel));
+void PageTable::free_tables(uint64_t start, uint64_t end, uint64_t floor, uint64_t ceiling) {
+  ARIL_ASSERT(end <= kUpperHalf * span_of(kTopLevel) && floor <= start && end <= ceiling);
   CutTables cut;
-  cut_tables(table_at(root_), kTopLevel, 0, start, end, cut);
+  cut_tables(table_at(root_), kTopLevel, 0, {start, end, floor, ceiling}, cut);
   if (cut.empty()) return;
   // Before the tables' pages hold anything else, no CPU may walk them [SDM 3A 4.10.4.2].
   flush_tlb(start, end);

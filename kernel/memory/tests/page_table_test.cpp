@@ -80,7 +80,7 @@ TEST_F(PageTables, SparseWalkFindsExactlyWhatIsMapped) {
     }
     EXPECT_EQ(table.next_present(at, kApplicationTop), kApplicationTop);
     for (auto [address, physical] : model) EXPECT_TRUE(table.unmap(address));
-    table.free_tables(0, kApplicationTop + kPageSize);
+    table.free_tables(0, kApplicationTop, 0, kApplicationTop + kPageSize);
     EXPECT_EQ(page_allocator::statistics().free_pages, free_before);
   }
 }
@@ -93,9 +93,11 @@ TEST_F(PageTables, FreeTablesKeepsNeighbours) {
   table.unmap(kBase + kSpan);
   table.unmap(kBase + 2 * kSpan);
   size_t before = page_allocator::statistics().free_pages;
-  table.free_tables(kBase + kPageSize, kBase + 2 * kSpan + kPageSize);
+  table.free_tables(kBase + kSpan, kBase + 2 * kSpan + kPageSize, kBase + kPageSize,
+                    kBase + 2 * kSpan + kPageSize);
   EXPECT_EQ(page_allocator::statistics().free_pages, before + 1);
-  table.free_tables(kBase + kPageSize, kBase + 3 * kSpan);
+  table.free_tables(kBase + kSpan, kBase + 2 * kSpan + kPageSize, kBase + kPageSize,
+                    kBase + 3 * kSpan);
   EXPECT_EQ(page_allocator::statistics().free_pages, before + 2);
   EXPECT_TRUE(table.query(kBase));
   EXPECT_TRUE(table.query(kBase + 3 * kSpan));

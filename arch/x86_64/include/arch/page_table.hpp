@@ -61,9 +61,9 @@ class PageTable {
   /// The first page address >= `from` and < `end` whose entry holds a page, so that walks over
   /// sparse gigabytes skip what was never touched; `end` when there is none.
   [[nodiscard]] uint64_t next_present(uint64_t from, uint64_t end) const;
-  /// Frees the tables that serve only addresses in [start, end), all of which are unmapped. Flushes
-  /// the TLB if there were any. Lower half only.
-  void free_tables(uint64_t start, uint64_t end);
+  /// Frees the tables for addresses in [start, end) that serve nothing outside [floor, ceiling),
+  /// all of which is unmapped. Flushes the TLB if there were any. Lower half only.
+  void free_tables(uint64_t start, uint64_t end, uint64_t floor, uint64_t ceiling);
   void clear_accessed_dirty(uint64_t address);
 
   /// Makes this the current CPU's tree. Interrupts disabled.

@@ -66,6 +66,9 @@ struct MappingView {
 /// (LockRank::kAddressSpace); any thread.
 class AddressSpace final : public RefCounted {
  public:
+  /// Linux's stack_guard_gap: what stays free below a region that grows down.
+  static constexpr uint64_t kStackGuardGap = 256 * kPageSize;
+
   static Result<RefPtr<AddressSpace>> create();
   ~AddressSpace();
 

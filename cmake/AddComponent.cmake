@@ -70,7 +70,9 @@ function(aril_component name)
     add_executable(${name}_${stem} ${fuzzer})
     target_compile_options(${name}_${stem} PRIVATE -fsanitize=fuzzer)
     target_link_options(${name}_${stem} PRIVATE -fsanitize=fuzzer)
-    target_link_libraries(${name}_${stem} PRIVATE h.${name} h.base)
+    # libFuzzer itself is built against libstdc++, which lives beside libc++ in another namespace; by
+    # file name, because clang turns -lstdc++ into libc++.
+    target_link_libraries(${name}_${stem} PRIVATE h.${name} h.base -l:libstdc++.so.6)
     set_property(GLOBAL APPEND PROPERTY ARIL_FUZZERS ${name}_${stem})
   endforeach()
 endfunction()

@@ -18,8 +18,11 @@ class FakeConfigSpace final : public ConfigSpace {
   void write(Address address, uint16_t offset, uint32_t value) override {
     auto function = functions_.find(address);
     if (function == functions_.end()) return;
-    if (auto bar = bars_.find(offset); bar != bars_.end())
+    if (auto bar = bars_.find(offset); bar != bars_.end()) {
       value = (value & bar->second.mask) | bar->second.type;
+    } else if (offset >= 0x10 && offset < 0x28) {
+      value = 0;  // a BAR that is not there
+    }
     function->second[offset / 4] = value;
   }
   uint8_t last_bus() const override { return 255; }

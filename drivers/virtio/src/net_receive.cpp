@@ -63,7 +63,7 @@ std::span<const std::byte> NetDriver::merge(unsigned buffers, std::span<const st
   bool fits = buffers != 0;
   auto append = [&](std::span<const std::byte> part) {
     fits = fits && part.size() <= staging_size_ - length;
-    if (!fits) return;
+    if (!fits || part.empty()) return;
     std::memcpy(staging_.get() + length, part.data(), part.size());
     length += part.size();
   };

@@ -66,7 +66,7 @@ Result<void> NetDriver::transmit(const TxFrame& frame, void (*release)(void*), v
     if (outgoing.copy == nullptr) return fail(Errno::kNoBufs);
     size_t at = 0;
     for (const TxFrame::Piece& piece : frame.pieces) {
-      std::memcpy(outgoing.copy.get() + at, piece.data, piece.length);
+      std::copy_n(piece.data, piece.length, outgoing.copy.get() + at);
       at += piece.length;
     }
     whole = {outgoing.copy.get(), static_cast<uint32_t>(length)};
@@ -114,7 +114,7 @@ bool NetDriver::queue_locked(Outgoing& outgoing) {
   std::memcpy(buffer, &outgoing.header, sizeof(NetHeader));
   size_t at = sizeof(NetHeader);
   for (const TxFrame::Piece& piece : outgoing.copied) {
-    std::memcpy(buffer + at, piece.data, piece.length);
+    std::copy_n(piece.data, piece.length, buffer + at);
     at += piece.length;
   }
   std::array<Virtqueue::Buffer, kMaxPieces + 1> buffers;

@@ -205,16 +205,18 @@ Result<size_t> TcpFile::send(OutgoingMessage& message) {
   return total;
 }
 
-Result<size_t> TcpFile::send_page(PageRef page, size_t offset, size_t length, MessageFlags flags) {
-  // The stack shares the page until the data is acknowledged; the reference keeps it.
-  Page* raw = page.get();
-  auto block = ARIL_TRY(Block::wrap(
-      page->bytes(), [](void* context) { PageRef::adopt(static_cast<Page*>(context)).reset(); },
-      raw));
-  (void)page.leak();
-  std::byte* data = block->data() + offset;
+Result<size_t> TcpFile::send_pages(std::span<const PagePiece> pieces, MessageFlags flags) {
   BlockChain chain;
-  ARIL_TRY(chain.append({std::move(block), data, static_cast<uint32_t>(length)}));
+  for (const PagePiece& piece : pieces) {
+    // The stack shares the page until the data is acknowledged; this reference keeps it.
+    PageRef page = piece.page;
+    auto block = ARIL_TRY(Block::wrap(
+        page->bytes(), [](void* context) { PageRef::adopt(static_cast<Page*>(context)).reset(); },
+        page.get()));
+    (void)page.leak();
+    std::byte* data = block->data() + piece.offset;
+    ARIL_TRY(chain.append({std::move(block), data, piece.length}));
+  }
   return send_chain(chain, flags);
 }
 

@@ -18,7 +18,7 @@ class TcpFile final : public InetSocket {
   Result<SocketAddress> peer_address() override;
   Result<size_t> send(OutgoingMessage& message) override;
   Result<size_t> receive(IncomingMessage& message) override;
-  Result<size_t> send_page(PageRef page, size_t offset, size_t length, MessageFlags flags) override;
+  Result<size_t> send_pages(std::span<const PagePiece> pieces, MessageFlags flags) override;
   Result<int64_t> ioctl(uint32_t request, uint64_t argument) override;
 
  protected:

@@ -23,11 +23,23 @@ Result<void> Socket::listen(int) { return fail(Errno::kOpNotSupp); }
 
 Result<RefPtr<Socket>> Socket::accept(OpenFlags, SocketAddress*) { return fail(Errno::kOpNotSupp); }
 
-Result<size_t> Socket::send_page(PageRef page, size_t offset, size_t length, MessageFlags flags) {
-  IoBuffer::Segment segment;
-  IoBuffer buffer = IoBuffer::kernel(segment, page->bytes().subspan(offset, length));
-  OutgoingMessage message{.data = buffer, .flags = flags};
-  return send(message);
+Result<size_t> Socket::send_pages(std::span<const PagePiece> pieces, MessageFlags flags) {
+  size_t total = 0;
+  for (const PagePiece& piece : pieces) {
+    IoBuffer::Segment segment;
+    IoBuffer buffer =
+        IoBuffer::kernel(segment, piece.page->bytes().subspan(piece.offset, piece.length));
+    OutgoingMessage message{.data = buffer, .flags = flags};
+    if (&piece != &pieces.back()) message.flags |= MessageFlags::kMore;
+    auto sent = send(message);
+    if (!sent) {
+      if (total != 0) return total;
+      return sent;
+    }
+    total += *sent;
+    if (*sent < piece.length) break;
+  }
+  return total;
 }
 
 Result<size_t> Socket::read(IoBuffer& buffer) {

@@ -90,6 +90,12 @@ struct IncomingMessage {
   MessageFlags result_flags = MessageFlags::kNone;
 };
 
+/// A part of one page.
+struct PagePiece {
+  PageRef page;
+  uint32_t offset = 0, length = 0;
+};
+
 enum class ShutdownSide : uint8_t { kRead = 0, kWrite = 1, kBoth = 2 };
 
 /// Result of getsockopt: at most what fits.
@@ -146,9 +152,9 @@ class Socket : public File {
   virtual Result<SocketAddress> peer_address() = 0;
   virtual Result<size_t> send(OutgoingMessage& message) = 0;
   virtual Result<size_t> receive(IncomingMessage& message) = 0;
-  /// Sends a page's bytes without copying them where the protocol can (sendfile). `offset` and
-  /// `length` lie within the page.
-  virtual Result<size_t> send_page(PageRef page, size_t offset, size_t length, MessageFlags flags);
+  /// Sends bytes of pages without copying them where the protocol can (sendfile): the pages are
+  /// shared until the peer has them.
+  virtual Result<size_t> send_pages(std::span<const PagePiece> pieces, MessageFlags flags);
 
   Result<void> set_option(int level, int name, std::span<const std::byte> value);
   Result<OptionValue> get_option(int level, int name, size_t room);

@@ -48,9 +48,10 @@ void Task::thread_entry(void* argument) {
   auto& task = *static_cast<Task*>(argument);
   arch::enable_interrupts();
   arch::TrapFrame frame = task.start_frame_;
+  arch::set_thread_pointer(task.start_thread_pointer_);
+  if (task.preparation_ != nullptr) task.preparation_(frame, task.preparation_argument_);
   arch::aril_before_return_to_application(frame);
   arch::disable_interrupts();
-  arch::set_thread_pointer(task.start_thread_pointer_);
   arch::enter_application(frame);
 }
 

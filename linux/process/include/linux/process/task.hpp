@@ -30,6 +30,13 @@ class Task final : public RefCounted, public ThreadOwner {
                                      const arch::TrapFrame& frame, uint64_t thread_pointer);
   ~Task() override;
 
+  /// Runs on the task's own thread before it enters the application, with its start registers:
+  /// the first program is executed there. Before start().
+  using Preparation = void (*)(arch::TrapFrame& frame, void* argument);
+  void set_preparation(Preparation preparation, void* argument) {
+    preparation_ = preparation;
+    preparation_argument_ = argument;
+  }
   /// Takes over the calling thread's SIMD state, as a clone does. Before start().
   void copy_fpu_state();
   void start();
@@ -68,6 +75,8 @@ class Task final : public RefCounted, public ThreadOwner {
   uint64_t rseq_area = 0;
   uint32_t rseq_signature = 0;
   Credentials credentials;
+  /// SCHED_* and its priority, as set; they do not change how the thread is scheduled.
+  int scheduling_policy = 0, scheduling_priority = 0;
   uint64_t timer_slack_ns = 50'000;
   /// A system call that sets this is not restarted after a signal handler even with SA_RESTART
   /// (poll, select, epoll_wait, nanosleep, sockets with a time-out [signal(7)]). Cleared at entry.
@@ -97,6 +106,8 @@ class Task final : public RefCounted, public ThreadOwner {
   std::atomic<bool> interruption_{false};
   arch::TrapFrame start_frame_{};
   uint64_t start_thread_pointer_ = 0;
+  Preparation preparation_ = nullptr;
+  void* preparation_argument_ = nullptr;
 };
 
 /// The running application thread's task. Never called on a kernel thread.

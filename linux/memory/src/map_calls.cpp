@@ -1,0 +1,134 @@
+#include "arch/page_table.hpp"
+#include "base/units.hpp"
+#include "kernel/vm/address_space.hpp"
+#include "kernel/vm/page_cache.hpp"
+#include "linux/abi/syscall.hpp"
+#include "linux/files/file_table.hpp"
+#include "linux/process/process.hpp"
+
+/// mmap, munmap, mprotect, mremap, brk.
+namespace aril::linux_abi {
+namespace {
+
+// [linux/mman.h]
+constexpr uint64_t kMapShared = 1, kMapPrivate = 2, kMapSharedValidate = 3, kMapTypeMask = 0xf;
+constexpr uint64_t kMapFixed = 0x10, kMapAnonymous = 0x20, kMap32Bit = 0x40, kMapGrowsDown = 0x100,
+                   kMapLocked = 0x2000, kMapNoReserve = 0x4000, kMapPopulate = 0x8000,
+                   kMapHugeTlb = 0x40000, kMapFixedNoReplace = 0x100000;
+constexpr uint64_t kProtectionMask = 7;
+constexpr uint64_t kProtectGrowsDown = 0x01000000, kProtectGrowsUp = 0x02000000;
+
+AddressSpace& space() { return current_process().address_space(); }
+
+Result<Protection> protection_from(uint64_t bits) {
+  // PROT_SEM has no meaning on x86; the growth bits are taken off by mprotect.
+  if ((bits & ~(kProtectionMask | 8)) != 0) return fail(Errno::kInval);
+  return static_cast<Protection>(bits & kProtectionMask);
+}
+
+Result<MapRequest::Placement> placement_from(uint64_t flags, uint64_t address) {
+  if ((flags & (kMapFixed | kMapFixedNoReplace)) != 0) {
+    if (!is_aligned(address, kPageSize)) return fail(Errno::kInval);
+    // [mmap(2)]: a fixed address that the system cannot give.
+    if (address < arch::kApplicationBottom) return fail(Errno::kPerm);
+    if (address >= arch::kApplicationTop) return fail(Errno::kNoMem);
+    return (flags & kMapFixedNoReplace) != 0 ? MapRequest::Placement::kFixedNoReplace
+                                             : MapRequest::Placement::kFixed;
+  }
+  return (flags & kMap32Bit) != 0 ? MapRequest::Placement::kBelow4GiB
+                                  : MapRequest::Placement::kAnywhere;
+}
+
+// Shared anonymous memory is a page cache that nothing backs.
+Result<void> set_anonymous_object(MapRequest& request) {
+  if (request.sharing == Sharing::kPrivate) return {};
+  uint64_t size = align_up(request.length, kPageSize);
+  request.object = ARIL_TRY(PageCache::create(nullptr, size, "/dev/zero (deleted)"));
+  request.offset = 0;
+  return {};
+}
+
+Result<void> set_file_object(MapRequest& request, int fd, uint64_t offset) {
+  RefPtr<File> file = ARIL_TRY(current_process().files().get(fd));
+  if (!is_aligned(offset, kPageSize)) return fail(Errno::kInval);
+  if (!file->is_readable()) return fail(Errno::kAcces);
+  if (request.sharing == Sharing::kShared && has(request.protection, Protection::kWrite) &&
+      !file->is_writable())
+    return fail(Errno::kAcces);
+  if (request.length > UINT64_MAX - offset) return fail(Errno::kOverflow);
+  request.object = ARIL_TRY(file->memory_object());
+  request.offset = offset;
+  return {};
+}
+
+Result<uint64_t> sys_mmap(uint64_t address, uint64_t length, uint64_t protection, uint64_t flags,
+                          int fd, uint64_t offset) {
+  if (length == 0) return fail(Errno::kInval);
+  if (length > arch::kApplicationTop) return fail(Errno::kNoMem);
+  uint64_t type = flags & kMapTypeMask;
+  if (type != kMapShared && type != kMapPrivate && type != kMapSharedValidate)
+    return fail(Errno::kInval);
+  // Pages of 2 MiB come by themselves where they fit; a pool of them is not kept.
+  if ((flags & kMapHugeTlb) != 0) return fail(Errno::kNoMem);
+  MapRequest request;
+  request.address = address;
+  request.length = length;
+  request.protection = ARIL_TRY(protection_from(protection));
+  request.sharing = type == kMapPrivate ? Sharing::kPrivate : Sharing::kShared;
+  request.placement = ARIL_TRY(placement_from(flags, address));
+  request.grows_down = (flags & kMapGrowsDown) != 0;
+  request.populate = (flags & (kMapPopulate | kMapLocked)) != 0;
+  request.no_reserve = (flags & kMapNoReserve) != 0 || request.protection == Protection::kNone;
+  if ((flags & kMapAnonymous) != 0) {
+    ARIL_TRY(set_anonymous_object(request));
+  } else {
+    ARIL_TRY(set_file_object(request, fd, offset));
+  }
+  return space().map(request);
+}
+ARIL_SYSCALL(9, mmap, sys_mmap, "ptr size prot mapflags fd hex");
+
+Result<void> sys_munmap(uint64_t address, uint64_t length) {
+  if (length == 0 || !is_aligned(address, kPageSize) || length > arch::kApplicationTop ||
+      address > arch::kApplicationTop - length)
+    return fail(Errno::kInval);
+  return space().unmap(address, length);
+}
+ARIL_SYSCALL(11, munmap, sys_munmap, "ptr size");
+
+Result<void> sys_mprotect(uint64_t address, uint64_t length, uint64_t protection) {
+  if (!is_aligned(address, kPageSize)) return fail(Errno::kInval);
+  if (length == 0) return {};
+  if (length > arch::kApplicationTop || address > arch::kApplicationTop - length)
+    return fail(Errno::kNoMem);
+  // glibc makes stacks executable with PROT_GROWSDOWN; the region's whole extent is then meant,
+  // which is never less than what the caller named.
+  protection &= ~(kProtectGrowsDown | kProtectGrowsUp);
+  return space().protect(address, length, ARIL_TRY(protection_from(protection)));
+}
+ARIL_SYSCALL(10, mprotect, sys_mprotect, "ptr size prot");
+
+Result<uint64_t> sys_mremap(uint64_t address, uint64_t old_length, uint64_t new_length,
+                            uint64_t flags, uint64_t new_address) {
+  constexpr uint64_t kMayMove = 1, kFixed = 2, kDontUnmap = 4;
+  if (!is_aligned(address, kPageSize) || new_length == 0 || (flags & ~(kMayMove | kFixed)) != 0 ||
+      (flags & kDontUnmap) != 0)
+    return fail(Errno::kInval);
+  if (new_length > arch::kApplicationTop || old_length > arch::kApplicationTop)
+    return fail(Errno::kNoMem);
+  std::optional<uint64_t> fixed;
+  if ((flags & kFixed) != 0) {
+    if ((flags & kMayMove) == 0 || !is_aligned(new_address, kPageSize) ||
+        new_address > arch::kApplicationTop - new_length)
+      return fail(Errno::kInval);
+    fixed = new_address;
+  }
+  return space().remap(address, old_length, new_length, (flags & kMayMove) != 0, fixed);
+}
+ARIL_SYSCALL(25, mremap, sys_mremap, "ptr size size hex ptr");
+
+Result<uint64_t> sys_brk(uint64_t address) { return space().set_break(address); }
+ARIL_SYSCALL(12, brk, sys_brk, "ptr");
+
+}  // namespace
+}  // namespace aril::linux_abi

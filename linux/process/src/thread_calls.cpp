@@ -1,0 +1,168 @@
+#include "arch/context.hpp"
+#include "arch/layout.hpp"
+#include "arch/page_table.hpp"
+#include "kernel/log/log.hpp"
+#include "kernel/vm/user_copy.hpp"
+#include "linux/abi/syscall.hpp"
+#include "linux/process/process.hpp"
+
+/// clone, exit and what belongs to one thread.
+namespace aril::linux_abi {
+namespace {
+
+// [linux/sched.h]
+constexpr uint64_t kCloneVm = 0x100, kCloneFs = 0x200, kCloneFiles = 0x400, kCloneSighand = 0x800,
+                   kCloneThread = 0x10000, kCloneSetTls = 0x80000, kCloneParentSetTid = 0x100000,
+                   kCloneChildClearTid = 0x200000, kCloneChildSetTid = 0x1000000;
+constexpr uint64_t kThreadFlags = kCloneVm | kCloneFs | kCloneFiles | kCloneSighand | kCloneThread;
+
+struct CloneArguments {
+  uint64_t flags = 0;
+  uint64_t stack_pointer = 0;  ///< 0: the caller's
+  uint64_t parent_tid = 0, child_tid = 0, tls = 0;
+};
+
+Result<void> check_clone_flags(const CloneArguments& arguments) {
+  if ((arguments.flags & kCloneThread) != 0) {
+    if ((arguments.flags & (kCloneSighand | kCloneVm)) != (kCloneSighand | kCloneVm))
+      return fail(Errno::kInval);
+    // A process's tasks share files and working directory here; every threading library asks for
+    // it.
+    if ((arguments.flags & kThreadFlags) != kThreadFlags) return fail(Errno::kInval);
+    if ((arguments.flags & kCloneSetTls) != 0 && arguments.tls >= arch::kApplicationTop)
+      return fail(Errno::kPerm);
+    return {};
+  }
+  static constinit std::atomic<bool> reported{false};
+  if (!reported.exchange(true))
+    ARIL_LOG_WARNING("linux",
+                     "fork: creating processes needs the component \"process\", which this image "
+                     "does not have");
+  return fail(Errno::kNoSys);
+}
+
+Result<int64_t> clone(arch::TrapFrame& frame, const CloneArguments& arguments) {
+  ARIL_TRY(check_clone_flags(arguments));
+  Task& parent = current_task();
+  arch::TrapFrame child_frame = frame;
+  child_frame.rax = 0;
+  if (arguments.stack_pointer != 0) child_frame.rsp = arguments.stack_pointer;
+  uint64_t tls = (arguments.flags & kCloneSetTls) != 0 ? arguments.tls : arch::thread_pointer();
+  RefPtr<Task> child = ARIL_TRY(Task::create(RefPtr<Process>(&parent.process()), 0,
+                                             parent.thread().name(), child_frame, tls));
+  child->copy_fpu_state();
+  child->blocked = parent.blocked;
+  child->credentials = parent.credentials;
+  child->timer_slack_ns = parent.timer_slack_ns;
+  child->thread().set_nice(parent.thread().nice());
+  (void)child->thread().set_affinity(parent.thread().affinity());
+  if ((arguments.flags & kCloneChildClearTid) != 0) child->clear_child_tid = arguments.child_tid;
+  int tid = child->tid();
+  if ((arguments.flags & kCloneParentSetTid) != 0)
+    ARIL_TRY(UserPtr<int32_t>(arguments.parent_tid).write(tid));
+  // The child has not started: writing on its behalf is the same, since memory is shared.
+  if ((arguments.flags & kCloneChildSetTid) != 0)
+    (void)UserPtr<int32_t>(arguments.child_tid).write(tid);
+  child->start();
+  return tid;
+}
+
+Result<int64_t> sys_clone(arch::TrapFrame& frame) {
+  return clone(frame, {.flags = frame.argument(0),
+                       .stack_pointer = frame.argument(1),
+                       .parent_tid = frame.argument(2),
+                       .child_tid = frame.argument(3),
+                       .tls = frame.argument(4)});
+}
+ARIL_SYSCALL(56, clone, sys_clone, "hex ptr ptr ptr ptr");
+
+/// struct clone_args, version 0.
+struct Clone3Arguments {
+  uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls;
+};
+
+Result<int64_t> sys_clone3(arch::TrapFrame& frame) {
+  uint64_t size = frame.argument(1);
+  if (size < sizeof(Clone3Arguments)) return fail(Errno::kInval);
+  if (size > 4096) return fail(Errno::k2Big);
+  Clone3Arguments arguments = ARIL_TRY(UserPtr<Clone3Arguments>(frame.argument(0)).read());
+  if ((arguments.stack == 0) != (arguments.stack_size == 0) ||
+      arguments.stack_size > arch::kApplicationTop ||
+      arguments.stack > arch::kApplicationTop - arguments.stack_size)
+    return fail(Errno::kInval);
+  return clone(frame, {.flags = arguments.flags,
+                       .stack_pointer = arguments.stack + arguments.stack_size,
+                       .parent_tid = arguments.parent_tid,
+                       .child_tid = arguments.child_tid,
+                       .tls = arguments.tls});
+}
+ARIL_SYSCALL(435, clone3, sys_clone3, "ptr size");
+
+Result<int64_t> sys_fork(arch::TrapFrame& frame) { return clone(frame, {}); }
+ARIL_SYSCALL(57, fork, sys_fork, "");
+Result<int64_t> sys_vfork(arch::TrapFrame& frame) { return clone(frame, {.flags = kCloneVm}); }
+ARIL_SYSCALL(58, vfork, sys_vfork, "");
+
+Result<void> sys_exit(int code) {
+  // Task::exit ends the process too when this is its last task, with this code.
+  Task::exit(code);
+}
+ARIL_SYSCALL(60, exit, sys_exit, "int");
+
+Result<void> sys_exit_group(int code) {
+  current_process().request_exit({.code = code & 0xff});
+  Task::exit(code);
+}
+ARIL_SYSCALL(231, exit_group, sys_exit_group, "int");
+
+Result<int64_t> sys_gettid() { return current_task().tid(); }
+ARIL_SYSCALL(186, gettid, sys_gettid, "");
+
+Result<int64_t> sys_set_tid_address(uint64_t address) {
+  Task& task = current_task();
+  task.clear_child_tid = address;
+  return task.tid();
+}
+ARIL_SYSCALL(218, set_tid_address, sys_set_tid_address, "ptr");
+
+Result<int64_t> sys_arch_prctl(int operation, uint64_t address) {
+  constexpr int kSetGs = 0x1001, kSetFs = 0x1002, kGetFs = 0x1003, kGetGs = 0x1004;
+  switch (operation) {
+    case kSetFs:
+      if (address >= arch::kApplicationTop) return fail(Errno::kPerm);
+      arch::set_thread_pointer(address);
+      return 0;
+    case kGetFs:
+      ARIL_TRY(UserPtr<uint64_t>(address).write(arch::thread_pointer()));
+      return 0;
+    case kGetGs:
+      ARIL_TRY(UserPtr<uint64_t>(address).write(0));
+      return 0;
+    case kSetGs:  // GS is the kernel's
+    default:
+      return fail(Errno::kInval);
+  }
+}
+ARIL_SYSCALL(158, arch_prctl, sys_arch_prctl, "op ptr");
+
+Result<int64_t> sys_membarrier(int command, uint32_t flags) {
+  constexpr int kQuery = 0, kGlobal = 1, kPrivateExpedited = 8, kRegisterPrivateExpedited = 16;
+  if (flags != 0) return fail(Errno::kInval);
+  switch (command) {
+    case kQuery:
+      return kGlobal | kPrivateExpedited | kRegisterPrivateExpedited;
+    case kRegisterPrivateExpedited:
+      return 0;
+    case kGlobal:
+    case kPrivateExpedited:
+      // An interprocessor interrupt that is waited for is a full barrier on every CPU.
+      arch::flush_tlb(arch::kApplicationBottom, arch::kApplicationBottom + 1);
+      return 0;
+    default:
+      return fail(Errno::kInval);
+  }
+}
+ARIL_SYSCALL(324, membarrier, sys_membarrier, "int hex");
+
+}  // namespace
+}  // namespace aril::linux_abi

@@ -65,7 +65,7 @@ Region* RegionList::find(uint64_t address) const {
 Result<void> RegionList::reserve(size_t more) {
   if (size_ + more > kMaxRegions) return fail(Errno::kNoMem);
   if (size_ + more <= capacity_) return {};
-  size_t capacity = std::max<size_t>(16, capacity_ * 2);
+  size_t capacity = std::max({size_t{16}, capacity_ * 2, size_ + more});
   auto** larger = new (std::nothrow) Region*[capacity];
   if (larger == nullptr) return fail(Errno::kNoMem);
   std::copy_n(regions_, size_, larger);

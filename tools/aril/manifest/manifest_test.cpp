@@ -64,6 +64,7 @@ TEST(Manifest, ErrorsNameTheLine) {
   EXPECT_EQ(refusal("program = 'a'\nports = [\n '1:2',\n 'x',\n]"),
             "x.aril:4: ports: 'x' is not a pair of ports");
   EXPECT_EQ(refusal("memory = 64"), "x.aril:1: there is no key 'program'");
+  EXPECT_TRUE(refusal("\xcc\xb9").starts_with("x.aril:1: "));
   EXPECT_TRUE(refusal("program = \n").starts_with("x.aril:1: "));
 }
 

@@ -101,14 +101,8 @@ class Symbolizer::Module {
     const char* name =
         dwfl_module_addrinfo(module_, address + bias_, &offset, &symbol, nullptr, nullptr, nullptr);
     if (name != nullptr) text = std::format("{}+{:#x}", demangle(name), uint64_t{offset});
-    Dwfl_Line* line = dwfl_module_getsrc(module_, address + bias_);
-    int number = 0;
-    const char* file = line == nullptr
-                           ? nullptr
-                           : dwfl_lineinfo(line, nullptr, &number, nullptr, nullptr, nullptr);
-    if (file != nullptr) {
-      if (!text.empty()) text += ' ';
-      text += std::format("({}:{})", short_path(file), number);
+    if (const std::string place = source_line(address); !place.empty()) {
+      text += std::format("{}({})", text.empty() ? "" : " ", place);
     }
     return text;
   }
@@ -123,6 +117,23 @@ class Symbolizer::Module {
   }
 
  private:
+  /// Looks through all compilation units: clang writes no .debug_aranges, which libdwfl's own
+  /// search relies on.
+  std::string source_line(uint64_t address) const {
+    Dwarf_Die* unit = nullptr;
+    Dwarf_Addr bias = 0;
+    while ((unit = dwfl_module_nextcu(module_, unit, &bias)) != nullptr) {
+      const Dwarf_Addr in_file = address + bias_ - bias;
+      if (dwarf_haspc(unit, in_file) <= 0) continue;
+      Dwarf_Line* line = dwarf_getsrc_die(unit, in_file);
+      int number = 0;
+      const char* file = dwarf_linesrc(line, nullptr, nullptr);
+      if (file == nullptr || dwarf_lineno(line, &number) != 0) return {};
+      return std::format("{}:{}", short_path(file), number);
+    }
+    return {};
+  }
+
   ElfFile elf_;
   Dwfl* dwfl_ = nullptr;
   Dwfl_Module* module_ = nullptr;

@@ -13,12 +13,17 @@ namespace {
 /// A function of this test program, to be found in its own debug information.
 [[gnu::noinline]] void landmark() { asm volatile(""); }
 
+}  // namespace
+
+/// Made by the linker: where this program is loaded.
+extern "C" const char __ehdr_start[];
+
+namespace {
+
 uint64_t own_offset_of(const void* address) {
-  const std::string maps = read_file("/proc/self/maps");
-  // The first mapping of the executable starts at its load address.
-  const auto base = std::strtoull(maps.c_str(), nullptr, 16);
+  const auto distance = static_cast<const char*>(address) - __ehdr_start;
   const MappedFile self("/proc/self/exe");
-  return *offset_of_address(parse_elf(self.bytes()), reinterpret_cast<uint64_t>(address) - base);
+  return *offset_of_address(parse_elf(self.bytes()), static_cast<uint64_t>(distance));
 }
 
 TEST(Symbolizer, NamesFunctionsOfAProgram) {

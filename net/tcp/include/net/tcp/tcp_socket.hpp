@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <span>
 
+#include "base/flags.hpp"
+#include "base/intrusive_list.hpp"
 #include "base/poll_events.hpp"
 #include "base/ref_ptr.hpp"
 #include "base/result.hpp"
@@ -93,7 +95,7 @@ enum class Shutdown : uint8_t { kRead = 0, kWrite = 1, kBoth = 2 };
 class TcpSocket final : public RefCounted {
  public:
   /// Not for use: see TcpLayer::create_socket.
-  TcpSocket(TcpLayer& layer);
+  explicit TcpSocket(TcpLayer& layer);
   ~TcpSocket();
 
   /// `observer` outlives the socket or is set to null.
@@ -145,7 +147,7 @@ class TcpSocket final : public RefCounted {
   Result<void> take_error();
 
   [[nodiscard]] TcpState state() const;
-  [[nodiscard]] bool is_listening() const { return listener_ != nullptr; }
+  [[nodiscard]] bool is_listening() const { return static_cast<bool>(listener_); }
   /// Unspecified address or port 0 where not bound.
   [[nodiscard]] Endpoint local() const;
   /// kNotConn.
@@ -169,12 +171,24 @@ class TcpSocket final : public RefCounted {
   friend class TcpLayer;
   friend class TcpListener;
   friend class TcpConnection;
+  friend class PortTable;
+  friend class TcpPort;
+
+  void notify(PollEvents events) {
+    if (observer_ != nullptr) observer_->on_socket_events(events);
+  }
+  [[nodiscard]] Result<void> can_send() const;
+  void let_go_of_connection();
+  void stop_listening();
+
   TcpLayer& layer_;
   SocketObserver* observer_ = nullptr;
   TcpOptions options_;
   Endpoint bound_;
-  bool bound_by_application_ = false;
-  TcpPort* port_ = nullptr;
+  ListNode port_node_;
+  TcpPort* port_ = nullptr;  // while bind() holds it
+  Errno error_{};
+  bool was_connected_ = false, receive_shut_ = false, send_shut_ = false, closed_ = false;
   RefPtr<TcpListener> listener_;
   RefPtr<TcpConnection> connection_;
 };

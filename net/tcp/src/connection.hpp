@@ -1,0 +1,229 @@
+#pragma once
+#include <array>
+#include <cstdint>
+
+#include "base/ref_ptr.hpp"
+#include "congestion.hpp"
+#include "net/tcp/tcp_layer.hpp"
+#include "receive_queue.hpp"
+#include "scoreboard.hpp"
+#include "send_queue.hpp"
+
+namespace aril::net {
+
+struct SynParameters;
+
+/// One end of a TCP connection: the transmission control block of [RFC 9293] 3.3.1 and what acts on
+/// it. Divided over input.cpp (arriving segments), acknowledgment.cpp (their ACK field), output.cpp
+/// (what to send), recovery.cpp (what to send again), timers.cpp, and connection.cpp (life cycle).
+///
+/// Life cycle: made by connect() or by a completed handshake; in the layer's flow table, which
+/// owns a reference, until the protocol is done with it. Its TcpSocket, if any, owns another. After
+/// leave_table() it only serves reads of what was received.
+class TcpConnection final : public Flow, public RefCounted {
+ public:
+  static Result<RefPtr<TcpConnection>> create(TcpLayer& layer, const FlowKey& flow,
+                                              const Route& route, const TcpOptions& options);
+  ~TcpConnection();
+
+  // connection.cpp
+  void start_active();
+  void start_passive(const SynParameters& syn);
+  void attach(TcpSocket* socket) { socket_ = socket; }
+  /// The application's last close.
+  void close();
+  void abort();
+  void shutdown_send();
+  void set_options(const TcpOptions& options);
+  /// Ends the connection with an error for the application.
+  void fail_with(Errno error);
+  [[nodiscard]] PollEvents events() const;
+  [[nodiscard]] TcpInfo info() const;
+
+  // For the application: connection.cpp
+  [[nodiscard]] size_t send_space() const;
+  template <typename Append>
+  Result<size_t> send(SendFlags flags, Append append);
+  Result<size_t> send(std::span<const std::byte> bytes, SendFlags flags);
+  Result<size_t> send(BlockChain& chain, SendFlags flags);
+  void consume(size_t count);
+
+  // input.cpp
+  void receive(const TcpSegment& segment);
+  void receive_error(const IpError& error, uint32_t sequence);
+
+  // output.cpp
+  /// Sends what may be sent now.
+  void output();
+  void send_ack();
+
+  [[nodiscard]] TcpState state() const { return state_; }
+  [[nodiscard]] const ReceiveQueue& received() const { return received_; }
+  [[nodiscard]] const SendQueue& queued() const { return queued_; }
+  [[nodiscard]] bool is_send_shut() const { return fin_queued_; }
+  [[nodiscard]] bool has_received_fin() const { return fin_received_; }
+  [[nodiscard]] bool is_drained() const {
+    return !in_table_ || (fin_queued_ && send_unacknowledged_ == queued_.end() + 1);
+  }
+  [[nodiscard]] uint32_t next_unsent() const { return send_next_; }
+  [[nodiscard]] uint32_t mss() const { return mss_; }
+  [[nodiscard]] uint32_t send_buffer() const;
+  [[nodiscard]] uint32_t receive_buffer() const { return receive_buffer_; }
+  [[nodiscard]] TcpOptions& options() { return options_; }
+
+  /// Not for use: see create().
+  TcpConnection(TcpLayer& layer, const FlowKey& flow, const Route& route,
+                const TcpOptions& options);
+
+ private:
+  enum class Timer : uint8_t { kRetransmit, kPersist, kDelayedAck, kCork, kKeepAlive, kClose };
+  static constexpr size_t kTimers = 6;
+  enum class Recovery : uint8_t {
+    kNone,
+    kFast,  ///< [RFC 6675] or [RFC 6582]: lost segments are known by what came after them
+    kLoss,  ///< after a timeout: everything unacknowledged below the recovery point is taken as
+            ///< lost
+  };
+
+  // connection.cpp
+  void set_state(TcpState state);
+  void become_established();
+  void compute_mss();
+  void leave_table();
+  void enter_time_wait();
+  void notify(PollEvents events);
+  void notify_writable();
+  [[nodiscard]] bool is_orphan() const { return socket_ == nullptr && !awaiting_accept_; }
+  void tune_receive_buffer(size_t consumed);
+
+  // input.cpp
+  void receive_in_syn_sent(const TcpSegment& segment);
+  void receive_synchronized(const TcpSegment& segment);
+  bool check_timestamps(const TcpSegment& segment);
+  bool check_sequence(const TcpSegment& segment);
+  void receive_reset(const TcpSegment& segment);
+  void challenge();
+  bool receive_data(const TcpSegment& segment);
+  void receive_fin();
+  void note_ack_needed(uint32_t length, bool in_order);
+
+  // acknowledgment.cpp
+  /// False when the segment must not be processed further.
+  bool receive_acknowledgment(const TcpSegment& segment);
+  void acknowledge_new(uint32_t acknowledgment, const TcpSegment& segment);
+  void update_send_window(const TcpSegment& segment);
+  uint32_t process_sack(const TcpSegment& segment);
+  void measure_rtt(uint32_t acknowledgment, const TcpSegment& segment);
+  void finish_if_fin_acknowledged();
+
+  // recovery.cpp
+  [[nodiscard]] uint32_t flight() const { return send_next_ - send_unacknowledged_; }
+  [[nodiscard]] uint32_t pipe() const;
+  void detect_loss(bool is_duplicate, uint32_t newly_sacked);
+  void enter_fast_recovery();
+  void advance_recovery(uint32_t acknowledged_bytes);
+  void retransmit_lost();
+  bool next_lost(uint32_t& sequence, uint32_t& length) const;
+  void retransmit(uint32_t sequence, uint32_t length);
+  void on_retransmit_timeout();
+
+  // output.cpp
+  void send_new_data();
+  [[nodiscard]] bool may_send_partial(uint32_t length, uint32_t unsent);
+  enum class Push : uint8_t { kNo, kYes };
+  /// Sends `length` bytes of queued data; the number that went out.
+  uint32_t transmit(uint32_t sequence, uint32_t length, TcpFlags flags);
+  void send_syn();
+  void send_control(uint32_t sequence, TcpFlags flags);
+  void send_reset();
+  void fill_common(SegmentFields& fields);
+  [[nodiscard]] uint32_t desired_right_edge() const;
+  uint16_t choose_window();
+  void note_ack_sent();
+
+  // timers.cpp
+  static void run_timers(void* self);
+  void set_timer(Timer timer, Instant deadline);
+  void clear_timer(Timer timer) { deadlines_[static_cast<size_t>(timer)] = Instant::never(); }
+  [[nodiscard]] bool is_set(Timer timer) const {
+    return deadlines_[static_cast<size_t>(timer)] != Instant::never();
+  }
+  void on_timer(Timer timer);
+  void on_persist();
+  void on_keep_alive();
+  void restart_keep_alive();
+  [[nodiscard]] bool has_given_up(unsigned limit) const;
+
+  TcpLayer& layer_;
+  StackContext& context_;
+  TcpSocket* socket_ = nullptr;
+  TcpPort* port_ = nullptr;
+  PortTable::Sharing sharing_;
+  Route route_;
+  TcpOptions options_;
+  TcpState state_ = TcpState::kClosed;
+  Recovery recovery_ = Recovery::kNone;
+  bool in_table_ = false;
+  bool awaiting_accept_ = false;
+  bool counted_established_ = false, counted_orphan_ = false;
+
+  // What the handshake agreed on.
+  bool timestamps_ = false, sack_ = false;
+  uint8_t send_scale_ = 0, receive_scale_ = 0;
+  uint16_t peer_mss_ = 536;
+  uint32_t path_mtu_ = 0;
+  uint32_t mss_ = 536;  // payload bytes per segment
+
+  // Send sequence space.
+  uint32_t initial_send_ = 0, initial_receive_ = 0;
+  uint32_t send_unacknowledged_ = 0, send_next_ = 0;
+  uint32_t send_window_ = 0, largest_send_window_ = 0;
+  uint32_t window_update_sequence_ = 0, window_update_ack_ = 0;  // SND.WL1, SND.WL2
+  uint32_t last_small_end_ = 0;  // end of the last segment below the MSS (Minshall)
+  bool fin_queued_ = false, fin_sent_ = false;
+  bool more_coming_ = false;          // MSG_MORE
+  bool push_partial_ = false;         // the cork's time is over
+  mutable bool wants_space_ = false;  // the application was told kAgain
+  SendQueue queued_;
+
+  // Receive sequence space.
+  uint32_t right_edge_ = 0;  // of the window that the peer knows
+  uint32_t last_ack_sent_ = 0;
+  uint32_t receive_buffer_ = 0;
+  uint32_t unacked_bytes_ = 0;  // received since the last acknowledgment was sent
+  bool ack_now_ = false;
+  bool fin_received_ = false, fin_seen_ = false;
+  uint32_t fin_sequence_ = 0;
+  ReceiveQueue received_;
+  size_t consumed_in_round_ = 0;
+  Instant round_start_;
+
+  // Timestamps.
+  uint32_t recent_timestamp_ = 0, timestamp_offset_ = 0;
+  Instant recent_timestamp_time_;
+
+  // Round trips, congestion and loss.
+  RttEstimator rtt_;
+  CongestionWindow congestion_;
+  Scoreboard scoreboard_;
+  bool timing_ = false;
+  uint32_t timed_sequence_ = 0;
+  Instant timed_start_;
+  uint32_t recovery_point_ = 0, retransmit_next_ = 0;
+  uint8_t duplicate_acks_ = 0;
+  uint8_t retransmits_ = 0;  // of the oldest data, in a row
+  uint8_t probes_ = 0;
+  Errno soft_error_{};
+
+  // Timers.
+  WheelTimer timer_;
+  std::array<Instant, kTimers> deadlines_;
+  Instant first_retransmit_, last_received_, last_sent_, last_out_of_window_ack_;
+
+  // TCP_INFO.
+  uint64_t bytes_acked_ = 0, bytes_received_ = 0, bytes_sent_ = 0, bytes_retransmitted_ = 0;
+  uint32_t segments_in_ = 0, segments_out_ = 0, data_segments_in_ = 0, data_segments_out_ = 0;
+  uint32_t total_retransmits_ = 0;
+};
+
+}  // namespace aril::net

@@ -74,7 +74,7 @@ Result<void> sys_getrusage(int who, UserPtr<Usage> out) {
       // Time in the kernel is not told apart: it is all the program's.
       usage.user = Timeval::from(process.cpu_time());
       {
-        LockGuard guard(process.mutex());
+        LockGuard guard(process.tasks_lock());
         usage.voluntary_switches = int64_t(process.ended_voluntary_switches);
         usage.involuntary_switches = int64_t(process.ended_involuntary_switches);
       }

@@ -55,15 +55,12 @@ void Process::add_task(Task& task) {
 }
 
 void Process::remove_task(Task& task) {
-  {
-    LockGuard guard(mutex_);
-    ended_cpu_time = ended_cpu_time + task.thread().cpu_time();
-    ended_voluntary_switches += task.thread().voluntary_switches();
-    ended_involuntary_switches += task.thread().involuntary_switches();
-  }
   size_t left;
   {
     LockGuard guard(tasks_lock_);
+    ended_cpu_time = ended_cpu_time + task.thread().cpu_time();
+    ended_voluntary_switches += task.thread().voluntary_switches();
+    ended_involuntary_switches += task.thread().involuntary_switches();
     tasks_.remove(task);
     left = task_count_.fetch_sub(1, std::memory_order_acq_rel) - 1;
   }
@@ -129,12 +126,9 @@ Result<void> Process::end_other_tasks() {
 }
 
 Duration Process::cpu_time() {
-  Duration total;
-  {
-    LockGuard guard(mutex_);
-    total = ended_cpu_time;
-  }
-  for_each_task([&](Task& task) { total = total + task.thread().cpu_time(); });
+  LockGuard guard(tasks_lock_);
+  Duration total = ended_cpu_time;
+  for_each_task_locked([&](Task& task) { total = total + task.thread().cpu_time(); });
   return total;
 }
 

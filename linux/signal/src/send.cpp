@@ -1,9 +1,12 @@
+#include <algorithm>
 #include <new>
 
 #include "linux/signal/signal.hpp"
 
 namespace aril::linux_abi {
 namespace {
+
+enum class QueueOutcome : uint8_t { kQueued, kAlreadyPending, kIgnored };
 
 bool is_ignored_locked(Process& process, int number) {
   uint64_t handler = process.action_locked(number).handler;
@@ -91,8 +94,17 @@ void raise_signal(int number) {
   (void)send_signal(current_task(), SignalInfo{.signal = number, .code = kSiKernel});
 }
 
-QueueOutcome send_queued_signal(Process& process, Task* task, QueuedSignal& signal) {
-  return queue(process, task, signal.info.signal, &signal);
+void send_timer_signal(Process& process, Task* task, QueuedSignal& signal, int64_t expiries) {
+  {
+    LockGuard guard(process.signal_lock());
+    int32_t& overrun = signal.info.timer.overrun;
+    bool is_pending = signal.node.is_linked();
+    int64_t total = (is_pending ? overrun + expiries : expiries - 1);
+    overrun = static_cast<int32_t>(std::min<int64_t>(total, INT32_MAX));
+    if (is_pending) return;
+  }
+  // Only this timer queues its instance, one expiry at a time: it is still free.
+  (void)queue(process, task, signal.info.signal, &signal);
 }
 
 void withdraw_queued_signal(Process& process, Task* task, QueuedSignal& signal) {

@@ -11,6 +11,7 @@ namespace aril {
 /// every lock it holds, which is asserted. Spin locks are leaves: no mutex is taken under one.
 enum class LockRank : uint8_t {
   // Mutexes, outermost first.
+  kGenerated = 5,      ///< an open /proc file while its contents are made, which may take any lock
   kProcess = 10,
   kFileTable = 15,
   kFilePosition = 18,  ///< an open file's position, during a read, write or seek
@@ -27,6 +28,7 @@ enum class LockRank : uint8_t {
   kConsole = 60,
   kMutexLeaf = 69,
   // Spin locks.
+  kTimerSetting = 76,  ///< one interval or POSIX timer's setting
   kTaskList = 78,      ///< a process's tasks, the process table
   kTimerQueue = 80,
   kSignal = 81,        ///< pending signals and actions of a process

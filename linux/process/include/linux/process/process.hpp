@@ -119,11 +119,11 @@ class Process final : public RefCounted {
   uint64_t personality = 0;
   bool dumpable = true;
   int parent_death_signal = 0;
-  /// CPU time and switches of tasks that have ended.
+  /// CPU time and switches of tasks that have ended. Under tasks_lock().
   Duration ended_cpu_time;
   uint64_t ended_voluntary_switches = 0, ended_involuntary_switches = 0;
 
-  /// CPU time of all tasks, living and ended.
+  /// CPU time of all tasks, living and ended. Any context.
   [[nodiscard]] Duration cpu_time();
 
   std::unique_ptr<ProcessTimers> timers;

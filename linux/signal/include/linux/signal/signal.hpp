@@ -10,8 +10,7 @@
 namespace aril::linux_abi {
 
 /// Sends to the process: any task that does not block it takes it. Ignored signals vanish. kAgain
-/// when a real-time signal finds no memory. Thread context; interrupt context with
-/// send_queued_signal only.
+/// when a real-time signal finds no memory. Thread context.
 Result<void> send_signal(Process& process, const SignalInfo& info);
 /// Sends to one task (tgkill, SIGPIPE, faults).
 Result<void> send_signal(Task& task, const SignalInfo& info);
@@ -20,9 +19,9 @@ void send_kernel_signal(Process& process, int number);
 /// From the calling task to itself, for errors such as EPIPE (SIGPIPE) and EFBIG (SIGXFSZ).
 void raise_signal(int number);
 
-enum class QueueOutcome : uint8_t { kQueued, kAlreadyPending, kIgnored };
-/// Any context: an embedded instance (timers). `task` null: to the process.
-QueueOutcome send_queued_signal(Process& process, Task* task, QueuedSignal& signal);
+/// Any context: `expiries` of a timer, whose embedded instance this is. Those that come while it is
+/// still pending count as overruns. `task` null: to the process.
+void send_timer_signal(Process& process, Task* task, QueuedSignal& signal, int64_t expiries);
 /// Withdraws an embedded instance that may be pending where it was sent. Any context.
 void withdraw_queued_signal(Process& process, Task* task, QueuedSignal& signal);
 

@@ -1,0 +1,154 @@
+#include "timer_set.hpp"
+
+#include <algorithm>
+
+#include "base/unique.hpp"
+
+namespace aril::linux_abi {
+
+SignalTimer::SignalTimer(Process& process, RefPtr<Task> target, Clock clock, const SignalInfo& info,
+                         bool notifies)
+    : process_(process),
+      target_(std::move(target)),
+      clock_(clock),
+      notifies_(notifies),
+      timer_(&SignalTimer::on_timer, this) {
+  signal_.info = info;
+  signal_.owned_by_queue = false;
+}
+
+SignalTimer::~SignalTimer() {
+  timer_.cancel();
+  withdraw_queued_signal(process_, target_.get(), signal_);
+}
+
+Duration SignalTimer::clock_value() const {
+  switch (clock_) {
+    case Clock::kRealtime:
+      return Duration{realtime_ns(now())};
+    case Clock::kProcessCpu:
+      return process_.cpu_time();
+    case Clock::kThreadCpu:
+      return target_ ? target_->thread().cpu_time() : process_.cpu_time();
+    case Clock::kMonotonic:
+      break;
+  }
+  return Duration{now().ns};
+}
+
+SignalTimer::Setting SignalTimer::get_locked() const {
+  Setting setting{.remaining = {}, .interval = interval_};
+  if (!armed_) return setting;
+  // An armed timer never shows 0, which would mean disarmed [timer_settime(2)].
+  setting.remaining = std::max(expiry_ - clock_value(), Duration{1});
+  return setting;
+}
+
+SignalTimer::Setting SignalTimer::get() const {
+  LockGuard guard(lock_);
+  return get_locked();
+}
+
+int SignalTimer::overrun() const {
+  LockGuard guard(process_.signal_lock());
+  return signal_.info.timer.overrun;
+}
+
+SignalTimer::Setting SignalTimer::set(Duration value, Duration interval, Start start) {
+  timer_.cancel();
+  Setting old;
+  Duration delay;
+  {
+    LockGuard guard(lock_);
+    old = get_locked();
+    Duration current = clock_value();
+    armed_ = value.ns > 0;
+    interval_ = interval;
+    expiry_ = start == Start::kAbsolute ? value : current + value;
+    delay = std::max(expiry_ - current, Duration{0});
+  }
+  if (value.ns > 0) timer_.arm(now() + delay);
+  return old;
+}
+
+void SignalTimer::on_timer(void* argument) { static_cast<SignalTimer*>(argument)->expire(); }
+
+void SignalTimer::expire() {
+  Duration next = Duration::infinite();
+  int64_t expiries = 0;
+  {
+    LockGuard guard(lock_);
+    Duration current = clock_value();
+    if (current < expiry_) {
+      next = expiry_ - current;  // a CPU-time clock, or a realtime clock that was set back
+    } else {
+      expiries = 1;
+      if (interval_.ns > 0) {
+        int64_t missed = (current - expiry_).ns / interval_.ns;
+        expiries += missed;
+        expiry_ = expiry_ + interval_ * (missed + 1);
+        next = expiry_ - current;
+      } else {
+        armed_ = false;
+      }
+    }
+  }
+  if (next < Duration::infinite()) timer_.arm(now() + next);
+  if (expiries == 0 || !notifies_) return;
+  send_timer_signal(process_, target_.get(), signal_, expiries);
+}
+
+Result<TimerSet*> TimerSet::of(Process& process) {
+  LockGuard guard(process.mutex());
+  if (process.timers == nullptr) process.timers = ARIL_TRY(try_make_unique<TimerSet>());
+  return static_cast<TimerSet*>(process.timers.get());
+}
+
+Result<SignalTimer*> TimerSet::interval_timer(Process& process, int which) {
+  struct Kind {
+    int signal;
+    SignalTimer::Clock clock;
+  };
+  constexpr Kind kKinds[] = {{kSigAlrm, SignalTimer::Clock::kMonotonic},
+                             {kSigVtalrm, SignalTimer::Clock::kProcessCpu},
+                             {kSigProf, SignalTimer::Clock::kProcessCpu}};
+  if (which < 0 || which > 2) return fail(Errno::kInval);
+  auto& timer = interval_timers_[size_t(which)];
+  if (timer == nullptr) {
+    const Kind& kind = kKinds[which];
+    SignalInfo info{.signal = kind.signal, .code = kSiKernel};
+    timer = ARIL_TRY(try_make_unique<SignalTimer>(process, RefPtr<Task>(), kind.clock, info, true));
+  }
+  return timer.get();
+}
+
+Result<int> TimerSet::create_locked(Process& process, RefPtr<Task> target, SignalTimer::Clock clock,
+                                    SignalInfo info, bool notifies, bool value_is_id) {
+  auto free = std::ranges::find_if(timers_, [](const auto& timer) { return timer == nullptr; });
+  auto id = static_cast<int>(free - timers_.begin());
+  if (size_t(id) >= kTimerLimit) return fail(Errno::kAgain);
+  info.timer.timer_id = id;
+  if (value_is_id) info.timer.value = uint64_t(id);
+  auto timer =
+      ARIL_TRY(try_make_unique<SignalTimer>(process, std::move(target), clock, info, notifies));
+  if (free == timers_.end()) {
+    timers_.push_back(std::move(timer));
+  } else {
+    *free = std::move(timer);
+  }
+  return id;
+}
+
+Result<SignalTimer*> TimerSet::find_locked(int id) {
+  if (id < 0 || size_t(id) >= timers_.size() || timers_[size_t(id)] == nullptr)
+    return fail(Errno::kInval);
+  return timers_[size_t(id)].get();
+}
+
+Result<void> TimerSet::remove_locked(int id) {
+  ARIL_TRY(find_locked(id));
+  timers_[size_t(id)].reset();
+  return {};
+}
+
+}  // namespace aril::linux_abi

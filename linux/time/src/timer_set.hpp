@@ -1,0 +1,80 @@
+#pragma once
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "kernel/sched/mutex.hpp"
+#include "kernel/sched/timer.hpp"
+#include "linux/abi/time.hpp"
+#include "linux/process/process.hpp"
+#include "linux/signal/signal.hpp"
+
+namespace aril::linux_abi {
+
+/// A timer that sends a signal when a clock of its process reaches a value, once or at intervals.
+/// CPU-time clocks are watched by arming for the earliest moment at which they can get there.
+/// set() and the destructor are serialised by the owner; expiry runs in interrupt context.
+class SignalTimer {
+ public:
+  enum class Clock : uint8_t { kMonotonic, kRealtime, kProcessCpu, kThreadCpu };
+  struct Setting {
+    Duration remaining;  ///< 0: disarmed
+    Duration interval;
+  };
+
+  /// `target` null: the process gets the signal. `notifies` false: it only expires (SIGEV_NONE).
+  SignalTimer(Process& process, RefPtr<Task> target, Clock clock, const SignalInfo& info,
+              bool notifies);
+  ~SignalTimer();
+  SignalTimer(const SignalTimer&) = delete;
+  SignalTimer& operator=(const SignalTimer&) = delete;
+
+  /// Replaces the setting; `absolute` is a value of the clock. The old one.
+  enum class Start : uint8_t { kRelative, kAbsolute };
+  Setting set(Duration value, Duration interval, Start start);
+  [[nodiscard]] Setting get() const;
+  /// Expiries that were folded into the last signal.
+  [[nodiscard]] int overrun() const;
+
+ private:
+  static void on_timer(void* argument);
+  void expire();
+  [[nodiscard]] Duration clock_value() const;
+  [[nodiscard]] Setting get_locked() const;
+
+  Process& process_;
+  RefPtr<Task> target_;
+  const Clock clock_;
+  const bool notifies_;
+  QueuedSignal signal_;
+  mutable SpinLock lock_{LockRank::kTimerSetting};
+  bool armed_ = false;
+  Duration expiry_;  // a value of the clock
+  Duration interval_;
+  Timer timer_;
+};
+
+/// The interval timers and POSIX timers of one process.
+class TimerSet final : public ProcessTimers {
+ public:
+  /// Makes it at first use. kNoMem.
+  static Result<TimerSet*> of(Process& process);
+
+  Mutex& mutex() { return mutex_; }
+  /// ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF; made at first use.
+  Result<SignalTimer*> interval_timer(Process& process, int which);
+  Result<int> create_locked(Process& process, RefPtr<Task> target, SignalTimer::Clock clock,
+                            SignalInfo info, bool notifies, bool value_is_id);
+  /// kInval when there is no such timer.
+  Result<SignalTimer*> find_locked(int id);
+  Result<void> remove_locked(int id);
+
+ private:
+  static constexpr size_t kTimerLimit = 4096;
+  Mutex mutex_{LockRank::kMutexLeaf};
+  std::array<std::unique_ptr<SignalTimer>, 3> interval_timers_;
+  std::vector<std::unique_ptr<SignalTimer>> timers_;
+};
+
+}  // namespace aril::linux_abi

@@ -103,12 +103,13 @@ void read_machine(const TomlReader& reader, Manifest& manifest) {
 }  // namespace
 
 Manifest parse_manifest(std::string_view text, const std::string& name, const fs::path& directory) {
-  const toml::parse_result parsed = toml::parse(text, name);
-  if (!parsed) {
-    throw Error(std::format("{}:{}: {}", name, parsed.error().source().begin.line,
-                            parsed.error().description()));
+  toml::table table;
+  try {
+    table = with_context(name, [&] { return toml::parse(text, name); });
+  } catch (const toml::parse_error& error) {
+    throw Error(std::format("{}:{}: {}", name, error.source().begin.line, error.description()));
   }
-  const TomlReader reader(name, parsed.table());
+  const TomlReader reader(name, table);
   reader.check_keys(kKeys);
   Manifest manifest;
   read_program(reader, directory, manifest);

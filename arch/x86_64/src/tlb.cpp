@@ -48,22 +48,24 @@ void handle_tlb_flush() {
   request.waiting_for.fetch_and(~self, std::memory_order_release);
 }
 
-void flush_tlb(uint64_t start, uint64_t end) {
+void flush_tlb(uint64_t start, uint64_t end) { flush_tlb(read_cr3(), start, end); }
+
+void flush_tlb(PhysicalAddress root, uint64_t start, uint64_t end) {
   if (start >= end) return;
+  bool everywhere = is_kernel_address(start);
   if (cpu_count() == 1) {
-    flush_local(start, end);
+    if (everywhere || read_cr3() == root) flush_local(start, end);
     return;
   }
   // This CPU must not change between its own flush and the choice of the others.
   while (flush_busy.exchange(true, std::memory_order_acquire)) relax();
   unsigned self = cpu_index();
-  flush_local(start, end);
+  if (everywhere || read_cr3() == root) flush_local(start, end);
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  PhysicalAddress root = read_cr3();
   uint64_t targets = 0;
   for (unsigned cpu = 0; cpu < cpu_count(); ++cpu) {
     if (cpu == self) continue;
-    if (is_kernel_address(start) || active_roots[cpu].load() == root) targets |= uint64_t{1} << cpu;
+    if (everywhere || active_roots[cpu].load() == root) targets |= uint64_t{1} << cpu;
   }
   request.start = start;
   request.end = end;

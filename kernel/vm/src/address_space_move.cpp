@@ -161,7 +161,7 @@ Result<RefPtr<AddressSpace>> AddressSpace::fork() {
   bool write_protected = false;
   Result<void> result = parent.copy_to_locked(child, write_protected);
   // Before anyone writes: no CPU may keep an entry that allows it.
-  if (write_protected) arch::flush_tlb(0, arch::kApplicationTop);
+  if (write_protected) parent.table.flush(0, arch::kApplicationTop);
   if (!result) return fail(result.error());
   // Only now, and under the parent's lock: whoever truncates a file either has waited for it and
   // finds the child's regions too, or was through with the parent before its pages were copied.

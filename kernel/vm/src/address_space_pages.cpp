@@ -30,7 +30,7 @@ void ReleasedPages::add(uint64_t address, Page& page) {
 
 void ReleasedPages::flush() {
   if (start_ >= end_) return;
-  arch::flush_tlb(start_, end_);
+  table_.flush(start_, end_);
   for (Page* page : std::span(pages_).first(count_)) {
     page->map_count.fetch_sub(1, std::memory_order_relaxed);
     PageRef::adopt(page).reset();
@@ -60,7 +60,7 @@ Result<void> AddressSpace::Implementation::replace_page_locked(uint64_t address,
 }
 
 void AddressSpace::Implementation::zap_locked(uint64_t start, uint64_t end) {
-  ReleasedPages released;
+  ReleasedPages released(table);
   for (uint64_t at = table.next_present(start, end); at < end;
        at = table.next_present(at + kPageSize, end)) {
     std::optional<arch::Translation> old = table.unmap(at);
@@ -91,7 +91,7 @@ void AddressSpace::Implementation::protect_pages_locked(const Region& region) {
       last = at + kPageSize;
     }
   }
-  if (first < last) arch::flush_tlb(first, last);
+  if (first < last) table.flush(first, last);
 }
 
 void AddressSpace::Implementation::write_protect_pages_locked(uint64_t start, uint64_t end) {
@@ -105,7 +105,7 @@ void AddressSpace::Implementation::write_protect_pages_locked(uint64_t start, ui
     first = std::min(first, at);
     last = at + kPageSize;
   }
-  if (first < last) arch::flush_tlb(first, last);
+  if (first < last) table.flush(first, last);
 }
 
 /// Moves what is mapped in [from, from + length) to `to`, where nothing is. On kNoMem nothing has
@@ -129,7 +129,7 @@ Result<void> AddressSpace::Implementation::move_pages_locked(uint64_t from, uint
     table.unmap(at);
     any = true;
   }
-  if (any) arch::flush_tlb(undone, undone_end);
+  if (any) table.flush(undone, undone_end);
   return result;
 }
 

@@ -126,7 +126,7 @@ inline bool is_exclusive(const Page& page) {
 /// Pages whose entries were cleared: kept until no CPU can reach them any more.
 class ReleasedPages {
  public:
-  ReleasedPages() = default;
+  explicit ReleasedPages(const arch::PageTable& table) : table_(table) {}
   ReleasedPages(const ReleasedPages&) = delete;
   ReleasedPages& operator=(const ReleasedPages&) = delete;
   ~ReleasedPages() { flush(); }
@@ -136,6 +136,7 @@ class ReleasedPages {
 
  private:
   static constexpr size_t kCapacity = 128;
+  const arch::PageTable& table_;
   std::array<Page*, kCapacity> pages_;
   size_t count_ = 0;
   uint64_t start_ = ~uint64_t{0}, end_ = 0;

@@ -26,6 +26,8 @@ struct Translation {
   bool accessed, dirty;
 };
 
+void flush_tlb(PhysicalAddress root, uint64_t start, uint64_t end);
+
 /// One page-table tree [SDM 3A 4.5]. Its upper half is the kernel's, shared by all trees. Not
 /// synchronised: the owning AddressSpace's lock guards it. Table pages come from
 /// kernel/memory's page allocator through the two hooks below.
@@ -68,6 +70,8 @@ class PageTable {
 
   /// Makes this the current CPU's tree. Interrupts disabled.
   void activate();
+  /// Drops what CPUs remember of [start, end) in this tree (flush_tlb).
+  void flush(uint64_t start, uint64_t end) const { flush_tlb(root_, start, end); }
   [[nodiscard]] PhysicalAddress root() const { return root_; }
 
  private:
@@ -75,8 +79,11 @@ class PageTable {
   PhysicalAddress root_;
 };
 
-/// Drops translations of [start, end) on this CPU and on every other CPU (by IPI, waiting for
-/// them). Any thread; must not be called with interrupts disabled unless it is the only CPU.
+/// Drops translations of [start, end) in the tree of this root on every CPU that has it loaded (for
+/// kernel addresses: on every CPU), by IPI, waiting for them. Any thread; must not be called with
+/// interrupts disabled unless this is the only CPU.
+void flush_tlb(PhysicalAddress root, uint64_t start, uint64_t end);
+/// In the tree that this CPU has loaded.
 void flush_tlb(uint64_t start, uint64_t end);
 
 /// Defined by kernel/memory: one zeroed page for a table, or kNoMem; and its return.

@@ -6,6 +6,7 @@ set(ARIL_ARCH_X86_64_SOURCES
   x86_64/src/clock_sources.cpp
   x86_64/src/context.cpp
   x86_64/src/cpu.cpp
+  x86_64/src/cpu_info.cpp
   x86_64/src/descriptor_tables.cpp
   x86_64/src/direct_map.cpp
   x86_64/src/entry.S
@@ -19,7 +20,8 @@ set(ARIL_ARCH_X86_64_SOURCES
   x86_64/src/trap.cpp
   x86_64/src/user_access.S
 )
-# Free of hardware instructions: also built for unit tests.
+# Free of privileged instructions: also built for unit tests.
 set(ARIL_ARCH_HOST_SHARED_SOURCES
+  x86_64/src/cpu_info.cpp
   x86_64/src/page_table.cpp
 )

@@ -136,8 +136,9 @@ Result<Path> lookup_component(const LookupContext& context, const Path& parent,
   FileSystem& file_system = parent.mount().file_system();
   Inode& directory = parent.inode();
   RefPtr<Dentry> dentry;
-  if (directory.has_stable_names()) dentry = file_system.dentries().find(parent.dentry(), name);
-  if (!dentry) {
+  if (!directory.has_stable_names()) {
+    dentry = ARIL_TRY(lookup_locked(parent, name));
+  } else if (dentry = file_system.dentries().find(parent.dentry(), name); !dentry) {
     LockGuard guard(file_system.namespace_mutex());
     dentry = ARIL_TRY(lookup_locked(parent, name));
   }

@@ -145,6 +145,12 @@ Result<void> OpenFile::allocate(uint32_t mode, uint64_t offset, uint64_t length)
   return inode().allocate_locked(mode, offset, length);
 }
 
+// What lists names that are not stable (/proc) may need any lock for it.
+DirectoryFile::DirectoryFile(Path path, OpenFlags flags)
+    : NodeFile(std::move(path), flags),
+      position_mutex_(inode().has_stable_names() ? LockRank::kFilePosition : LockRank::kGenerated) {
+}
+
 Result<size_t> DirectoryFile::read(IoBuffer&) { return fail(Errno::kIsDir); }
 
 Result<uint64_t> DirectoryFile::seek(int64_t offset, SeekOrigin origin) {
@@ -196,6 +202,7 @@ Result<void> DirectoryFile::read_directory(DirectoryEmitter& emitter) {
     uint64_t number = parent ? parent->inode()->number() : inode().number();
     if (!recorder.emit("..", number, kType, 2)) return {};
   }
+  if (!inode().has_stable_names()) return inode().read_directory(position_, recorder);
   LockGuard guard(file_system.namespace_mutex());
   return inode().read_directory(position_, recorder);
 }

@@ -85,7 +85,8 @@ class Inode : public RefCounted {
   // Names, in a directory. `name` is one component, never "", "." or "..", at most 255 bytes.
   /// kNoEnt when there is none.
   virtual Result<RefPtr<Inode>> lookup(std::string_view name);
-  /// False: names may appear, vanish and change meaning by themselves (/proc), so none is cached.
+  /// False: names may appear, vanish and change meaning by themselves (/proc), so none is cached,
+  /// and lookup() and read_directory() run without the namespace mutex.
   [[nodiscard]] virtual bool has_stable_names() const { return true; }
   /// Makes a file of any type but symbolic link: `mode` holds the type too. `device` for devices.
   virtual Result<RefPtr<Inode>> create(std::string_view name, uint32_t mode, uint64_t device,

@@ -68,13 +68,13 @@ class OpenFile : public NodeFile {
 /// An open directory.
 class DirectoryFile final : public NodeFile {
  public:
-  using NodeFile::NodeFile;
+  DirectoryFile(Path path, OpenFlags flags);
   Result<size_t> read(IoBuffer& buffer) override;
   Result<uint64_t> seek(int64_t offset, SeekOrigin origin) override;
   Result<void> read_directory(DirectoryEmitter& emitter) override;
 
  private:
-  Mutex position_mutex_{LockRank::kFilePosition};
+  Mutex position_mutex_;
   uint64_t position_ = 0;
 };
 

@@ -19,6 +19,7 @@ enum class LockRank : uint8_t {
   kInode = 25,         ///< one inode's contents and directory
   kInodeNested = 26,   ///< a second inode in the same operation, and overlay -> lower
   kEpoll = 28,         ///< which epolls watch which files; a file's poll() runs under it
+  kSocketState = 29,   ///< who a socket is connected to; before its queues
   kSocket = 30,
   kNetStack = 35,
   kFutexOwner = 42,    ///< priority-inheriting futexes

@@ -49,6 +49,7 @@ Result<Duration> read_clock(ClockId id) {
 }
 
 Result<void> sys_clock_gettime(ClockId id, UserPtr<Timespec> out) {
+  refresh_vdso_clock();
   return out.write(Timespec::from(ARIL_TRY(read_clock(id))));
 }
 ARIL_SYSCALL(228, clock_gettime, sys_clock_gettime, "clockid >timespec");

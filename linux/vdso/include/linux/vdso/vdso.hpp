@@ -13,4 +13,8 @@ Result<uint64_t> map_vdso(AddressSpace& space);
 /// clock is refined, and when the application sets the time. Thread context.
 void update_vdso_clock();
 
+/// Does so if the vDSO still sends its callers to the kernel and need not any more: the clock's
+/// rate has become final. Cheap; called when the time is asked of the kernel.
+void refresh_vdso_clock();
+
 }  // namespace aril::linux_abi

@@ -34,7 +34,9 @@ constinit uint32_t free_lists[kMaxOrder + 1] = {};
 constinit std::atomic<size_t> free_count{0};
 constinit size_t total_count = 0;
 // Kept for callers that cannot reclaim: interrupt handlers, holders of spin locks.
-constinit size_t reserve = 0;
+constinit size_t atomic_reserve = 0;
+// Kept for those and the kernel's own needs: what application memory may not use.
+constinit size_t kernel_reserve = 0;
 constinit unsigned cache_capacity = PerCpuCache::kCapacity;
 constinit PerCpuCache caches[arch::kMaxCpus] = {};
 constinit Page* zero = nullptr;
@@ -126,9 +128,9 @@ void drain_cache_locked() {
   while (cache.count != 0) merge_locked(cache.pages[--cache.count], 0);
 }
 
-Page* take_single(bool spare_reserve) {
+Page* take_single(size_t keep) {
   arch::InterruptGuard guard;
-  if (free_count.load(std::memory_order_relaxed) <= (spare_reserve ? reserve : 0)) return nullptr;
+  if (free_count.load(std::memory_order_relaxed) <= keep) return nullptr;
   PerCpuCache& cache = caches[arch::cpu_index()];
   if (cache.count == 0) {
     LockGuard hold(lock);
@@ -146,12 +148,11 @@ Page* take_single(bool spare_reserve) {
   return page;
 }
 
-Page* take_block(unsigned order, bool spare_reserve) {
-  if (order == 0) return take_single(spare_reserve);
+Page* take_block(unsigned order, size_t keep) {
+  if (order == 0) return take_single(keep);
   size_t count = size_t{1} << order;
   LockGuard hold(lock);
-  if (free_count.load(std::memory_order_relaxed) < count + (spare_reserve ? reserve : 0))
-    return nullptr;
+  if (free_count.load(std::memory_order_relaxed) < count + keep) return nullptr;
   Page* head = take_block_locked(order);
   if (head == nullptr) {
     drain_cache_locked();
@@ -162,11 +163,13 @@ Page* take_block(unsigned order, bool spare_reserve) {
 }
 
 /// As take_block; makes room by reclaiming where that is allowed.
-Page* take_block_hard(unsigned order) {
+Page* take_block_hard(unsigned order, Purpose purpose) {
   bool reclaiming = may_reclaim();
+  size_t keep = 0;
+  if (reclaiming) keep = purpose == Purpose::kApplication ? kernel_reserve : atomic_reserve;
   constexpr unsigned kAttempts = 4;
   for (unsigned attempt = 0;; ++attempt) {
-    Page* page = take_block(order, reclaiming);
+    Page* page = take_block(order, keep);
     if (page != nullptr) return page;
     if (!reclaiming || attempt == kAttempts) return nullptr;
     if (reclaim(std::max(size_t{32}, size_t{1} << order)) == 0) return nullptr;
@@ -180,7 +183,8 @@ void initialize(std::span<const PhysicalRange> usable, std::span<const PhysicalR
   frames.initialize(usable, reserved);
   total_count = frames.initially_free();
   free_count.store(total_count, std::memory_order_relaxed);
-  reserve = std::min<size_t>(64, total_count / 128);
+  atomic_reserve = std::min<size_t>(64, total_count / 128);
+  kernel_reserve = atomic_reserve + std::min<size_t>(1024, total_count / 64);
   cache_capacity =
       static_cast<unsigned>(std::clamp<size_t>(total_count / 1024, 1, PerCpuCache::kCapacity));
   zero = take_block_locked(0);
@@ -191,8 +195,8 @@ void initialize(std::span<const PhysicalRange> usable, std::span<const PhysicalR
   std::memset(zero->data(), 0, kPageSize);
 }
 
-Result<PageRef> allocate(Fill fill) {
-  Page* page = take_block_hard(0);
+Result<PageRef> allocate(Fill fill, Purpose purpose) {
+  Page* page = take_block_hard(0, purpose);
   if (page == nullptr) return fail(Errno::kNoMem);
   page->link = 0;
   page->map_count.store(0, std::memory_order_relaxed);
@@ -203,7 +207,7 @@ Result<PageRef> allocate(Fill fill) {
 
 Result<PhysicalAddress> allocate_block(unsigned order, Fill fill) {
   if (order > kMaxOrder) return fail(Errno::kNoMem);
-  Page* head = take_block_hard(order);
+  Page* head = take_block_hard(order, Purpose::kKernel);
   if (head == nullptr) return fail(Errno::kNoMem);
   if (fill == Fill::kZero) std::memset(head->data(), 0, kPageSize << order);
   return head->physical();

@@ -153,5 +153,20 @@ TEST_F(PageAllocator, ReclaimsWhenShortInThreadContextOnly) {
   reclaimable.clear();
 }
 
+TEST_F(PageAllocator, ApplicationMemoryRunsOutFirst) {
+  std::vector<PageRef> pages;
+  for (;;) {
+    Result<PageRef> page =
+        page_allocator::allocate(Fill::kNone, page_allocator::Purpose::kApplication);
+    if (!page) break;
+    pages.push_back(std::move(*page));
+  }
+  for (int i = 0; i < 100; ++i) {
+    Result<PageRef> page = page_allocator::allocate(Fill::kNone);
+    ASSERT_TRUE(page);
+    pages.push_back(std::move(*page));
+  }
+}
+
 }  // namespace
 }  // namespace aril

@@ -12,6 +12,10 @@ namespace {
 constinit std::array<std::atomic<AddressSpace*>, arch::kMaxCpus> current_spaces{};
 constinit std::array<FaultOutcome, arch::kMaxCpus> last_outcomes{};
 
+Result<PageRef> allocate_page(page_allocator::Fill fill) {
+  return page_allocator::allocate(fill, page_allocator::Purpose::kApplication);
+}
+
 bool is_permitted(const Region& region, Access access) {
   switch (access) {
     case Access::kRead:
@@ -77,7 +81,7 @@ auto AddressSpace::Implementation::map_anonymous_locked(Region& region, uint64_t
     bool mapped = map_page_locked(address, std::move(zero), without_write(flags)).has_value();
     return {mapped ? Step::Kind::kDone : Step::Kind::kNoMemory};
   }
-  Result<PageRef> page = page_allocator::allocate(page_allocator::Fill::kZero);
+  Result<PageRef> page = allocate_page(page_allocator::Fill::kZero);
   if (!page || !map_page_locked(address, std::move(*page), flags)) return {Step::Kind::kNoMemory};
   return {Step::Kind::kDone};
 }
@@ -94,7 +98,7 @@ auto AddressSpace::Implementation::map_object_locked(Region& region, uint64_t ad
             is_write(access) && !is_private ? PageAccess::kWrite : PageAccess::kRead};
   }
   if (is_write(access) && is_private) {
-    Result<PageRef> copy = page_allocator::allocate(page_allocator::Fill::kNone);
+    Result<PageRef> copy = allocate_page(page_allocator::Fill::kNone);
     if (!copy) return {Step::Kind::kNoMemory};
     std::memcpy((*copy)->data(), page->data(), kPageSize);
     if (!map_page_locked(address, std::move(*copy), flags)) return {Step::Kind::kNoMemory};
@@ -148,7 +152,7 @@ auto AddressSpace::Implementation::make_writable_locked(Region& region, uint64_t
   }
   bool is_zero = &page == &page_allocator::zero_page();
   Result<PageRef> copy =
-      page_allocator::allocate(is_zero ? page_allocator::Fill::kZero : page_allocator::Fill::kNone);
+      allocate_page(is_zero ? page_allocator::Fill::kZero : page_allocator::Fill::kNone);
   if (!copy) return {Step::Kind::kNoMemory};
   if (!is_zero) std::memcpy((*copy)->data(), page.data(), kPageSize);
   if (!replace_page_locked(address, std::move(*copy), flags)) return {Step::Kind::kNoMemory};

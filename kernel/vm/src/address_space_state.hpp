@@ -26,7 +26,7 @@ constexpr bool is_write(Access access) {
 struct AddressSpace::Implementation {
   static constexpr uint64_t kDefaultStackLimit = 8 * kMiB;
   /// Between the top of kAnywhere placements and the top of the address space: the initial stack.
-  static constexpr uint64_t kStackArea = 1 * kGiB;
+  static constexpr uint64_t kStackArea = 2 * kGiB;
 
   Implementation(AddressSpace& owner, arch::PageTable tree);
   /// Nobody else knows the space any more.

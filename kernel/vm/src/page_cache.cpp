@@ -20,6 +20,10 @@ constexpr uint64_t pages_for(uint64_t bytes) {
   return bytes / kPageSize + (bytes % kPageSize != 0 ? 1 : 0);
 }
 
+Result<PageRef> allocate_page(page_allocator::Fill fill) {
+  return page_allocator::allocate(fill, page_allocator::Purpose::kApplication);
+}
+
 /// Pages taken out of a tree, to be let go when no lock is held.
 class PageChain {
  public:
@@ -117,11 +121,11 @@ Result<PageRef> PageCache::get(uint64_t index, PageAccess access, Bound bound) {
       removals = state.removals;
     }
     if (state.backing == nullptr || index >= pages_for(size())) {
-      PageRef fresh = ARIL_TRY(page_allocator::allocate(page_allocator::Fill::kZero));
+      PageRef fresh = ARIL_TRY(allocate_page(page_allocator::Fill::kZero));
       ARIL_TRY(enter(index, std::move(fresh), removals, access));
     } else if (PageRef in_place = state.backing->in_place(index)) {
       if (!writes) return in_place;
-      PageRef copy = ARIL_TRY(page_allocator::allocate(page_allocator::Fill::kNone));
+      PageRef copy = ARIL_TRY(allocate_page(page_allocator::Fill::kNone));
       std::memcpy(copy->data(), in_place->data(), kPageSize);
       ARIL_TRY(enter(index, std::move(copy), removals, access));
     } else {
@@ -187,7 +191,7 @@ Result<void> PageCache::read_and_enter(uint64_t first, uint64_t count, uint64_t 
   std::array<PageRef, kMaxReadAhead> pages;
   size_t got = 0;
   while (got < count) {
-    Result<PageRef> page = page_allocator::allocate(page_allocator::Fill::kNone);
+    Result<PageRef> page = allocate_page(page_allocator::Fill::kNone);
     if (!page) break;
     pages[got++] = std::move(*page);
   }

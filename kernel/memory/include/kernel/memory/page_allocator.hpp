@@ -24,10 +24,13 @@ inline constexpr unsigned kMaxOrder = 10;
 void initialize(std::span<const PhysicalRange> usable, std::span<const PhysicalRange> reserved);
 
 enum class Fill : uint8_t { kNone, kZero };
+/// Memory that the application asks for runs out before the kernel's own: when it does, the kernel
+/// can still say so.
+enum class Purpose : uint8_t { kKernel, kApplication };
 
 /// One page with one reference; kNoMem after reclaim found nothing. Only callers with interrupts
 /// enabled (thread context, no spin lock) reclaim; others may use a small reserve instead.
-Result<PageRef> allocate(Fill fill);
+Result<PageRef> allocate(Fill fill, Purpose purpose = Purpose::kKernel);
 /// 2^order contiguous frames, aligned to their size; for DMA rings, stacks and large pages. Raw:
 /// give them back with free_block.
 Result<PhysicalAddress> allocate_block(unsigned order, Fill fill = Fill::kNone);

@@ -141,6 +141,8 @@ size_t DhcpClientMessage::write(std::span<std::byte, kMaxSize> out) const {
   header.hardware_length = 6;
   header.transaction = transaction;
   header.seconds = seconds;
+  // Without an address we cannot take unicast replies for sure [RFC 2131] 4.1.
+  if (client_address.is_unspecified()) header.flags = 0x8000;
   header.client = client_address.v4_value();
   std::copy_n(hardware.begin(), 6, header.hardware_address);
   header.magic = DhcpHeader::kMagic;

@@ -49,6 +49,8 @@ class Stack {
   [[nodiscard]] TcpLayer& tcp() { return tcp_; }
   [[nodiscard]] UdpLayer& udp() { return udp_; }
   [[nodiscard]] Counters& counters() { return context_.counters; }
+  /// Unpredictable to outsiders.
+  uint64_t random() { return context_.random(); }
 
   /// kNoMem.
   Result<RefPtr<TcpSocket>> create_tcp_socket() { return tcp_.create_socket(); }

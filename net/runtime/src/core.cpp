@@ -1,0 +1,83 @@
+#include "core.hpp"
+
+#include <algorithm>
+
+namespace aril::net {
+
+Core::Core(std::unique_ptr<Stack> owned) : stack(std::move(owned)), timer_(on_timer, this) {}
+
+Result<void> Core::start() {
+  stack->tcp().set_listen_hook(
+      [](void* self, const Endpoint& local) {
+        auto* core = static_cast<Core*>(self);
+        if (core->listen_hook != nullptr) core->listen_hook(local.port);
+      },
+      this);
+  thread_ = ARIL_TRY(Thread::create("net-timer", Thread::Kind::kKernel, run, this));
+  thread_->start();
+  return {};
+}
+
+void Core::entered() { stack->advance(now()); }
+
+void Core::lock() {
+  mutex_.lock();
+  entered();
+}
+
+bool Core::try_lock() {
+  if (!mutex_.try_lock()) return false;
+  entered();
+  return true;
+}
+
+void Core::unlock() {
+  bool more = stack->run_loopback();
+  Instant deadline = stack->next_deadline();
+  for (size_t i = 0; i < link_count; ++i) {
+    links[i]->flush();
+    deadline = std::min(deadline, links[i]->dhcp_deadline());
+  }
+  if (more) deadline = stack->now();
+  // Moved only when it must be earlier, or when it has passed: an early wake-up costs less than a
+  // reprogrammed timer for every packet.
+  bool passed = timer_deadline_ <= stack->now() && !is_due_.load(std::memory_order_relaxed);
+  if (deadline < timer_deadline_ || passed) {
+    timer_deadline_ = deadline;
+    timer_.arm(deadline);
+  }
+  mutex_.unlock();
+}
+
+void Core::on_timer(void* self) {
+  auto* core = static_cast<Core*>(self);
+  // Release: the thread that sees it goes on to read the clock after it.
+  core->is_due_.store(true, std::memory_order_release);
+  core->due_.wake_all();
+}
+
+void Core::run(void* self) {
+  auto* core = static_cast<Core*>(self);
+  for (;;) {
+    (void)core->due_.wait_until([core] { return core->is_due_.exchange(false); }, Instant::never(),
+                                Interruptible::kNo);
+    core->lock();
+    core->timer_deadline_ = Instant::never();
+    core->run_timers();
+    core->unlock();
+  }
+}
+
+void Core::run_timers() {
+  stack->poll_timers();
+  for (size_t i = 0; i < link_count; ++i) links[i]->poll_dhcp();
+}
+
+void Core::configuration_changed() {
+  bool any = false;
+  for (size_t i = 0; i < link_count; ++i) any |= !links[i]->interface().addresses().empty();
+  is_configured.store(any, std::memory_order_release);
+  if (any) configured.wake_all();
+}
+
+}  // namespace aril::net

@@ -1,0 +1,53 @@
+#pragma once
+#include <array>
+#include <atomic>
+#include <memory>
+
+#include "kernel/sched/mutex.hpp"
+#include "kernel/sched/thread.hpp"
+#include "kernel/sched/timer.hpp"
+#include "kernel/sched/wait_queue.hpp"
+#include "link.hpp"
+#include "net/stack/stack.hpp"
+
+namespace aril::net {
+
+/// What Runtime hides: the stack with its lock, the links, and the thread that runs timers.
+class Core {
+ public:
+  static constexpr size_t kMaxLinks = IpLayer::kMaxInterfaces - 1;
+
+  explicit Core(std::unique_ptr<Stack> owned);
+
+  Result<void> start();
+
+  void lock();
+  [[nodiscard]] bool try_lock();
+  /// Delivers loopback traffic, flushes devices, sets the timer.
+  void unlock();
+
+  /// Runs due timers, DHCP included. Lock held.
+  void run_timers();
+  void configuration_changed();
+
+  std::unique_ptr<Stack> stack;
+  std::array<std::unique_ptr<Link>, kMaxLinks> links;
+  std::atomic<size_t> link_count{0};
+  WaitQueue configured;
+  std::atomic<bool> is_configured{false};
+  void (*listen_hook)(uint16_t port) = nullptr;
+
+ private:
+  static void run(void* self);
+  static void on_timer(void* self);
+  void entered();
+
+  Mutex mutex_{LockRank::kNetStack};
+  RefPtr<Thread> thread_;
+  WaitQueue due_;
+  std::atomic<bool> is_due_{false};
+  Timer timer_;
+  Instant timer_deadline_ = Instant::never();
+};
+
+}  // namespace aril::net

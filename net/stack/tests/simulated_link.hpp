@@ -1,0 +1,195 @@
+#pragma once
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "net/stack/stack.hpp"
+#include "net/wire/checksum.hpp"
+#include "net/wire/ethernet.hpp"
+
+namespace aril::net::test {
+
+using Bytes = std::vector<std::byte>;
+
+/// What a frame looks like on the wire: one for each segment of a super-segment, checksums
+/// complete.
+inline std::vector<Bytes> to_wire(const TxPacket& packet) {
+  Bytes whole(packet.header.begin(), packet.header.end());
+  for (const TxPiece& piece : packet.payload)
+    whole.insert(whole.end(), piece.data, piece.data + piece.length);
+  auto finish = [&](Bytes& frame) {
+    if (packet.checksum_start == 0) return;
+    Checksum sum;
+    sum.add(std::span(frame).subspan(packet.checksum_start));
+    Be<uint16_t> value = sum.finish();
+    std::memcpy(frame.data() + packet.checksum_start + packet.checksum_offset, &value, 2);
+  };
+  if (packet.segment_size == 0) {
+    finish(whole);
+    return {whole};
+  }
+  // As a segmenting device does: header copied, lengths, sequence, flags and sums put right.
+  std::vector<Bytes> frames;
+  size_t headers = packet.header.size(), total = whole.size() - headers;
+  for (size_t at = 0; at < total; at += packet.segment_size) {
+    size_t length = std::min<size_t>(packet.segment_size, total - at);
+    Bytes frame(whole.begin(), whole.begin() + static_cast<long>(headers));
+    frame.insert(frame.end(), whole.begin() + static_cast<long>(headers + at),
+                 whole.begin() + static_cast<long>(headers + at + length));
+    Ipv4Header ip;
+    std::memcpy(&ip, frame.data() + 14, sizeof ip);
+    ip.total_length = static_cast<uint16_t>(frame.size() - 14);
+    ip.checksum = 0;
+    Checksum ip_sum;
+    ip_sum.add(std::as_bytes(std::span(&ip, 1)));
+    ip.checksum = ip_sum.finish();
+    std::memcpy(frame.data() + 14, &ip, sizeof ip);
+    TcpHeader tcp;
+    std::memcpy(&tcp, frame.data() + 34, sizeof tcp);
+    tcp.sequence = tcp.sequence + static_cast<uint32_t>(at);
+    if (at + length < total) tcp.flags = tcp.flags & ~(TcpFlags::kFin | TcpFlags::kPsh);
+    tcp.checksum = 0;
+    std::memcpy(frame.data() + 34, &tcp, sizeof tcp);
+    Checksum sum;
+    sum.add_pseudo_header(IpAddress::v4(ip.source), IpAddress::v4(ip.destination), 6,
+                          static_cast<uint32_t>(frame.size() - 34));
+    sum.add(std::span(frame).subspan(34));
+    tcp.checksum = sum.finish();
+    std::memcpy(frame.data() + 34, &tcp, sizeof tcp);
+    frames.push_back(std::move(frame));
+  }
+  return frames;
+}
+
+/// Collects what a stack sends.
+class CapturingSink final : public LinkSink {
+ public:
+  void transmit(const TxPacket& packet) override {
+    for (Bytes& frame : to_wire(packet)) frames.push_back(std::move(frame));
+  }
+  std::deque<Bytes> frames;
+};
+
+struct LinkFaults {
+  double loss = 0, duplication = 0, reorder = 0, corruption = 0;
+  Duration delay = Duration::milliseconds(5);
+};
+
+/// Two stacks, 10.0.0.1 and 10.0.0.2, over a link with faults that a seed decides.
+class TwoStacks {
+ public:
+  explicit TwoStacks(LinkFaults faults = {}, uint32_t seed = 1,
+                     LinkFeatures features = LinkFeatures::kNone)
+      : faults_(faults), random_(seed) {
+    for (unsigned i = 0; i < 2; ++i) {
+      Side& side = sides_[i];
+      side.stack = Stack::create({.secret = {11 + i, 22 + i}, .seed = 33 + i, .now = now_}).value();
+      InterfaceConfig config{.name = "eth0",
+                             .hardware = {2, 0, 0, 0, 0, static_cast<uint8_t>(i + 1)},
+                             .features = features};
+      side.interface = side.stack->add_interface(config, side.sink).value();
+      side.stack->ip().add_address(*side.interface, {address(i), 24}).value();
+      side.sink.frames.clear();
+    }
+  }
+
+  static IpAddress address(unsigned side) {
+    return IpAddress::v4(10, 0, 0, static_cast<uint8_t>(side + 1));
+  }
+  Stack& stack(unsigned side) { return *sides_[side].stack; }
+  [[nodiscard]] Instant now() const { return now_; }
+  LinkFaults& faults() { return faults_; }
+
+  /// Moves frames and time until `done` or the time is over. True when done.
+  bool run(const std::function<bool()>& done, Duration limit = Duration::seconds(600)) {
+    Instant end = now_ + limit;
+    while (!done()) {
+      collect();
+      Instant next = end;
+      if (!flying_.empty()) next = std::min(next, earliest());
+      for (Side& side : sides_) next = std::min(next, side.stack->next_deadline());
+      if (next >= end && flying_.empty()) {
+        advance(end);
+        return done();
+      }
+      advance(std::max(next, now_));
+      if (now_ >= end) return done();
+    }
+    return true;
+  }
+  void run_for(Duration time) {
+    Instant end = now_ + time;
+    run([&] { return now_ >= end; }, time);
+  }
+
+ private:
+  struct Side {
+    CapturingSink sink;
+    std::unique_ptr<Stack> stack;
+    Interface* interface = nullptr;
+  };
+  struct Flying {
+    Instant arrival;
+    unsigned to;
+    Bytes frame;
+  };
+
+  bool happens(double probability) {
+    return std::uniform_real_distribution<>(0, 1)(random_) < probability;
+  }
+  Instant earliest() const {
+    Instant first = Instant::never();
+    for (const Flying& flying : flying_) first = std::min(first, flying.arrival);
+    return first;
+  }
+  void collect() {
+    for (unsigned i = 0; i < 2; ++i) {
+      while (!sides_[i].sink.frames.empty()) {
+        Bytes frame = std::move(sides_[i].sink.frames.front());
+        sides_[i].sink.frames.pop_front();
+        if (happens(faults_.loss)) continue;
+        if (happens(faults_.corruption)) frame[random_() % frame.size()] ^= std::byte{0x10};
+        Duration delay = faults_.delay;
+        if (happens(faults_.reorder)) delay = delay + Duration::milliseconds(3 + random_() % 20);
+        if (happens(faults_.duplication)) flying_.push_back({now_ + delay, 1 - i, frame});
+        flying_.push_back({now_ + delay, 1 - i, std::move(frame)});
+      }
+    }
+  }
+  void advance(Instant to) {
+    now_ = to;
+    for (Side& side : sides_) side.stack->advance(now_);
+    for (size_t i = 0; i < flying_.size();) {
+      if (flying_[i].arrival > now_) {
+        ++i;
+        continue;
+      }
+      Flying flying = std::move(flying_[i]);
+      flying_.erase(flying_.begin() + static_cast<long>(i));
+      Side& side = sides_[flying.to];
+      // In an allocation of its own size, so that the sanitizer sees every stray read.
+      side.stack->receive(*side.interface, flying.frame, ChecksumState::kUnknown);
+    }
+    for (Side& side : sides_) {
+      side.stack->poll_timers();
+      while (side.stack->run_loopback()) {}
+    }
+  }
+
+  LinkFaults faults_;
+  std::mt19937 random_;
+  Instant now_{1'000'000'000};
+  Side sides_[2];
+  std::deque<Flying> flying_;
+};
+
+/// A byte stream that can be checked at any position.
+inline std::byte pattern(uint64_t position) {
+  return static_cast<std::byte>((position * 2654435761u) >> 13 ^ position);
+}
+
+}  // namespace aril::net::test

@@ -79,6 +79,7 @@ uint64_t random_pages(uint64_t limit) {
 struct Executable {
   RefPtr<File> file;
   std::string path;
+  vfs::Path place;
 };
 
 std::expected<Executable, ExecFailure> open_executable(const std::string& name) {
@@ -97,7 +98,8 @@ std::expected<Executable, ExecFailure> open_executable(const std::string& name) 
   auto file = vfs::open_path(context, *path, OpenFlags::kReadOnly);
   // A program may be executable but not readable; root reads everything, others are told so.
   if (!file) return failure(file.error(), name, describe(file.error()));
-  return Executable{std::move(*file), vfs::absolute_path(fs.mounts(), *path, fs.root())};
+  std::string text = vfs::absolute_path(fs.mounts(), *path, fs.root());
+  return Executable{std::move(*file), std::move(text), std::move(*path)};
 }
 
 /// "#!interpreter [argument]" at the start of a script; empty when it is not one.
@@ -131,6 +133,7 @@ struct Prepared {
   Program program;
   std::optional<Program> interpreter;
   std::string path;
+  vfs::Path place;
 };
 
 // Follows `#!` lines; the arguments become those of the script's interpreter [execve(2)].
@@ -161,7 +164,8 @@ std::expected<Prepared, ExecFailure> prepare(ExecRequest& request) {
   if (!executable) return std::unexpected(std::move(executable.error()));
   auto program = open_program(std::move(executable->file));
   if (!program) return failure(errno_of(program.error()), executable->path, text(program.error()));
-  Prepared prepared{std::move(*program), std::nullopt, std::move(executable->path)};
+  Prepared prepared{std::move(*program), std::nullopt, std::move(executable->path),
+                    std::move(executable->place)};
   const std::string& interpreter_name = prepared.program.image.interpreter;
   if (interpreter_name.empty()) return prepared;
   auto file = open_executable(interpreter_name);
@@ -196,34 +200,56 @@ Result<uint64_t> map_stack(AddressSpace& space, const ExecRequest& request, cons
 
 /// Where the new program begins.
 struct Start {
-  uint64_t entry, stack_pointer;
+  uint64_t entry = 0;
+  InitialStack stack;
+  Process::Layout layout;
 };
+
+Process::Layout layout_of(const ElfImage& image, uint64_t bias) {
+  Process::Layout layout;
+  for (const ElfSegment& segment : image.segments) {
+    bool is_code = has(segment.protection, Protection::kExecute);
+    uint64_t start = bias + segment.address, end = start + segment.file_size;
+    (is_code ? layout.code_start : layout.data_start) = start;
+    (is_code ? layout.code_end : layout.data_end) = end;
+  }
+  return layout;
+}
 
 Result<Start> load(AddressSpace& space, const ExecRequest& request, const Prepared& prepared,
                    const Credentials& credentials) {
   const ElfImage& image = prepared.program.image;
   uint64_t preferred = kProgramBase + random_pages(kProgramRandomPages);
   uint64_t bias = ARIL_TRY(map_program(space, prepared.program, preferred));
-  space.set_heap_start(bias + image.highest() + random_pages(kHeapRandomPages));
+  Start start;
+  start.layout = layout_of(image, bias);
+  start.layout.break_start = bias + image.highest() + random_pages(kHeapRandomPages);
+  space.set_heap_start(start.layout.break_start);
   ProgramInfo info{.entry = bias + image.entry,
                    .program_headers = image.program_headers != 0 ? bias + image.program_headers : 0,
                    .program_header_count = image.program_header_count,
                    .interpreter_base = 0,
                    .vdso = 0,
                    .path = prepared.path};
-  uint64_t entry = info.entry;
+  start.entry = info.entry;
   if (prepared.interpreter) {
     info.interpreter_base = ARIL_TRY(map_program(space, *prepared.interpreter, 0));
-    entry = info.interpreter_base + prepared.interpreter->image.entry;
+    start.entry = info.interpreter_base + prepared.interpreter->image.entry;
   }
   info.vdso = ARIL_TRY(map_vdso(space));
   uint64_t top = ARIL_TRY(map_stack(space, request, info, image.executable_stack));
-  if (entry >= arch::kApplicationTop) return fail(Errno::kNoExec);
-  return Start{entry, ARIL_TRY(write_initial_stack(top, request, info, credentials))};
+  if (start.entry >= arch::kApplicationTop) return fail(Errno::kNoExec);
+  start.stack = ARIL_TRY(write_initial_stack(top, request, info, credentials));
+  start.layout.stack_start = start.stack.stack_pointer;
+  start.layout.arguments_start = start.stack.arguments_start;
+  start.layout.arguments_end = start.stack.arguments_end;
+  start.layout.environment_start = start.stack.environment_start;
+  start.layout.environment_end = start.stack.environment_end;
+  return start;
 }
 
 // What survives execve of the process and the task, and what does not [execve(2)].
-void reset_for_new_program(Task& task, const ExecRequest& request, const Prepared& prepared) {
+void reset_for_new_program(Task& task, const ExecRequest& request, Prepared& prepared) {
   Process& process = task.process();
   {
     LockGuard guard(process.signal_lock());
@@ -243,7 +269,7 @@ void reset_for_new_program(Task& task, const ExecRequest& request, const Prepare
   std::string_view path = prepared.path;
   task.thread().set_name(path.substr(path.rfind('/') + 1));
   LockGuard guard(process.mutex());
-  process.executable_path = prepared.path;
+  std::swap(process.executable, prepared.place);
   process.command_line = request.arguments.bytes();
   process.environment = request.environment.bytes();
 }
@@ -251,7 +277,7 @@ void reset_for_new_program(Task& task, const ExecRequest& request, const Prepare
 void start_at(Task& task, arch::TrapFrame& frame, const Start& start) {
   frame = arch::TrapFrame{};
   frame.rip = start.entry;
-  frame.rsp = start.stack_pointer;
+  frame.rsp = start.stack.stack_pointer;
   frame.rflags = arch::kApplicationFlagsAlways;
   frame.cs = arch::kApplicationCs;
   frame.ss = arch::kApplicationSs;
@@ -290,6 +316,11 @@ std::expected<void, ExecFailure> execute(ExecRequest request, arch::TrapFrame& f
            why.data());
     process.request_exit({.signal = kSigKill});
     Task::exit(0);
+  }
+  {
+    LockGuard guard(process.mutex());
+    process.layout = start->layout;
+    process.auxiliary_vector = std::move(start->stack.auxiliary_vector);
   }
   start_at(task, frame, *start);
   return {};

@@ -109,8 +109,8 @@ uint64_t initial_stack_size(const ExecRequest& request, const ProgramInfo& info)
   return strings + words * sizeof(uint64_t) + kAuxiliaryLimit * sizeof(AuxiliaryEntry) + 64;
 }
 
-Result<uint64_t> write_initial_stack(uint64_t top, const ExecRequest& request,
-                                     const ProgramInfo& info, const Credentials& credentials) {
+Result<InitialStack> write_initial_stack(uint64_t top, const ExecRequest& request,
+                                         const ProgramInfo& info, const Credentials& credentials) {
   StackCursor cursor(top);
   cursor.take(sizeof(uint64_t));
   uint64_t path = ARIL_TRY(put_string(cursor, info.path));
@@ -157,13 +157,18 @@ Result<uint64_t> write_initial_stack(uint64_t top, const ExecRequest& request,
   ARIL_TRY(writer.put_strings(request.arguments.bytes(), arguments));
   ARIL_TRY(writer.put_strings(request.environment.bytes(), environment));
   for (const AuxiliaryEntry& entry : entries) {
-    // Without a vDSO its entry would be a pointer to nothing.
-    bool is_absent = entry.type == kSysinfoEhdr && entry.value == 0;
-    ARIL_TRY(writer.put(is_absent ? uint64_t{kFlags} : entry.type));
+    ARIL_TRY(writer.put(entry.type));
     ARIL_TRY(writer.put(entry.value));
   }
   ARIL_TRY(writer.flush());
-  return stack_pointer;
+  return InitialStack{
+      .stack_pointer = stack_pointer,
+      .arguments_start = arguments,
+      .arguments_end = arguments + request.arguments.bytes().size(),
+      .environment_start = environment,
+      .environment_end = environment + request.environment.bytes().size(),
+      // Its bytes are what /proc/self/auxv shows.
+      .auxiliary_vector = std::string(reinterpret_cast<const char*>(entries), sizeof entries)};
 }
 
 }  // namespace aril::linux_abi

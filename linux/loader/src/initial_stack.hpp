@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "base/result.hpp"
@@ -21,10 +22,17 @@ struct ProgramInfo {
 /// Bytes that write_initial_stack will need at most.
 uint64_t initial_stack_size(const ExecRequest& request, const ProgramInfo& info);
 
+/// What write_initial_stack laid down, for /proc.
+struct InitialStack {
+  uint64_t stack_pointer = 0;
+  uint64_t arguments_start = 0, arguments_end = 0, environment_start = 0, environment_end = 0;
+  std::string auxiliary_vector;
+};
+
 /// Lays strings, auxiliary vector, environment and arguments below `top` in the current address
-/// space [System V ABI, AMD64 supplement, 3.4.1]; the stack pointer at entry.
-Result<uint64_t> write_initial_stack(uint64_t top, const ExecRequest& request,
-                                     const ProgramInfo& info, const Credentials& credentials);
+/// space [System V ABI, AMD64 supplement, 3.4.1]; and says where.
+Result<InitialStack> write_initial_stack(uint64_t top, const ExecRequest& request,
+                                         const ProgramInfo& info, const Credentials& credentials);
 
 /// CPUID.1:EDX (AT_HWCAP) and the smallest signal stack that takes a frame (AT_MINSIGSTKSZ).
 uint64_t hardware_capabilities();

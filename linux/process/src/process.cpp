@@ -39,12 +39,12 @@ Process::~Process() {
 }
 
 void Process::replace_address_space(RefPtr<AddressSpace> space) {
-  RefPtr<AddressSpace> old = std::move(address_space_);
-  address_space_ = std::move(space);
   {
-    arch::InterruptGuard guard;
-    set_current_address_space(address_space_.get());
+    LockGuard guard(mutex_);
+    std::swap(address_space_, space);
   }
+  arch::InterruptGuard guard;
+  set_current_address_space(address_space_.get());
 }
 
 void Process::add_task(Task& task) {
@@ -74,18 +74,41 @@ void Process::remove_task(Task& task) {
 // Runs on the last task's thread.
 void Process::release_resources() {
   timers.reset();
-  files_->close_all();
-  files_.reset();
-  fs_.reset();
+  RefPtr<FileTable> files;
+  RefPtr<FsContext> fs;
+  RefPtr<AddressSpace> space;
+  vfs::Path program;
+  {
+    LockGuard guard(mutex_);
+    std::swap(files, files_);
+    std::swap(fs, fs_);
+    std::swap(space, address_space_);
+    std::swap(program, executable);
+  }
+  // Descriptors close now even if another process looks at the table at this moment.
+  files->close_all();
   {
     // The thread goes on in the kernel's own tree.
     arch::InterruptGuard guard;
     set_current_address_space(nullptr);
   }
-  address_space_.reset();
+  space.reset();
   if (pid_ != kInitPid) return;
   InitExitHandler handler = init_exit_handler.load();
   if (handler != nullptr) handler(exit_status_);
+}
+
+RefPtr<AddressSpace> Process::find_address_space() {
+  LockGuard guard(mutex_);
+  return address_space_;
+}
+RefPtr<FileTable> Process::find_files() {
+  LockGuard guard(mutex_);
+  return files_;
+}
+RefPtr<FsContext> Process::find_fs() {
+  LockGuard guard(mutex_);
+  return fs_;
 }
 
 RefPtr<Task> Process::find_task(int tid) {

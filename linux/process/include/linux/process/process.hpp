@@ -10,6 +10,7 @@
 #include "base/ref_ptr.hpp"
 #include "base/result.hpp"
 #include "base/time.hpp"
+#include "fs/vfs/path.hpp"
 #include "kernel/sched/mutex.hpp"
 #include "kernel/sched/wait_queue.hpp"
 #include "kernel/vm/address_space.hpp"
@@ -71,6 +72,11 @@ class Process final : public RefCounted {
   /// Root, working directory, umask.
   [[nodiscard]] FsContext& fs() const { return *fs_; }
 
+  /// For others than its own tasks: null once it is a zombie.
+  RefPtr<AddressSpace> find_address_space();
+  RefPtr<FileTable> find_files();
+  RefPtr<FsContext> find_fs();
+
   Mutex& mutex() { return mutex_; }
 
   // Tasks. The visitor runs under tasks_lock(), a spin lock.
@@ -113,9 +119,17 @@ class Process final : public RefCounted {
 
   // Under mutex().
   ResourceLimits limits;
-  std::string executable_path;  ///< /proc/self/exe
-  std::string command_line;     ///< argv, each with its NUL: /proc/self/cmdline
-  std::string environment;      ///< the same of envp: /proc/self/environ
+  vfs::Path executable;          ///< /proc/self/exe
+  std::string command_line;      ///< argv, each with its NUL: /proc/self/cmdline
+  std::string environment;       ///< the same of envp: /proc/self/environ
+  std::string auxiliary_vector;  ///< /proc/self/auxv
+  /// Where execve put things, for /proc/self/stat.
+  struct Layout {
+    uint64_t code_start = 0, code_end = 0, data_start = 0, data_end = 0, break_start = 0;
+    uint64_t stack_start = 0, arguments_start = 0, arguments_end = 0, environment_start = 0,
+             environment_end = 0;
+  } layout;
+  int oom_score_adjustment = 0;
   uint64_t personality = 0;
   bool dumpable = true;
   int parent_death_signal = 0;

@@ -134,6 +134,7 @@ class AddressSpace final : public RefCounted {
 
  private:
   friend class MemoryObject;
+  friend struct AddressSpaceProbe;  // unit tests: acts as the CPU would
   template <typename T, typename... A>
   friend Result<RefPtr<T>> try_make_ref(A&&...);
   AddressSpace() = default;

@@ -70,8 +70,8 @@ class MmioTransport final : public Transport {
   Result<void> connect_interrupts(InterruptSink& sink, unsigned queues) override {
     sink_ = &sink;
     queues_ = queues;
-    return arch::connect_global_interrupt(location_.gsi, location_.trigger,
-                                          arch::Polarity::kActiveHigh, on_interrupt, this);
+    return arch::connect_global_interrupt(location_.gsi, location_.trigger, location_.polarity,
+                                          on_interrupt, this);
   }
 
   uint16_t queue_limit(unsigned queue) override {

@@ -25,6 +25,7 @@ struct MmioLocation {
   /// Edge suits every VMM: QEMU holds the line until it is acknowledged, which the handler does
   /// until nothing is left; Firecracker only pulses it, which a level-triggered pin can lose.
   arch::TriggerMode trigger = arch::TriggerMode::kEdge;
+  arch::Polarity polarity = arch::Polarity::kActiveHigh;
 };
 
 /// The value of Linux's option "virtio_mmio.device=": SIZE@ADDRESS:GSI[:ID], the size with an

@@ -1,0 +1,17 @@
+#pragma once
+#include <cstdint>
+
+#include "base/result.hpp"
+
+namespace aril::linux_abi {
+
+/// Where the nodes of pseudo-terminals appear; the platform connects it with /dev/pts
+/// (fs/devfs, DevPts).
+struct PtsDirectory {
+  Result<void> (*add)(uint32_t number, uint32_t uid, uint32_t gid);
+  void (*remove)(uint32_t number);
+};
+/// Once, at start-up; `directory` lives for ever.
+void set_pts_directory(const PtsDirectory& directory);
+
+}  // namespace aril::linux_abi

@@ -1,0 +1,121 @@
+#include "linux/tty/stdio.hpp"
+
+#include "base/unique.hpp"
+#include "fs/vfs/devices.hpp"
+#include "linux/process/process.hpp"
+#include "linux/tty/host_stream.hpp"
+#include "linux/tty/terminal.hpp"
+#include "pty.hpp"
+
+namespace aril::linux_abi {
+
+namespace {
+
+constexpr uint32_t kTtyMajor = 5, kTtyMinor = 0, kConsoleMinor = 1;
+constexpr int kInitPid = 1;
+
+/// The host's terminal.
+class ConsoleTerminal final : public Terminal {
+ public:
+  explicit ConsoleTerminal(CharDevice& output)
+      : Terminal(vfs::mode::make_device(kTtyMajor, kConsoleMinor)), output_(output) {}
+
+ private:
+  Result<size_t> emit(std::span<const std::byte> bytes, Blocking) override {
+    ARIL_TRY(output_.write(bytes));
+    return bytes.size();
+  }
+  CharDevice& output_;
+};
+
+// Made once, before the first program; they live for ever.
+constinit HostInput* g_input = nullptr;
+constinit Terminal* g_console = nullptr;
+
+/// Hands what the host types to the line discipline, so that ^C works while nobody reads.
+void run_console_input(void*) {
+  for (;;) {
+    std::byte bytes[256];
+    bool at_end = false;
+    auto count = g_input->read(bytes, at_end);
+    if (at_end) {
+      g_console->end(Terminal::End::kInput);
+      Thread::exit();
+    }
+    if (count) {
+      g_console->type(std::span(bytes).first(*count));
+      continue;
+    }
+    (void)g_input->queue().wait_until([] { return g_input->is_readable(); }, Instant::never(),
+                                      Interruptible::kNo);
+  }
+}
+
+Result<RefPtr<File>> open_console(const vfs::Path& path, OpenFlags flags) {
+  if (g_console == nullptr) return fail(Errno::kIo);
+  return ARIL_TRY(try_make_ref<TerminalNodeFile>(path, flags, RefPtr<Terminal>(g_console)));
+}
+
+/// /dev/tty: the caller's controlling terminal.
+Result<RefPtr<File>> open_controlling_terminal(const vfs::Path& path, OpenFlags flags) {
+  int session = current_process().session.load();
+  RefPtr<Terminal> terminal = find_pseudo_terminal_of_session(session);
+  if (!terminal && g_console != nullptr && g_console->session() == session)
+    terminal = RefPtr<Terminal>(g_console);
+  if (!terminal) return fail(Errno::kNxIo);
+  return ARIL_TRY(try_make_ref<TerminalNodeFile>(path, flags, std::move(terminal)));
+}
+
+}  // namespace
+
+Result<StdioFiles> create_stdio(const StdioConfig& config) {
+  ARIL_ASSERT(config.output != nullptr);
+  CharDevice& error = config.error != nullptr ? *config.error : *config.output;
+  g_input = ARIL_TRY(try_make_unique<HostInput>(config.input)).release();
+  bool any_terminal = config.terminal_input || config.terminal_output || config.terminal_error;
+  if (any_terminal) {
+    auto console = ARIL_TRY(try_make_ref<ConsoleTerminal>(*config.output));
+    console->set_window({.rows = config.rows, .columns = config.columns});
+    console->set_session(kInitPid, kInitPid);
+    g_console = console.leak();
+  }
+  if (config.terminal_input) {
+    auto thread =
+        ARIL_TRY(Thread::create("tty", Thread::Kind::kKernel, run_console_input, nullptr));
+    thread->start();
+  }
+  vfs::register_char_device(kTtyMajor, kConsoleMinor, open_console);
+  vfs::register_char_device(kTtyMajor, kTtyMinor, open_controlling_terminal);
+  register_pseudo_terminals();
+
+  auto terminal = [] {
+    return try_make_ref<TerminalFile>(RefPtr<Terminal>(g_console), OpenFlags::kReadWrite);
+  };
+  StdioFiles files;
+  if (config.terminal_input) {
+    files.input = ARIL_TRY(terminal());
+  } else {
+    files.input = ARIL_TRY(try_make_ref<HostInputFile>(*g_input));
+  }
+  if (config.terminal_output) {
+    files.output = ARIL_TRY(terminal());
+  } else {
+    files.output = ARIL_TRY(try_make_ref<HostOutputFile>(*config.output));
+  }
+  if (config.terminal_error) {
+    files.error = ARIL_TRY(terminal());
+  } else {
+    files.error = ARIL_TRY(try_make_ref<HostOutputFile>(error));
+  }
+  return files;
+}
+
+void end_standard_input(uint64_t count) {
+  if (g_input != nullptr) g_input->end_after(count);
+}
+
+void set_console_window(uint16_t columns, uint16_t rows) {
+  if (g_console != nullptr) g_console->set_window({.rows = rows, .columns = columns});
+}
+
+}  // namespace aril::linux_abi

@@ -70,7 +70,10 @@ int run_command_line(int argument_count, char** arguments) {
   } else if (version_app->parsed()) {
     std::fputs(kVersion, stdout);
   } else if (topic.empty()) {
-    std::fputs(app.help().c_str(), stdout);
+    // CLI::App::help would show the help of the command that was parsed: of "help" itself.
+    const std::string text =
+        app.get_formatter()->make_help(&app, "aril", CLI::AppFormatMode::Normal);
+    std::fputs(text.c_str(), stdout);
   } else {
     const auto named = [&](const CLI::App* command) { return command->get_name() == topic; };
     const auto commands = app.get_subcommands(named);

@@ -1,0 +1,162 @@
+#!/usr/bin/env python3
+"""Runs the tests: ./dev test [FILTER].
+
+  unit/NAME            host unit tests, under the sanitizers (ctest knows them)
+  linux/NAME@CONFIG    guest programs: the same binary runs on Linux first, then in the machine;
+                       output and status must be the same
+  apps/NAME@CONFIG     unmodified programs from Debian, driven by real clients
+
+A test that leaves a process or a network device behind has failed. The last line is
+"N passed, N failed"; the exit status is 0 only when none failed.
+"""
+import argparse
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import guest_programs
+from leftovers import Leftovers
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+SKIPPED = 77
+# (machine, CPUs)
+CONFIGURATIONS = [("microvm", 1), ("q35", 2), ("microvm", 2), ("q35", 1)]
+
+
+class Outcome:
+    def __init__(self, status, text=""):
+        self.status = status  # "passed", "failed" or "skipped"
+        self.text = text
+
+
+def run_process(command, test, timeout, environment=None, cwd=None):
+    """Runs a command in a session of its own. Returns its Outcome; ends whatever it leaves."""
+    leftovers = Leftovers(test)
+    variables = {**os.environ, **(environment or {}), **leftovers.environment()}
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, env=variables, cwd=cwd,
+                               start_new_session=True)
+    try:
+        output, _ = process.communicate(timeout=timeout)
+        text = output.decode(errors="replace")
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        output, _ = process.communicate()
+        leftovers.remove()
+        return Outcome("failed", output.decode(errors="replace") + f"\ntook more than {timeout} s")
+    left = leftovers.remove()
+    if process.returncode == SKIPPED:
+        return Outcome("skipped", text.strip().splitlines()[-1] if text.strip() else "")
+    if process.returncode != 0:
+        return Outcome("failed", f"{text}\nexit status {process.returncode}")
+    if left:
+        return Outcome("failed", f"{text}\nleft behind: {', '.join(left)}")
+    return Outcome("passed", text)
+
+
+class UnitTest:
+    def __init__(self, name, command, directory):
+        self.name = f"unit/{name}"
+        self.command = command
+        self.directory = directory
+
+    def run(self):
+        return run_process(self.command, self.name, 300, cwd=self.directory)
+
+
+class AppTest:
+    def __init__(self, path, case, machine, cpus, timeout):
+        self.name = f"apps/{case}@{machine},{cpus}"
+        self.path = path
+        self.case = case
+        self.timeout = timeout
+        self.environment = {"ARIL_TEST_MACHINE": machine, "ARIL_TEST_CPUS": str(cpus)}
+
+    def run(self):
+        return run_process([sys.executable, self.path, "run", self.case], self.name, self.timeout,
+                           self.environment)
+
+
+class GuestTest:
+    def __init__(self, program, machine, cpus):
+        self.name = f"linux/{program.name}@{machine},{cpus}"
+        self.program = program
+        self.machine = machine
+        self.cpus = cpus
+
+    def run(self):
+        return Outcome(*guest_programs.run(self.program, self.machine, self.cpus, self.name))
+
+
+def unit_tests(build):
+    listing = subprocess.run(["ctest", "--test-dir", build, "--show-only=json-v1"],
+                             stdout=subprocess.PIPE, check=True).stdout
+    for test in json.loads(listing)["tests"]:
+        if "command" in test:
+            yield UnitTest(test["name"], test["command"], build)
+
+
+def guest_tests(build):
+    for program in guest_programs.discover(os.path.join(ROOT, "tests", "linux"), build):
+        for machine, cpus in CONFIGURATIONS[:2]:
+            yield GuestTest(program, machine, cpus)
+
+
+def app_tests():
+    folder = os.path.join(ROOT, "tests", "apps")
+    for file in sorted(os.listdir(folder)):
+        if not file.endswith(".py") or file == "harness.py":
+            continue
+        path = os.path.join(folder, file)
+        listing = subprocess.run([sys.executable, path, "list"], stdout=subprocess.PIPE, check=True)
+        for line in listing.stdout.decode().splitlines():
+            case, timeout, everywhere = line.split()
+            configurations = CONFIGURATIONS if everywhere == "everywhere" else CONFIGURATIONS[:1]
+            for machine, cpus in configurations:
+                yield AppTest(path, case, machine, cpus, int(timeout))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("filter", nargs="?", default="", help="regular expression on test names")
+    parser.add_argument("--build", default=os.path.join(ROOT, "build"))
+    parser.add_argument("--list", action="store_true", help="print the names of the tests only")
+    arguments = parser.parse_args()
+    os.environ["ARIL_BUILD"] = build = os.path.abspath(arguments.build)
+
+    tests = [*unit_tests(build), *guest_tests(build), *app_tests()]
+    tests = [test for test in tests if re.search(arguments.filter, test.name)]
+    if arguments.list:
+        print("\n".join(test.name for test in tests))
+        return 0
+    failed, skipped, passed = [], [], 0
+    for number, test in enumerate(tests, 1):
+        start = time.monotonic()
+        try:
+            outcome = test.run()
+        except Exception as error:  # a broken test must not keep the others from running
+            outcome = Outcome("failed", f"{type(error).__name__}: {error}")
+        seconds = time.monotonic() - start
+        print(f"[{number}/{len(tests)}] {outcome.status} {test.name} ({seconds:.1f} s)", flush=True)
+        if outcome.status == "passed":
+            passed += 1
+        elif outcome.status == "skipped":
+            skipped.append(f"{test.name}: {outcome.text}")
+        else:
+            failed.append(test.name)
+            print("    " + "\n    ".join(outcome.text.strip().splitlines()[-60:]), flush=True)
+    for name in skipped:
+        print(f"skipped {name}")
+    for name in failed:
+        print(f"failed {name}")
+    print(f"{passed} passed, {len(failed)} failed", flush=True)
+    return 1 if failed or not tests else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+#include "linux/sockets/families.hpp"
+
+#include "family_table.hpp"
+#include "kernel/log/log.hpp"
+#include "net/inet/inet_socket.hpp"
+#include "net/unix/unix_socket.hpp"
+
+namespace aril::linux_abi {
+
+namespace {
+
+constinit FamilyOperations g_unix, g_inet, g_netlink;
+constinit net::Runtime* g_runtime = nullptr;
+
+FamilyOperations* slot(int family) {
+  switch (static_cast<net::Family>(family)) {
+    case net::Family::kUnix:
+      return &g_unix;
+    case net::Family::kInet:
+      return &g_inet;
+    case net::Family::kNetlink:
+      return &g_netlink;
+    default:
+      return nullptr;
+  }
+}
+
+}  // namespace
+
+void register_family(net::Family family, const FamilyOperations& operations) {
+  FamilyOperations* place = slot(static_cast<int>(family));
+  ARIL_ASSERT(place != nullptr);
+  *place = operations;
+}
+
+Result<FamilyOperations> family_operations(int family) {
+  const FamilyOperations* operations = slot(family);
+  if (operations == nullptr || operations->create == nullptr) return fail(Errno::kAfNoSupport);
+  return *operations;
+}
+
+void register_inet_family(net::Runtime& runtime) {
+  g_runtime = &runtime;
+  runtime.set_listen_hook([](uint16_t port) { record("listening", "%u", unsigned{port}); });
+  register_family(net::Family::kInet,
+                  {.create = [](net::SocketType type, int protocol, OpenFlags flags) {
+                    return net::create_inet_socket(*g_runtime, type, protocol, flags);
+                  }});
+  register_family(net::Family::kNetlink,
+                  {.create = [](net::SocketType type, int protocol, OpenFlags flags) {
+                    return create_netlink_socket(*g_runtime, type, protocol, flags);
+                  }});
+}
+
+void register_unix_family() {
+  serve_unix_path_names();
+  register_family(net::Family::kUnix, {.create = &net::UnixSocket::create,
+                                       .create_pair = &net::UnixSocket::create_pair});
+}
+
+}  // namespace aril::linux_abi

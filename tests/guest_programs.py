@@ -2,6 +2,7 @@
 
 The first lines of a source may say how:
     // variants: static-musl static dynamic     default: dynamic
+    // flags: -fno-omit-frame-pointer           for the compiler
     // arguments: one two
     // input: text that is given on stdin
     // options: --memory 64M                    for aril run
@@ -48,8 +49,8 @@ class Program:
         if os.path.exists(self.binary) and os.path.getmtime(self.binary) >= newest:
             return
         os.makedirs(os.path.dirname(self.binary), exist_ok=True)
-        command = [*COMPILERS[self.language, self.variant], *WARNINGS, "-o", self.binary,
-                   self.source]
+        command = [*COMPILERS[self.language, self.variant], *WARNINGS,
+                   *shlex.split(self.settings.get("flags", "")), "-o", self.binary, self.source]
         result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         if result.returncode != 0:
             raise RuntimeError(f"does not compile: {result.stdout.decode(errors='replace')}")
@@ -59,7 +60,7 @@ def read_settings(source):
     settings = {}
     with open(source, encoding="utf-8") as file:
         for _, line in zip(range(12), file):
-            match = re.match(r"// (variants|arguments|input|options|environment|status|report|"
+            match = re.match(r"// (variants|flags|arguments|input|options|environment|status|report|"
                              r"configurations): (.*)", line)
             if match:
                 settings[match[1]] = match[2].strip()

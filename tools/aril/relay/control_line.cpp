@@ -13,6 +13,7 @@ ControlRecord parse_record(std::string_view line) {
   using Kind = ControlRecord::Kind;
   if (!line.starts_with(kRecordMark)) return {.kind = Kind::kLog, .text = std::string(line)};
   std::string_view rest = line.substr(1);
+  if (rest.starts_with(' ')) rest.remove_prefix(1);
   const size_t blank = rest.find(' ');
   const std::string_view word = rest.substr(0, blank);
   const std::string_view text =

@@ -10,7 +10,7 @@ using Kind = ControlRecord::Kind;
 TEST(ControlLine, ReadsRecordsInAnyPieces) {
   const std::string_view bytes =
       "boot\r\n\x1e"
-      "listening 80\n\x1estrace read(3) = 0\n\x1ereport a  b\n\x1e"
+      " listening 80\n\x1estrace read(3) = 0\n\x1ereport a  b\n\x1e"
       "exit 139\n";
   for (size_t piece = 1; piece <= bytes.size(); ++piece) {
     ControlLine line;

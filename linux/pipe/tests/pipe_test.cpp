@@ -5,8 +5,19 @@
 #include <string>
 #include <vector>
 
+#include "kernel/memory/page_allocator.hpp"
+
 namespace aril::linux_abi {
 namespace {
+
+class Memory : public testing::Environment {
+ public:
+  void SetUp() override {
+    const PhysicalRange usable[] = {{1 * kMiB, 16 * kMiB}};
+    page_allocator::initialize(usable, {});
+  }
+};
+[[maybe_unused]] auto* const g_memory = testing::AddGlobalTestEnvironment(new Memory);
 
 Result<size_t> put(File& file, std::string_view text) {
   IoBuffer::Segment segment;

@@ -24,16 +24,13 @@ class PseudoTerminal final : public Terminal {
   [[nodiscard]] uint32_t number() const { return number_; }
   std::atomic<bool> locked{true};
 
-  Result<size_t> take(IoBuffer& buffer) {
+  /// What was shown and not taken yet; 0 when there is none.
+  size_t take(std::span<std::byte> out) {
     LockGuard guard(shown_mutex_);
     size_t total = 0;
-    while (count_ != 0 && buffer.remaining() != 0) {
-      size_t run = std::min({count_, kOutputLimit - first_, buffer.remaining()});
-      size_t copied = ARIL_TRY(buffer.copy_out(std::span(shown_).subspan(first_, run)));
-      first_ = (first_ + copied) % kOutputLimit;
-      count_ -= copied;
-      total += copied;
-      if (copied < run) break;
+    for (; count_ != 0 && total < out.size(); ++total, --count_) {
+      out[total] = shown_[first_];
+      first_ = (first_ + 1) % kOutputLimit;
     }
     return total;
   }
@@ -89,10 +86,12 @@ class MasterFile final : public vfs::NodeFile {
   }
   Result<size_t> read(IoBuffer& buffer) override {
     for (;;) {
-      size_t count = ARIL_TRY(terminal_->take(buffer));
+      std::byte bytes[1024];
+      size_t count =
+          terminal_->take(std::span(bytes).first(std::min(buffer.remaining(), sizeof(bytes))));
       if (count != 0) {
         terminal_->taken();
-        return count;
+        return buffer.copy_out(std::span(bytes).first(count));
       }
       if (buffer.remaining() == 0) return 0;
       if (is_nonblocking()) return fail(Errno::kAgain);

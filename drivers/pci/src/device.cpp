@@ -16,49 +16,44 @@ std::optional<uint8_t> Device::find_capability(uint8_t id, uint8_t after) const 
   return std::nullopt;
 }
 
-Result<Region> Device::memory_bar(unsigned index) const {
+Result<PhysicalAddress> Device::memory_bar(unsigned index, uint64_t needed) const {
   if (index >= kBarCount) return fail(Errno::kNoDev);
-  uint16_t offset = static_cast<uint16_t>(kFirstBar + index * 4);
-  uint32_t low = read(offset);
-  if ((low & kBarIo) != 0) return fail(Errno::kNoDev);
-  bool wide = (low & kBarTypeMask) == kBarType64;
-  if (wide && index + 1 >= kBarCount) return fail(Errno::kNoDev);
-  uint16_t high_offset = offset + 4;
-  uint32_t high = wide ? read(high_offset) : 0;
+  Bar bar{static_cast<uint16_t>(kFirstBar + index * 4), read(kFirstBar + index * 4)};
+  if ((bar.low & kBarIo) != 0) return fail(Errno::kNoDev);
+  bar.is_wide = (bar.low & kBarTypeMask) == kBarType64;
+  if (bar.is_wide && index + 1 >= kBarCount) return fail(Errno::kNoDev);
+  uint64_t high = bar.is_wide ? read(bar.offset + 4) : 0;
+  PhysicalAddress address = (high << 32) | (bar.low & kBarAddressMask);
+  if (address == 0) address = ARIL_TRY(assign(bar, needed));
+  if (address + needed < address || page_allocator::page_of(address) != nullptr ||
+      page_allocator::page_of(address + needed) != nullptr)
+    return fail(Errno::kInval);
+  return address;
+}
 
+Result<PhysicalAddress> Device::assign(const Bar& bar, uint64_t needed) const {
   // [PCI 3.0 6.2.5.1]: writing ones tells the size; nothing may be decoded meanwhile.
   uint32_t command = read(kCommand) & kCommandMask;
   write(kCommand, command & ~kCommandMemory);
-  write(offset, ~uint32_t{0});
-  uint64_t mask = read(offset) & kBarAddressMask;
-  if (wide) {
-    write(high_offset, ~uint32_t{0});
-    mask |= uint64_t{read(high_offset)} << 32;
+  write(bar.offset, ~uint32_t{0});
+  uint64_t mask = read(bar.offset) & kBarAddressMask;
+  if (bar.is_wide) {
+    write(bar.offset + 4, ~uint32_t{0});
+    mask |= uint64_t{read(bar.offset + 4)} << 32;
   } else if (mask != 0) {
     mask |= ~uint64_t{0} << 32;
   }
   uint64_t size = ~mask + 1;
-  uint64_t address = (uint64_t{high} << 32) | (low & kBarAddressMask);
-
-  Result<Region> region = fail(Errno::kNoDev);
-  if (mask != 0 && (size & (size - 1)) == 0) {
-    region = Region{address, size};
-    if (address == 0) {
-      Result<PhysicalAddress> given = host_->memory_window.allocate(size);
-      if (!given || (!wide && *given + size > (uint64_t{1} << 32))) {
-        region = fail(Errno::kNoSpc);
-      } else {
-        region->address = *given;
-      }
-    } else if (address + size < address || page_allocator::page_of(address) != nullptr) {
-      region = fail(Errno::kInval);
-    }
-  }
-  uint64_t final_address = region ? region->address : address;
-  write(offset, static_cast<uint32_t>(final_address) | (low & ~kBarAddressMask));
-  if (wide) write(high_offset, static_cast<uint32_t>(final_address >> 32));
+  Result<PhysicalAddress> address = fail(Errno::kNoDev);
+  if (mask != 0 && (size & (size - 1)) == 0 && size >= needed)
+    address = host_->memory_window.allocate(size);
+  if (address && !bar.is_wide && *address + size > (uint64_t{1} << 32))
+    address = fail(Errno::kNoSpc);
+  PhysicalAddress value = address.value_or(0);
+  write(bar.offset, static_cast<uint32_t>(value) | (bar.low & ~kBarAddressMask));
+  if (bar.is_wide) write(bar.offset + 4, static_cast<uint32_t>(value >> 32));
   write(kCommand, command);
-  return region;
+  return address;
 }
 
 void Device::enable_bus_mastering() const {

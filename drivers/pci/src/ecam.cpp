@@ -10,11 +10,10 @@ namespace {
 
 constexpr size_t kBytesPerBus = kMiB;
 constexpr size_t kBytesPerFunction = kPageSize;
-constexpr size_t kBytesPerDevice = 8 * kBytesPerFunction;
+constexpr size_t kFunctionsPerBus = 256;
 
-/// Maps one device's eight functions at a time: most buses hold a handful of devices, and mapping
-/// a whole bus costs 256 table entries. An absent device costs a mapping too, as there is no other
-/// way to ask.
+/// Maps a function when it is first touched: most buses hold a handful, and a whole bus would cost
+/// 256 table entries.
 class EcamConfigSpace final : public ConfigSpace {
  public:
   EcamConfigSpace(PhysicalAddress base, uint8_t first_bus, uint8_t last_bus)
@@ -30,7 +29,7 @@ class EcamConfigSpace final : public ConfigSpace {
   uint8_t last_bus() const override { return last_bus_; }
 
  private:
-  using Bus = std::array<std::byte*, 32>;
+  using Bus = std::array<std::byte*, kFunctionsPerBus>;
 
   volatile uint32_t* find(Address address, uint16_t offset) {
     if (address.bus < first_bus_ || address.bus > last_bus_ || offset >= kBytesPerFunction)
@@ -38,17 +37,16 @@ class EcamConfigSpace final : public ConfigSpace {
     std::unique_ptr<Bus>& bus = buses_[address.bus];
     if (bus == nullptr) bus.reset(new (std::nothrow) Bus{});
     if (bus == nullptr) return nullptr;
-    std::byte*& device = (*bus)[address.device & 31];
-    if (device == nullptr) {
+    size_t index = (address.device & 31) * size_t{8} + (address.function & 7);
+    std::byte*& function = (*bus)[index];
+    if (function == nullptr) {
       // [PCIe 7.2.2]: the base is that of bus 0, whichever bus the range begins with.
-      device = heap::map_device(
-          base_ + address.bus * kBytesPerBus + (address.device & 31) * kBytesPerDevice,
-          kBytesPerDevice);
+      function = heap::map_device(base_ + address.bus * kBytesPerBus + index * kBytesPerFunction,
+                                  kBytesPerFunction);
     }
-    if (device == nullptr) return nullptr;
+    if (function == nullptr) return nullptr;
     // Device registers, aligned: `offset` is a multiple of 4 by contract.
-    return reinterpret_cast<volatile uint32_t*>(
-        device + (address.function & 7) * kBytesPerFunction + (offset & ~3u));
+    return reinterpret_cast<volatile uint32_t*>(function + (offset & ~3u));
   }
 
   PhysicalAddress base_;

@@ -19,13 +19,11 @@ Result<MsixTable> MsixTable::enable(const Device& device) {
   uint32_t control = device.read(*capability);
   unsigned size = ((control >> 16) & 0x7ff) + 1;
   uint32_t location = device.read(static_cast<uint16_t>(*capability + 4));
-  Region bar = ARIL_TRY(device.memory_bar(location & 7));
   uint64_t offset = location & ~uint32_t{7};
   uint64_t bytes = uint64_t{size} * kEntryWords * sizeof(uint32_t);
-  if (offset > bar.size || bar.size - offset < bytes) return fail(Errno::kInval);
-
-  PhysicalAddress first = align_down(bar.address + offset, kPageSize);
-  size_t lead = bar.address + offset - first;
+  PhysicalAddress bar = ARIL_TRY(device.memory_bar(location & 7, offset + bytes));
+  PhysicalAddress first = align_down(bar + offset, kPageSize);
+  size_t lead = bar + offset - first;
   std::byte* mapped = heap::map_device(first, align_up(lead + bytes, kPageSize));
   if (mapped == nullptr) return fail(Errno::kNoMem);
   // The table is an array of 32-bit device registers, aligned by its offset's low bits.

@@ -94,16 +94,13 @@ TEST(Device, AssignsUnsetBarFromWindow) {
   config.set_bar(0x14, 0xffffffff, 0);
   Host host{config, MemoryWindow({0xc0001000, 0xc0010000})};
   Device device(host, {0, 1, 0}, words[0]);
-  Result<Region> region = device.memory_bar(0);
-  ASSERT_TRUE(region.has_value());
-  EXPECT_EQ(region->address, 0xc0004000u);
-  EXPECT_EQ(region->size, 0x4000u);
+  EXPECT_EQ(device.memory_bar(0, 0x4000), PhysicalAddress{0xc0004000});
   EXPECT_EQ(words[0x10 / 4], 0xc0004004u);
   EXPECT_EQ(words[0x14 / 4], 0u);
 
   Host without{config};
   words[0x10 / 4] = 0x4;
-  EXPECT_EQ(Device(without, {0, 1, 0}, words[0]).memory_bar(0).error(), Errno::kNoSpc);
+  EXPECT_EQ(Device(without, {0, 1, 0}, words[0]).memory_bar(0, 1).error(), Errno::kNoSpc);
 }
 
 TEST(Device, KeepsAssignedBar) {
@@ -115,11 +112,10 @@ TEST(Device, KeepsAssignedBar) {
   words[0x10 / 4] = 0xc001;
   Host host{config};
   Device device(host, {0, 1, 0}, words[0]);
-  EXPECT_EQ(device.memory_bar(1)->address, 0xfebd1000u);
-  EXPECT_EQ(device.memory_bar(1)->size, 0x1000u);
-  EXPECT_EQ(device.memory_bar(0).error(), Errno::kNoDev);  // I/O space
-  EXPECT_EQ(device.memory_bar(2).error(), Errno::kNoDev);  // absent
-  EXPECT_EQ(device.memory_bar(6).error(), Errno::kNoDev);
+  EXPECT_EQ(device.memory_bar(1, 0x1000), PhysicalAddress{0xfebd1000});
+  EXPECT_EQ(device.memory_bar(0, 16).error(), Errno::kNoDev);  // I/O space
+  EXPECT_EQ(device.memory_bar(2, 16).error(), Errno::kNoDev);  // absent
+  EXPECT_EQ(device.memory_bar(6, 16).error(), Errno::kNoDev);
 }
 
 TEST(MemoryWindow, RefusesOverflow) {

@@ -225,37 +225,32 @@ class PciTransport final : public Transport {
   std::array<char, 24> place_{};
 };
 
-/// Maps the BARs that capabilities point into, each once.
+/// Maps what capabilities point to. Structures in one page, as most are, share its mapping.
 class WindowMapper {
  public:
   explicit WindowMapper(const pci::Device& device) : device_(device) {}
 
   Result<Window> map(uint8_t bar, uint32_t offset, uint32_t length) {
-    if (bar >= bars_.size()) return fail(Errno::kInval);
-    Mapped& mapped = bars_[bar];
-    if (mapped.registers == nullptr) {
-      mapped.region = ARIL_TRY(device_.memory_bar(bar));
-      // What the structures need is small; a huge BAR may hold shared memory besides.
-      mapped.size = std::min<uint64_t>(mapped.region.size, 64 * kKiB);
-      PhysicalAddress page = align_down(mapped.region.address, kPageSize);
-      size_t lead = mapped.region.address - page;
-      std::byte* start = heap::map_device(page, align_up(lead + mapped.size, kPageSize));
-      if (start == nullptr) return fail(Errno::kNoMem);
-      mapped.registers = start + lead;
+    // What the structures need is small; the doorbells of many queues may have pages of their own.
+    length = std::min<uint32_t>(length, 16 * kKiB);
+    if (length == 0 || offset % 4 != 0) return fail(Errno::kInval);
+    PhysicalAddress start = ARIL_TRY(device_.memory_bar(bar, uint64_t{offset} + length)) + offset;
+    PhysicalAddress page = align_down(start, kPageSize);
+    if (registers_ == nullptr || page < page_ || start + length > page_ + size_) {
+      page_ = page;
+      size_ = align_up(start + length - page, kPageSize);
+      registers_ = heap::map_device(page_, size_);
+      if (registers_ == nullptr) return fail(Errno::kNoMem);
     }
-    if (offset >= mapped.size || offset % 4 != 0) return fail(Errno::kInval);
-    return Window{mapped.registers + offset,
-                  static_cast<uint32_t>(std::min<uint64_t>(length, mapped.size - offset))};
+    return Window{registers_ + (start - page_), length};
   }
 
  private:
-  struct Mapped {
-    pci::Region region;
-    uint64_t size = 0;
-    std::byte* registers = nullptr;
-  };
   const pci::Device& device_;
-  std::array<Mapped, 6> bars_{};
+  /// The mapping made last.
+  PhysicalAddress page_ = 0;
+  size_t size_ = 0;
+  std::byte* registers_ = nullptr;
 };
 
 /// Reads the vendor capabilities [virtio-1.2] 4.1.4. The first of each kind counts. kNoDev when the

@@ -35,7 +35,7 @@ class ConfigSpace {
 };
 
 /// Memory-mapped configuration [PCIe 7.2.2]: 1 MiB per bus from the MCFG table's base address.
-/// Buses are mapped when they are first touched.
+/// Functions are mapped when they are first touched.
 Result<std::unique_ptr<ConfigSpace>> ecam_config_space(PhysicalAddress base, uint8_t first_bus,
                                                        uint8_t last_bus);
 /// The ports 0xcf8 and 0xcfc [PCI 3.0 3.2.2.3.2]; null when no host bridge answers there.
@@ -58,12 +58,6 @@ class MemoryWindow {
 struct Host {
   ConfigSpace& config;
   MemoryWindow memory_window{};
-};
-
-/// Device registers in memory: a BAR, or a part of one.
-struct Region {
-  PhysicalAddress address = 0;
-  uint64_t size = 0;
 };
 
 inline constexpr uint8_t kCapabilityMsix = 0x11;
@@ -93,9 +87,12 @@ class Device {
   /// list is the device's: a loop in it ends the search.
   [[nodiscard]] std::optional<uint8_t> find_capability(uint8_t id, uint8_t after = 0) const;
 
-  /// Memory BAR `index`, given an address first when the firmware did not. kNoDev for a BAR that is
-  /// absent or in I/O space, kNoSpc when the window has no room, kInval for an address in RAM.
-  Result<Region> memory_bar(unsigned index) const;
+  /// Where memory BAR `index` begins, of which the first `needed` bytes will be used. One that the
+  /// firmware set is taken as it is: asking for its size would make the VMM rebuild its memory map
+  /// several times, a millisecond each. One that it did not set is given an address. kNoDev for a
+  /// BAR that is absent, too small or in I/O space, kNoSpc when the window has no room, kInval for
+  /// an address in RAM.
+  Result<PhysicalAddress> memory_bar(unsigned index, uint64_t needed) const;
 
   /// Lets the device answer in memory space and write to memory [PCI 3.0 6.2.2].
   void enable_bus_mastering() const;
@@ -104,6 +101,12 @@ class Device {
   [[nodiscard]] std::optional<uint8_t> interrupt_line() const;
 
  private:
+  struct Bar {
+    uint16_t offset;
+    uint32_t low;
+    bool is_wide = false;
+  };
+  Result<PhysicalAddress> assign(const Bar& bar, uint64_t needed) const;
   [[nodiscard]] ConfigSpace& config() const { return host_->config; }
 
   Host* host_;

@@ -83,7 +83,7 @@ void IpLayer::reply_echo(const IpPacketInfo& info, std::span<const std::byte> me
   TxPiece piece{payload.data(), static_cast<uint32_t>(payload.size()), nullptr};
   TransportOutput output{.header = buffer,
                          .header_length = sizeof reply,
-                         .payload = {&piece, 1},
+                         .payload = {&piece, payload.empty() ? size_t{0} : size_t{1}},
                          .payload_length = payload.size()};
   Ipv4Fields fields{.source = info.destination,
                     .destination = info.source,

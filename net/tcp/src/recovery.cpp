@@ -76,10 +76,13 @@ void TcpConnection::advance_recovery(uint32_t acknowledged_bytes) {
   if (recovery_ == Recovery::kLoss) {
     congestion_.on_acknowledged(acknowledged_bytes, mss_, context_.now, rtt_.smoothed());
   } else if (scoreboard_.empty()) {
-    // [RFC 6582] 3.2 (3): a partial acknowledgment shows the next hole.
+    // [RFC 6582] 3.2 (3): a partial acknowledgment shows the next hole, which is filled whatever
+    // the window says.
     uint32_t segments = (acknowledged_bytes + mss_ - 1) / mss_;
     duplicate_acks_ -= static_cast<uint8_t>(std::min<uint32_t>(duplicate_acks_, segments));
     retransmit_next_ = send_unacknowledged_;
+    context_.counters.add(Counter::kTcpExtTCPFastRetrans);
+    retransmit(send_unacknowledged_, std::min(mss_, flight()));
   }
 }
 

@@ -178,7 +178,7 @@ class IpLayer final : private NeighbourOwner {
   Ring<PacketPtr, 16> loopback_;
   std::array<uint16_t, 64> identifications_ = {};
   /// [RFC 1812] 4.3.2.8: a bucket of tokens for ICMP errors.
-  uint32_t error_tokens_ = 0;
+  uint32_t error_tokens_ = 50;
   Instant error_tokens_filled_;
 };
 

@@ -107,7 +107,7 @@ class TcpLayer final : public Transport {
   size_t max_time_wait_;
   WheelTimer time_wait_timer_;
   size_t orphan_count_ = 0;
-  uint32_t challenge_budget_ = 0;
+  uint32_t challenge_budget_ = 1000;
   Instant challenge_window_;
   void (*listen_hook_)(void*, const Endpoint&) = nullptr;
   void* listen_hook_context_ = nullptr;

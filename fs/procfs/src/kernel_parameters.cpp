@@ -76,7 +76,7 @@ constexpr Tunable kTunables[] = {
     {"fs/pipe-max-size", 1048576},
     {"fs/pipe-user-pages-soft", 16384},
     {"fs/aio-max-nr", 65536},
-    {"fs/protected_hardlinks", 0},
+    {"fs/protected_hardlinks", 1},
     {"fs/protected_symlinks", 0},
     {"fs/suid_dumpable", 0},
     {"fs/inotify/max_queued_events", 16384},

@@ -92,8 +92,8 @@ Result<void> MemoryFile::resize_locked(uint64_t size) {
   uint64_t before = this->size();
   if (size < before && (seals & kSealShrink) != 0) return fail(Errno::kPerm);
   if (size > before && (seals & kSealGrow) != 0) return fail(Errno::kPerm);
-  if (size < before) before_discard(size, ~uint64_t{0});
   RefPtr<PageCache> cache = ARIL_TRY(page_cache(PageAccess::kWrite));
+  if (size < before) before_discard(size, ~uint64_t{0});
   ARIL_TRY(cache->resize(size));
   settle();
   touch_modified();

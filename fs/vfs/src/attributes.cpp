@@ -43,6 +43,20 @@ Result<void> change_mode(const LookupContext& context, const Path& path, uint32_
   return inode.set_attributes({.mode = mode});
 }
 
+namespace {
+
+/// The mode without set-user-ID and set-group-ID. The latter stays on a file that its group may not
+/// execute (it once meant mandatory locking), for members of the group.
+uint32_t without_lent_rights(const Identity& who, const Inode& inode) {
+  uint32_t mode = inode.mode();
+  uint32_t kept = mode & ~mode::kSetUid;
+  bool member = who.has_override || who.in_group(inode.gid());
+  if ((mode & 010) != 0 || !member) kept &= ~mode::kSetGid;
+  return kept;
+}
+
+}  // namespace
+
 Result<void> change_owner(const LookupContext& context, const Path& path,
                           std::optional<uint32_t> uid, std::optional<uint32_t> gid) {
   ARIL_TRY(require_writable_mount(path));
@@ -56,11 +70,12 @@ Result<void> change_owner(const LookupContext& context, const Path& path,
   AttributeChange change{.uid = uid, .gid = gid};
   uint32_t mode = inode.mode();
   if (!inode.is_directory()) {
-    // [chown(2)] The bits that lend rights go with the owner; without group execution the
-    // set-group-ID bit means mandatory locking and stays.
-    uint32_t kept = mode & ~mode::kSetUid;
-    if ((mode & 010) != 0) kept &= ~mode::kSetGid;
-    if (kept != mode) change.mode = kept & mode::kPermissions;
+    // [chown(2)] The bits that lend rights go with the owner.
+    uint32_t kept = without_lent_rights(who, inode);
+    if (kept != mode) {
+      if (!owns(context, inode)) return fail(Errno::kPerm);
+      change.mode = kept & mode::kPermissions;
+    }
   }
   return inode.set_attributes(change);
 }
@@ -84,12 +99,20 @@ Result<void> change_times(const LookupContext& context, const Path& path, TimeCh
   return inode.set_attributes({.access_ns = value(accessed), .modify_ns = value(modified)});
 }
 
+Result<void> drop_lent_rights(const LookupContext& context, Inode& inode) {
+  if (context.identity.has_override) return {};
+  uint32_t kept = without_lent_rights(context.identity, inode);
+  if (kept == inode.mode()) return {};
+  return inode.set_attributes({.mode = kept & mode::kPermissions});
+}
+
 Result<void> truncate(const LookupContext& context, const Path& path, uint64_t size) {
   Inode& inode = path.inode();
   if (inode.is_directory()) return fail(Errno::kIsDir);
   if (!inode.is_regular()) return fail(Errno::kInval);
   ARIL_TRY(require_writable_mount(path));
   ARIL_TRY(check_access(inode, context.identity, Access::kWrite));
+  ARIL_TRY(drop_lent_rights(context, inode));
   LockGuard guard(inode.mutex());
   return inode.resize_locked(size);
 }

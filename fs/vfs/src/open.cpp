@@ -51,10 +51,25 @@ Result<RefPtr<File>> finish_open(const LookupContext& context, const Path& path,
   ARIL_TRY(may_open(context, path, flags, created));
   Inode& inode = path.inode();
   if (has(flags, OpenFlags::kTruncate) && inode.is_regular() && !created) {
+    ARIL_TRY(drop_lent_rights(context, inode));
     LockGuard guard(inode.mutex());
     ARIL_TRY(inode.resize_locked(0));
   }
   return inode.open(path, flags & ~kCreationFlags);
+}
+
+/// O_CREAT in a directory like /tmp does not open what somebody else put there in wait, unless it
+/// is a plain file or FIFO (Linux's may_create_in_sticky with its default settings).
+Result<void> may_reuse_in_sticky(const LookupContext& context, const Inode& directory,
+                                 const Inode& inode) {
+  static constexpr uint32_t kOthersWrite = 0002;
+  bool is_shared =
+      (directory.mode() & mode::kSticky) != 0 && (directory.mode() & kOthersWrite) != 0;
+  bool is_plain = inode.is_regular() || inode.type() == mode::kFifo;
+  if (!is_shared || is_plain || inode.uid() == directory.uid() ||
+      inode.uid() == context.identity.uid)
+    return {};
+  return fail(Errno::kAcces);
 }
 
 struct Created {
@@ -129,7 +144,7 @@ Result<RefPtr<File>> open(const LookupContext& context, const Path& start, std::
     bool created = false;
     if (walker.last_kind() != ParentLookup::Kind::kNormal) {
       path = ARIL_TRY(walker.step_special());
-      if (create && path.inode().is_directory()) return fail(Errno::kIsDir);
+      if (exclusive) return fail(Errno::kExist);
     } else {
       if (create && walker.trailing_slash()) return fail(Errno::kIsDir);
       path = ARIL_TRY(lookup_component(context, walker.place(), walker.last()));
@@ -149,6 +164,8 @@ Result<RefPtr<File>> open(const LookupContext& context, const Path& start, std::
         return fail(Errno::kXDev);
     }
     if (create && path.inode().is_directory()) return fail(Errno::kIsDir);
+    if (create && !created)
+      ARIL_TRY(may_reuse_in_sticky(context, walker.place().inode(), path.inode()));
     if (directory && !path.inode().is_directory()) return fail(Errno::kNotDir);
     return finish_open(context, path, flags, created);
   }

@@ -8,15 +8,27 @@ namespace {
 /// Makes a name for a new inode, with `make` running under the namespace mutex.
 template <typename Make>
 Result<Path> create_name(const LookupContext& context, const NewName& target, Victim kind,
-                         Make make) {
+                         Make make, const Result<void>& allowed = {}) {
   FileSystem& file_system = target.parent.mount().file_system();
   LockGuard guard(file_system.namespace_mutex());
-  ARIL_TRY(check_new_locked(context, target, kind));
+  ARIL_TRY(check_new_locked(context, target, kind, allowed));
   RefPtr<Inode> inode = ARIL_TRY(make(target.parent.inode()));
   RefPtr<Dentry> dentry =
       ARIL_TRY(file_system.dentries().add(target.parent.dentry(), target.name, std::move(inode),
                                           target.parent.inode().has_stable_names()));
   return Path(target.parent.mount_ref(), std::move(dentry));
+}
+
+/// [proc_sys_fs(5)] protected_hardlinks: nobody keeps alive what is not his to write.
+Result<void> may_link(const LookupContext& context, const Inode& source) {
+  if (owns(context, source)) return {};
+  uint32_t mode = source.mode();
+  bool lends_rights =
+      (mode & mode::kSetUid) != 0 || (mode & (mode::kSetGid | 010)) == (mode::kSetGid | 010);
+  if (!source.is_regular() || lends_rights) return fail(Errno::kPerm);
+  if (!check_access(source, context.identity, Access::kRead | Access::kWrite))
+    return fail(Errno::kPerm);
+  return {};
 }
 
 }  // namespace
@@ -78,13 +90,15 @@ Result<void> make_link(const LookupContext& context, const Path& source, const P
     Path existing = ARIL_TRY(lookup_component(context, target.parent, target.name));
     return fail(existing.dentry().is_negative() ? Errno::kXDev : Errno::kExist);
   }
-  ARIL_TRY(create_name(context, target, Victim::kFile, [&](Inode& parent) -> Result<RefPtr<Inode>> {
+  auto make = [&](Inode& parent) -> Result<RefPtr<Inode>> {
     RefPtr<Inode> inode(&source.inode());
-    if (inode->is_directory()) return fail(Errno::kPerm);
     if (inode->link_count() == 0 && !inode->is_linkable()) return fail(Errno::kNoEnt);
+    if (inode->is_directory()) return fail(Errno::kPerm);
     ARIL_TRY(parent.link(target.name, *inode));
     return inode;
-  }));
+  };
+  Result<void> allowed = may_link(context, source.inode());
+  ARIL_TRY(create_name(context, target, Victim::kFile, make, allowed));
   return {};
 }
 

@@ -40,6 +40,10 @@ inline bool owns(const LookupContext& context, const Inode& inode) {
   return context.identity.has_override || context.identity.uid == inode.uid();
 }
 
+/// The contents are about to be changed by someone without CAP_FSETID: the set-user-ID and
+/// set-group-ID bits go [inode(7)].
+Result<void> drop_lent_rights(const LookupContext& context, Inode& inode);
+
 /// Resolves the directory for a new name and that name (Linux's filename_create).
 struct NewName {
   Path parent;
@@ -54,12 +58,14 @@ inline Result<NewName> resolve_new(const LookupContext& context, const Path& sta
 }
 
 /// With the namespace mutex held: kExist, kNoEnt, kRoFs, kAcces when `name` cannot be made now.
+/// `allowed`: what the caller found out otherwise, which Linux asks before the directory's rights.
 inline Result<void> check_new_locked(const LookupContext& context, const NewName& target,
-                                     Victim kind) {
+                                     Victim kind, const Result<void>& allowed) {
   RefPtr<Dentry> existing = ARIL_TRY(lookup_locked(target.parent, target.name));
   if (!existing->is_negative()) return fail(Errno::kExist);
   if (target.trailing_slash && kind == Victim::kFile) return fail(Errno::kNoEnt);
   ARIL_TRY(require_writable_mount(target.parent));
+  if (!allowed) return allowed;
   return may_create_in(context, target.parent);
 }
 

@@ -155,7 +155,8 @@ std::optional<Virtqueue::Used> Virtqueue::take_used() {
   if (broken_) return std::nullopt;
   // [virtio-1.2] 2.7.14: acquire, so that the entry and the buffers are read after the index that
   // covers them.
-  uint16_t ready = used_index().load(std::memory_order_acquire) - last_used_;
+  uint16_t next = last_used_.load(std::memory_order_relaxed);
+  uint16_t ready = used_index().load(std::memory_order_acquire) - next;
   if (ready == 0) return std::nullopt;
   if (ready > outstanding_) {
     ++violations_.index;
@@ -164,7 +165,7 @@ std::optional<Virtqueue::Used> Virtqueue::take_used() {
   }
   // {id, len} as 32-bit words, 4-byte aligned by the layout. Each is read once: the device could
   // change it between a check and its use.
-  auto* entry = reinterpret_cast<uint32_t*>(used_ + 2) + 2 * (last_used_ & (size_ - 1));
+  auto* entry = reinterpret_cast<uint32_t*>(used_ + 2) + 2 * (next & (size_ - 1));
   uint32_t id = std::atomic_ref(entry[0]).load(std::memory_order_relaxed);
   uint32_t length = std::atomic_ref(entry[1]).load(std::memory_order_relaxed);
   if (id >= size_ || slots_[id].count == 0) {
@@ -184,14 +185,14 @@ std::optional<Virtqueue::Used> Virtqueue::take_used() {
   free_head_ = head;
   free_count_ += slot.count;
   slot.count = 0;
-  ++last_used_;
+  last_used_.store(static_cast<uint16_t>(next + 1), std::memory_order_relaxed);
   --outstanding_;
   return Used{head, length};
 }
 
 bool Virtqueue::has_used() const {
   // Relaxed: only a hint; take_used orders.
-  return used_index().load(std::memory_order_relaxed) != last_used_;
+  return used_index().load(std::memory_order_relaxed) != last_used_.load(std::memory_order_relaxed);
 }
 
 bool Virtqueue::is_drained() const {
@@ -199,17 +200,21 @@ bool Virtqueue::is_drained() const {
 }
 
 bool Virtqueue::arm_interrupt(uint16_t after) {
-  if (event_index_) {
-    used_event().store(static_cast<uint16_t>(last_used_ + after), std::memory_order_relaxed);
-  } else {
-    available_flags().store(0, std::memory_order_relaxed);
-  }
   interrupt_armed_ = true;
-  // [virtio-1.2] 2.7.14: after asking, look again: the device may have used a buffer just before it
-  // saw the request. Store before load, hence the full fence.
-  std::atomic_thread_fence(std::memory_order_seq_cst);
-  uint16_t ready = used_index().load(std::memory_order_relaxed) - last_used_;
-  return ready <= after;
+  for (;;) {
+    uint16_t next = last_used_.load(std::memory_order_relaxed);
+    if (event_index_) {
+      used_event().store(static_cast<uint16_t>(next + after), std::memory_order_relaxed);
+    } else {
+      available_flags().store(0, std::memory_order_relaxed);
+    }
+    // [virtio-1.2] 2.7.14: after asking, look again: the device may have used a buffer just before
+    // it saw the request. Store before load, hence the full fence.
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    uint16_t ready = used_index().load(std::memory_order_relaxed) - next;
+    // Had another thread taken chains meanwhile, the device could be past the index asked for.
+    if (last_used_.load(std::memory_order_relaxed) == next) return ready <= after;
+  }
 }
 
 void Virtqueue::disarm_interrupt() {
@@ -217,7 +222,8 @@ void Virtqueue::disarm_interrupt() {
   interrupt_armed_ = false;
   if (event_index_) {
     // [virtio-1.2] 2.7.10: an index just passed is reached again only after 65536 further chains.
-    used_event().store(static_cast<uint16_t>(last_used_ - 1), std::memory_order_relaxed);
+    used_event().store(static_cast<uint16_t>(last_used_.load(std::memory_order_relaxed) - 1),
+                       std::memory_order_relaxed);
   } else {
     available_flags().store(kAvailNoInterrupt, std::memory_order_relaxed);
   }

@@ -17,7 +17,8 @@ namespace aril::virtio {
 /// the device owns, which is checked. A device that breaks the protocol makes the queue broken: it
 /// yields nothing more, and the driver resets the device.
 ///
-/// Not synchronised: the driver's lock guards it. has_used() alone may be called by anyone.
+/// Not synchronised: the driver's lock guards it. But has_used() may be called by anyone, and one
+/// thread may arm and disarm the interrupt while another adds, publishes and takes.
 class Virtqueue {
  public:
   struct Buffer {
@@ -118,7 +119,8 @@ class Virtqueue {
   uint16_t outstanding_ = 0;
   uint16_t next_available_ = 0;
   uint16_t published_ = 0;
-  uint16_t last_used_ = 0;
+  /// How far take_used has come. Written by it alone, read by who arms the interrupt meanwhile.
+  std::atomic<uint16_t> last_used_{0};
   Violations violations_;
   std::unique_ptr<Slot[]> slots_;
 

@@ -41,7 +41,7 @@ Result<FamilyOperations> family_operations(int family) {
 
 void register_inet_family(net::Runtime& runtime) {
   g_runtime = &runtime;
-  runtime.set_listen_hook([](uint16_t port) { record("listening", "%u", unsigned{port}); });
+  runtime.set_listen_hook([](uint16_t port) { write_record("listening %u", unsigned{port}); });
   register_family(net::Family::kInet,
                   {.create = [](net::SocketType type, int protocol, OpenFlags flags) {
                     return net::create_inet_socket(*g_runtime, type, protocol, flags);

@@ -49,9 +49,9 @@ SignalInfo page_fault_signal(const arch::TrapFrame& frame, uint64_t address) {
     case FaultOutcome::kOutOfMemory:
       break;
   }
-  record("report",
-         "out of memory: the program used more than the machine has; pass a larger "
-         "--memory");
+  write_record(
+      "report out of memory: the program used more than the machine has; pass a larger "
+      "--memory");
   return SignalInfo{.signal = kSigKill, .code = kSiKernel};
 }
 

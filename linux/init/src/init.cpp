@@ -52,7 +52,7 @@ void execute_first_program(arch::TrapFrame& frame, void* argument) {
   auto started = execute(std::move(*request), frame);
   request.reset();
   if (started) return;
-  record("report", "%s", started.error().text.c_str());
+  write_record("report %s", started.error().text.c_str());
   bool missing = started.error().error == Errno::kNoEnt || started.error().error == Errno::kNotDir;
   current_process().request_exit({.code = missing ? kNotFoundStatus : kNotExecutableStatus});
   Task::exit(0);

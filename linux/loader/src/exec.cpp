@@ -170,13 +170,14 @@ std::expected<Prepared, ExecFailure> prepare(ExecRequest& request) {
   if (interpreter_name.empty()) return prepared;
   auto file = open_executable(interpreter_name);
   if (!file) {
-    std::string why = "needs the program interpreter " + file.error().text;
+    std::string why("needs the program interpreter ");
+    why += file.error().text;
     return failure(file.error().error, prepared.path, why);
   }
   auto interpreter = open_program(std::move(file->file));
   if (!interpreter) {
-    std::string why =
-        "its program interpreter " + interpreter_name + ": " + text(interpreter.error());
+    std::string why("its program interpreter ");
+    why.append(interpreter_name).append(": ").append(text(interpreter.error()));
     return failure(errno_of(interpreter.error()), prepared.path, why);
   }
   prepared.interpreter = std::move(*interpreter);
@@ -264,7 +265,6 @@ void reset_for_new_program(Task& task, const ExecRequest& request, Prepared& pre
   task.alternate_stack = {};
   task.clear_child_tid = 0;
   task.robust_list = task.robust_list_size = 0;
-  task.rseq_area = 0;
   task.credentials.recompute_at_exec();
   std::string_view path = prepared.path;
   task.thread().set_name(path.substr(path.rfind('/') + 1));
@@ -312,8 +312,8 @@ std::expected<void, ExecFailure> execute(ExecRequest request, arch::TrapFrame& f
   if (!start) {
     // The old program is gone: there is nobody to return an error to.
     std::string_view why = describe(start.error());
-    record("report", "%s: cannot be loaded: %.*s", prepared->path.c_str(), int(why.size()),
-           why.data());
+    write_record("report %s: cannot be loaded: %.*s", prepared->path.c_str(), int(why.size()),
+                 why.data());
     process.request_exit({.signal = kSigKill});
     Task::exit(0);
   }

@@ -168,7 +168,7 @@ Result<void> sys_setgroups(uint64_t size, UserPtr<uint32_t> ids) {
   RefPtr<GroupList> groups = ARIL_TRY(try_make_ref<GroupList>());
   groups->ids.resize(size);
   if (size != 0) ARIL_TRY(ids.read_array(groups->ids));
-  std::ranges::sort(groups->ids);
+  std::ranges::sort(groups->ids, [](uint32_t a, uint32_t b) { return a < b; });
   own().groups = std::move(groups);
   return {};
 }

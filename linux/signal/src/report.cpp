@@ -36,8 +36,8 @@ const char* reason(const SignalInfo& info) {
 
 void report_code_line(unsigned number, uint64_t address, const char* note) {
   CodeLocation location = describe_code(address);
-  record("report", "  #%u 0x%lx%s%s%s", number, static_cast<unsigned long>(address),
-         location.text[0] != 0 ? " " : "", location.text, note);
+  write_record("report   #%u 0x%lx%s%s%s", number, static_cast<unsigned long>(address),
+               location.text[0] != 0 ? " " : "", location.text, note);
 }
 
 bool is_code(uint64_t address) {
@@ -94,8 +94,8 @@ void report_stack_scan(uint64_t stack_pointer, unsigned number) {
 void report_registers(const arch::TrapFrame& f) {
   auto line = [](const char* n1, uint64_t v1, const char* n2, uint64_t v2, const char* n3,
                  uint64_t v3) {
-    record("report", "  %s=%016lx %s=%016lx %s=%016lx", n1, static_cast<unsigned long>(v1), n2,
-           static_cast<unsigned long>(v2), n3, static_cast<unsigned long>(v3));
+    write_record("report   %s=%016lx %s=%016lx %s=%016lx", n1, static_cast<unsigned long>(v1), n2,
+                 static_cast<unsigned long>(v2), n3, static_cast<unsigned long>(v3));
   };
   line("rip", f.rip, "rsp", f.rsp, "rbp", f.rbp);
   line("rax", f.rax, "rbx", f.rbx, "rcx", f.rcx);
@@ -126,15 +126,15 @@ void report_fatal_signal(const arch::TrapFrame& frame, const SignalInfo& info) {
   bool has_address = info.code > 0 && info.code != kSiKernel;
   CodeLocation where = describe_code(frame.rip);
   if (has_address && (info.signal == kSigSegv || info.signal == kSigBus)) {
-    record("report", "%s in thread %d (%.*s): %s: 0x%lx", signal_name(info.signal), task.tid(),
-           int(task.thread().name().size()), task.thread().name().data(), reason(info),
-           static_cast<unsigned long>(info.fault.address));
+    write_record("report %s in thread %d (%.*s): %s: 0x%lx", signal_name(info.signal), task.tid(),
+                 int(task.thread().name().size()), task.thread().name().data(), reason(info),
+                 static_cast<unsigned long>(info.fault.address));
   } else {
-    record("report", "%s in thread %d (%.*s): %s", signal_name(info.signal), task.tid(),
-           int(task.thread().name().size()), task.thread().name().data(), reason(info));
+    write_record("report %s in thread %d (%.*s): %s", signal_name(info.signal), task.tid(),
+                 int(task.thread().name().size()), task.thread().name().data(), reason(info));
   }
-  record("report", "  #0 0x%lx%s%s", static_cast<unsigned long>(frame.rip),
-         where.text[0] != 0 ? " " : "", where.text);
+  write_record("report   #0 0x%lx%s%s", static_cast<unsigned long>(frame.rip),
+               where.text[0] != 0 ? " " : "", where.text);
   unsigned next = report_frame_chain(frame.rbp);
   if (next < 3) report_stack_scan(frame.rsp, next);
   report_registers(frame);

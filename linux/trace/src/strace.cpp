@@ -235,7 +235,7 @@ StraceCall::StraceCall(uint64_t number, const SyscallRecord* record, const arch:
     return;
   Line line;
   decode(line, false, 0);
-  ::aril::record("strace", "[%d] %s = ?", current_task().tid(), line.c_str());
+  write_record("strace [%d] %s = ?", current_task().tid(), line.c_str());
 }
 
 void StraceCall::decode(Line& line, bool finished, int64_t result) const {
@@ -326,7 +326,7 @@ void StraceCall::finish(int64_t result) {
   } else {
     line.decimal(result);
   }
-  ::aril::record("strace", "[%d] %s", current_task().tid(), line.c_str());
+  write_record("strace [%d] %s", current_task().tid(), line.c_str());
 }
 
 }  // namespace aril::linux_abi

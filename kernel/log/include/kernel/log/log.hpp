@@ -20,20 +20,17 @@ enum class LogLevel : uint8_t { kError = 3, kWarning = 4, kInfo = 6, kDebug = 7 
 #define ARIL_LOG_INFO(component, ...) ::aril::log(::aril::LogLevel::kInfo, component, __VA_ARGS__)
 #define ARIL_LOG_DEBUG(component, ...) ::aril::log(::aril::LogLevel::kDebug, component, __VA_ARGS__)
 
-/// Writes one record line "\x1e KIND TEXT" for `aril` [base/image_abi.hpp] to the kernel console,
-/// whatever the console's level. Any context.
+/// Writes one record of the control line, "\x1e KIND TEXT" (base/image_abi.hpp), whatever the
+/// console's level. Longer ones are cut. Any context.
 [[gnu::format(printf, 2, 3)]] void record(const char* kind, const char* format, ...);
+/// The same with the kind as the first word of the text: "report ...", "listening 80".
+[[gnu::format(printf, 1, 2)]] void write_record(const char* format, ...);
 
 void set_console_level(LogLevel level);
 
 /// Where log lines go. Called with interrupts disabled, by one CPU at a time.
 using ConsoleWriter = void (*)(std::string_view text);
 void set_console_writer(ConsoleWriter writer);
-
-/// Writes one record of the control line, "\x1e " + text (base/image_abi.hpp), whatever the
-/// console's level: "report ...", "strace ...", "listening 80". Longer ones are cut to 1000
-/// characters. Any context.
-[[gnu::format(printf, 1, 2)]] void write_record(const char* format, ...);
 
 /// Formats into `buffer` with the same directives; returns the text, cut to fit. No allocation.
 [[gnu::format(printf, 2, 3)]] std::string_view format_to(std::span<char> buffer, const char* format,

@@ -72,8 +72,6 @@ class Task final : public RefCounted, public ThreadOwner {
   uint64_t clear_child_tid = 0;  ///< zeroed and futex-woken at exit [set_tid_address(2)]
   uint64_t robust_list = 0;      ///< [set_robust_list(2)]
   uint64_t robust_list_size = 0;
-  uint64_t rseq_area = 0;
-  uint32_t rseq_signature = 0;
   Credentials credentials;
   /// SCHED_* and its priority, as set; they do not change how the thread is scheduled.
   int scheduling_policy = 0, scheduling_priority = 0;

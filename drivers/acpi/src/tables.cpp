@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "base/endian.hpp"
+#include "table_bytes.hpp"
 
 namespace aril::acpi {
 namespace {
@@ -11,25 +11,6 @@ namespace {
 constexpr size_t kHeaderSize = 36;
 /// No real table is larger; a length beyond it is a lie.
 constexpr size_t kMaxTableSize = 1 << 20;
-
-/// Reads a field; 0 when it lies beyond the table's end (a table of an older revision).
-template <typename T>
-T field(std::span<const std::byte> bytes, size_t offset) {
-  if (offset > bytes.size() || bytes.size() - offset < sizeof(T)) return 0;
-  Le<T> value;
-  std::memcpy(&value, bytes.data() + offset, sizeof value);
-  return value;
-}
-
-bool checksum_is_zero(std::span<const std::byte> bytes) {
-  uint8_t sum = 0;
-  for (std::byte byte : bytes) sum = static_cast<uint8_t>(sum + static_cast<uint8_t>(byte));
-  return sum == 0;
-}
-
-bool has_signature(std::span<const std::byte> bytes, const char* signature, size_t length) {
-  return bytes.size() >= length && std::memcmp(bytes.data(), signature, length) == 0;
-}
 
 constexpr char kRsdpSignature[] = "RSD PTR ";
 constexpr size_t kRsdpSignatureSize = 8, kRsdpV1Size = 20, kRsdpV2Size = 36;

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "drivers/acpi/mp_table.hpp"
 #include "drivers/acpi/namespace_scan.hpp"
 #include "drivers/acpi/tables.hpp"
 
@@ -125,6 +126,46 @@ TEST_F(AcpiTables, EveryTruncationOfTheMadtIsSurvived) {
       EXPECT_TRUE(model.has_value());
     }
   }
+}
+
+TEST(MpTable, IsFoundAndSurvivesTruncation) {
+  memory.assign(0x100000, std::byte{0});
+  EXPECT_EQ(find_mp_table(view).error(), Errno::kNoEnt);
+  std::vector<std::byte> table;
+  put(table, "PCMP");
+  table.resize(36);
+  put(table, 0xfee00000, 4);
+  table.resize(44);
+  for (uint32_t id : {0u, 3u}) {
+    size_t at = table.size();
+    table.resize(at + 20);
+    table[at + 1] = static_cast<std::byte>(id);
+    table[at + 3] = std::byte{1};
+  }
+  put(table, 2, 1), put(table, 0, 1), put(table, 0x11, 1), put(table, 1, 1);
+  put(table, 0xfec00000, 4);
+  std::vector<std::byte> pointer;
+  put(pointer, "_MP_");
+  put(pointer, 0xe0000, 4);
+  pointer.resize(16);
+  fix_checksum(pointer, 10);
+  place(0xf0100, pointer);
+  size_t whole = table.size();
+  for (size_t size = 44; size <= whole; ++size) {
+    table[4] = static_cast<std::byte>(size);
+    fix_checksum(std::span(table).first(size), 7);
+    place(0xe0000, table);
+    auto model = find_mp_table(view);
+    ASSERT_TRUE(model.has_value());
+    EXPECT_EQ(model->cpu_count, (size - 44) / 20 > 2 ? 2 : (size - 44) / 20);
+  }
+  auto model = find_mp_table(view);
+  EXPECT_EQ(model->cpus[1], 3u);
+  ASSERT_EQ(model->io_apic_count, 1u);
+  EXPECT_EQ(model->io_apics[0].address, 0xfec00000u);
+  table[20] ^= std::byte{1};
+  place(0xe0000, table);
+  EXPECT_EQ(find_mp_table(view).error(), Errno::kBadMsg);
 }
 
 TEST(AcpiNamespace, FindsSoftOff) {

@@ -61,9 +61,9 @@ struct InterruptModel {
   uint64_t local_apic = 0;
   bool has_legacy_pic = false;
   size_t cpu_count = 0, io_apic_count = 0, override_count = 0;
-  uint32_t cpus[kMaxCpus];  ///< local APIC ids of enabled CPUs
-  IoApic io_apics[kMaxIoApics];
-  Override overrides[kMaxOverrides];
+  uint32_t cpus[kMaxCpus] = {};  ///< local APIC ids of enabled CPUs
+  IoApic io_apics[kMaxIoApics] = {};
+  Override overrides[kMaxOverrides] = {};
 };
 Result<InterruptModel> parse_madt(const Table& madt);
 

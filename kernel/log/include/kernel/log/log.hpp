@@ -20,10 +20,9 @@ enum class LogLevel : uint8_t { kError = 3, kWarning = 4, kInfo = 6, kDebug = 7 
 #define ARIL_LOG_INFO(component, ...) ::aril::log(::aril::LogLevel::kInfo, component, __VA_ARGS__)
 #define ARIL_LOG_DEBUG(component, ...) ::aril::log(::aril::LogLevel::kDebug, component, __VA_ARGS__)
 
-/// Writes one record of the control line, "\x1e KIND TEXT" (base/image_abi.hpp), whatever the
-/// console's level. Longer ones are cut. Any context.
-[[gnu::format(printf, 2, 3)]] void record(const char* kind, const char* format, ...);
-/// The same with the kind as the first word of the text: "report ...", "listening 80".
+/// Writes one record of the control line, "\x1e " + text (base/image_abi.hpp), whatever the
+/// console's level: "report ...", "strace ...", "listening 80". Longer ones are cut to 1000
+/// characters. Any context.
 [[gnu::format(printf, 1, 2)]] void write_record(const char* format, ...);
 
 void set_console_level(LogLevel level);

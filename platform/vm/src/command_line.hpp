@@ -1,0 +1,67 @@
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.hpp"
+#include "kernel/log/log.hpp"
+
+namespace aril::platform {
+
+/// Where the root file system is.
+enum class RootSource : uint8_t { kFirstThereIs, kRam, kModule, kDisk };
+
+/// What to run: the root's /.aril/boot, then the command line's records over it
+/// (base/image_abi.hpp).
+struct ProgramSpec {
+  std::string path;
+  std::vector<std::string> arguments;    ///< argv
+  std::vector<std::string> environment;  ///< "NAME=VALUE", each name once
+  std::string working_directory = "/";
+  std::string hostname = "aril";
+  uint32_t uid = 0, gid = 0;
+};
+
+/// The kernel's own options.
+struct KernelOptions {
+  RootSource root = RootSource::kFirstThereIs;
+  std::string net;  ///< the value of net=, empty when not given
+  LogLevel console_level = LogLevel::kWarning;
+  uint64_t tsc_khz = 0;
+  int64_t epoch_ns = 0;
+  enum class Stdio : uint8_t {
+    kFirstThereIs,
+    kVirtioConsole,
+    kSerial
+  } stdio = Stdio::kFirstThereIs;
+  bool terminal_stdin = false, terminal_stdout = false, terminal_stderr = false;
+  uint16_t columns = 80, rows = 24;
+  bool strace = false;
+  bool aslr = true;
+  std::vector<std::string_view> virtio_mmio;  ///< values of virtio_mmio.device=
+};
+
+/// One word, "key=value" or "key", with its value decoded.
+struct Word {
+  std::string_view key;
+  std::string value;
+};
+
+/// Splits at blanks.
+std::vector<std::string_view> split_words(std::string_view command_line);
+/// kInval for a '%' that two hexadecimal digits do not follow.
+Result<Word> decode_word(std::string_view word);
+
+/// The options among the words, before there is a root. Words with a bad value, or that nothing
+/// knows, are warned about once each and ignored. `command_line` must outlive the result.
+KernelOptions parse_kernel_options(std::string_view command_line);
+
+/// Applies a boot file's NUL-terminated records.
+void apply_boot_file(std::string_view records, ProgramSpec& spec);
+/// Applies the command line's records over what the boot file said.
+void apply_command_line(std::string_view command_line, ProgramSpec& spec);
+
+}  // namespace aril::platform

@@ -1,0 +1,20 @@
+#pragma once
+#include <memory>
+
+#include "drivers/pci/pci.hpp"
+#include "drivers/virtio/device_set.hpp"
+#include "start_up.hpp"
+
+namespace aril::platform {
+
+/// The devices of this machine. Lives for ever.
+struct Devices {
+  virtio::DeviceSet virtio;
+  std::unique_ptr<pci::ConfigSpace> pci_config;
+  std::unique_ptr<pci::Host> pci_host;
+};
+
+/// Finds and starts the virtio devices: virtio-mmio slots from the command line and ACPI, and PCI.
+Devices& start_devices(const Machine& machine);
+
+}  // namespace aril::platform

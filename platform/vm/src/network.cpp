@@ -1,0 +1,55 @@
+#include "network.hpp"
+
+#include "kernel/log/log.hpp"
+#include "network_option.hpp"
+
+namespace aril::platform {
+namespace {
+
+constexpr const char* kComponent = "network";
+
+void configure(net::Runtime& runtime, uint32_t interface, const NetworkOption& option) {
+  Result<void> result;
+  switch (option.kind) {
+    case NetworkOption::Kind::kNone:
+      return;
+    case NetworkOption::Kind::kDhcp:
+      result = runtime.configure_dhcp(interface, "aril");
+      break;
+    case NetworkOption::Kind::kStatic:
+      result = runtime.configure_static(interface, {.address = option.address,
+                                                    .prefix_length = option.prefix_length,
+                                                    .gateway = option.gateway,
+                                                    .nameservers = option.nameservers});
+      break;
+  }
+  if (!result) ARIL_LOG_ERROR(kComponent, "cannot be configured: error %d", int(result.error()));
+}
+
+}  // namespace
+
+net::Runtime& start_network(const KernelOptions& options, const virtio::DeviceSet& devices) {
+  auto created = net::Runtime::create();
+  if (!created) panic("no memory for the network stack: give the machine more (--memory)");
+  net::Runtime& runtime = *created->release();  // lives for ever
+
+  auto option = parse_network_option(options.net);
+  if (!option) {
+    ARIL_LOG_WARNING(kComponent, "not an address: net=%s; asking by DHCP", options.net.c_str());
+    option = NetworkOption{};
+  }
+  bool first = true;
+  for (NetDevice* device : devices.net()) {
+    auto interface = runtime.attach(*device);
+    if (!interface) {
+      ARIL_LOG_ERROR(kComponent, "no memory for an interface");
+      continue;
+    }
+    // net= is about the first interface; others ask by DHCP.
+    configure(runtime, *interface, first ? *option : NetworkOption{});
+    first = false;
+  }
+  return runtime;
+}
+
+}  // namespace aril::platform

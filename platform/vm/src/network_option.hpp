@@ -1,0 +1,23 @@
+#pragma once
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "base/result.hpp"
+#include "net/wire/address.hpp"
+
+namespace aril::platform {
+
+/// What the option net= asks for.
+struct NetworkOption {
+  enum class Kind : uint8_t { kDhcp, kNone, kStatic } kind = Kind::kDhcp;
+  // For kStatic.
+  net::IpAddress address;
+  uint8_t prefix_length = 0;
+  net::IpAddress gateway;  ///< unspecified: none
+  std::vector<net::IpAddress> nameservers;
+};
+/// dhcp, none, or ADDRESS/PREFIX[,GATEWAY[,NAMESERVER]]; a gateway may be left empty. kInval.
+Result<NetworkOption> parse_network_option(std::string_view text);
+
+}  // namespace aril::platform

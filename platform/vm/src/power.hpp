@@ -1,0 +1,16 @@
+#pragma once
+#include "base/time.hpp"
+#include "drivers/acpi/power.hpp"
+
+namespace aril::platform {
+
+/// Makes stop_machine (kernel/log) turn this machine off; until set_power_control, by reset only.
+void start_power();
+void set_power_control(const acpi::PowerControl& control);
+/// Called before the power goes: output that is still on its way to the host.
+void set_drain(void (*drain)());
+
+/// The program has ended: tells `aril` its status and turns the machine off. Any thread.
+[[noreturn]] void end_machine(int exit_status);
+
+}  // namespace aril::platform

@@ -1,0 +1,154 @@
+#include "program.hpp"
+
+#include <string>
+
+#include "console.hpp"
+#include "control_line.hpp"
+#include "fs/vfs/operations.hpp"
+#include "kernel/log/log.hpp"
+#include "kernel/sched/thread.hpp"
+#include "linux/init/init.hpp"
+#include "linux/pipe/pipe.hpp"
+#include "linux/sockets/families.hpp"
+#include "linux/tty/stdio.hpp"
+#include "power.hpp"
+
+namespace aril::platform {
+namespace {
+
+constexpr const char* kComponent = "program";
+constexpr const char* kBootFile = "/.aril/boot";
+
+vfs::LookupContext as_root(vfs::MountTree& mounts) {
+  return {.mounts = mounts, .identity = {}, .root = mounts.root()};
+}
+
+/// The whole of a file, at most `limit` bytes.
+Result<std::string> read_file(vfs::MountTree& mounts, const char* name, size_t limit) {
+  vfs::LookupContext context = as_root(mounts);
+  RefPtr<File> file = ARIL_TRY(vfs::open(context, context.root, name, OpenFlags::kReadOnly, 0));
+  std::string text;
+  std::byte block[512];
+  for (;;) {
+    IoBuffer::Segment segment;
+    IoBuffer buffer = IoBuffer::kernel(segment, block);
+    size_t count = ARIL_TRY(file->read(buffer));
+    if (count == 0) return text;
+    if (count > limit - text.size()) return fail(Errno::kFBig);
+    text.append(reinterpret_cast<const char*>(block), count);
+  }
+}
+
+ProgramSpec read_program_spec(const Machine& machine, vfs::MountTree& mounts) {
+  constexpr size_t kBootFileLimit = 4 * kMiB;
+  ProgramSpec spec;
+  if (auto records = read_file(mounts, kBootFile, kBootFileLimit)) {
+    apply_boot_file(*records, spec);
+  } else if (records.error() != Errno::kNoEnt) {
+    ARIL_LOG_ERROR(kComponent, "%s cannot be read: error %d", kBootFile,
+                   static_cast<int>(records.error()));
+  }
+  apply_command_line(machine.boot.command_line, spec);
+  if (spec.path.empty())
+    panic("nothing to run: neither %s in the image nor the command line has exec=", kBootFile);
+  return spec;
+}
+
+linux_abi::StdioFiles make_stdio(const KernelOptions& options, Devices& devices) {
+  using Stdio = KernelOptions::Stdio;
+  auto consoles = devices.virtio.consoles();
+  bool use_virtio = options.stdio != Stdio::kSerial && !consoles.empty();
+  if (options.stdio == Stdio::kVirtioConsole && !use_virtio)
+    ARIL_LOG_WARNING(kComponent, "stdio=hvc, but there is no virtio console: using COM1");
+  CharDevice* main = use_virtio ? consoles[0] : &control_port();
+  auto files = linux_abi::create_stdio({
+      // COM1's input is the control line.
+      .input = use_virtio ? main : nullptr,
+      .output = main,
+      .error = use_virtio && consoles.size() > 1 ? consoles[1] : nullptr,
+      .terminal_input = options.terminal_stdin,
+      .terminal_output = options.terminal_stdout,
+      .terminal_error = options.terminal_stderr,
+      .columns = options.columns,
+      .rows = options.rows,
+  });
+  if (!files) panic("no memory for the standard files: give the machine more (--memory)");
+  return *files;
+}
+
+/// /etc/resolv.conf as the network's configuration says, once there is one.
+struct ResolverTask {
+  net::Runtime& network;
+  vfs::MountTree& mounts;
+
+  [[nodiscard]] bool write() const {
+    std::string text = network.resolver_configuration();
+    if (text.empty()) return false;
+    vfs::LookupContext context = as_root(mounts);
+    static_cast<void>(vfs::make_directory(context, context.root, "/etc", 0755));
+    auto file = vfs::open(context, context.root, "/etc/resolv.conf",
+                          OpenFlags::kWriteOnly | OpenFlags::kCreate | OpenFlags::kTruncate, 0644);
+    if (!file) return true;
+    IoBuffer::Segment segment;
+    IoBuffer buffer =
+        IoBuffer::kernel(segment, std::as_writable_bytes(std::span(text.data(), text.size())));
+    static_cast<void>((*file)->write(buffer));
+    return true;
+  }
+};
+
+void write_resolver_configuration(net::Runtime& network, vfs::MountTree& mounts) {
+  if (ResolverTask{network, mounts}.write()) return;
+  // With DHCP it is known later.
+  auto wait_and_write = [](void* argument) {
+    std::unique_ptr<ResolverTask> task(static_cast<ResolverTask*>(argument));
+    if (task->network.wait_configured(Instant::never())) static_cast<void>(task->write());
+  };
+  auto* task = new ResolverTask{network, mounts};
+  auto thread = Thread::create("resolver", Thread::Kind::kKernel, +wait_and_write, task);
+  if (thread) {
+    (*thread)->start();
+  } else {
+    delete task;
+  }
+}
+
+}  // namespace
+
+void run_program(const Machine& machine, Devices& devices, net::Runtime& network,
+                 vfs::MountTree& mounts) {
+  ProgramSpec spec = read_program_spec(machine, mounts);
+  write_resolver_configuration(network, mounts);
+
+  linux_abi::initialize_linux();
+  linux_abi::register_fifo();
+  linux_abi::register_unix_family();
+  linux_abi::register_inet_family(network);
+  linux_abi::StdioFiles stdio = make_stdio(machine.options, devices);
+  linux_abi::set_init_exit_handler(
+      [](linux_abi::ExitStatus status) { end_machine(status.as_shell_status()); });
+  ARIL_LOG_INFO(kComponent, "starting %s", spec.path.c_str());
+  auto started = linux_abi::start_init({
+      .mounts = &mounts,
+      .executable = std::move(spec.path),
+      .arguments = std::move(spec.arguments),
+      .environment = std::move(spec.environment),
+      .working_directory = std::move(spec.working_directory),
+      .host_name = std::move(spec.hostname),
+      .uid = spec.uid,
+      .gid = spec.gid,
+      .standard_input = std::move(stdio.input),
+      .standard_output = std::move(stdio.output),
+      .standard_error = std::move(stdio.error),
+      .randomize_addresses = machine.options.aslr,
+      .strace = machine.options.strace,
+  });
+  if (!started) {
+    panic("the program cannot be started: %s",
+          started.error() == Errno::kNoMem ? "too little memory: give the machine more (--memory)"
+                                           : "its working directory (cwd=) is not there");
+  }
+  start_control_line();
+}
+
+}  // namespace aril::platform

@@ -104,7 +104,9 @@ class NetDriver final : public Driver, public NetDevice {
   // Transmit.
   [[nodiscard]] Result<NetHeader> make_header(const TxFrame& frame, size_t length) const;
   struct Outgoing;
+  Result<void> prepare(const TxFrame& frame, Release release, Outgoing& out) const;
   [[nodiscard]] bool queue_locked(Outgoing& outgoing);
+  [[nodiscard]] bool queue_when_full_locked(Outgoing& outgoing, Releases& releases);
   /// Takes finished frames back, as many as `releases` has room for; true when there are more.
   bool reclaim_locked(Releases& releases);
   void reclaim();

@@ -6,17 +6,18 @@
 
 namespace aril::virtio {
 
-/// A frame on its way into the ring.
+/// A frame on its way into the ring. Not moved: `referenced` may point into it.
 struct NetDriver::Outgoing {
-  NetHeader header;
-  /// Copied into the slot behind the header: `copied` pieces, of `copied_length` bytes in all.
+  NetHeader header{};
+  /// Copied into the slot behind the header.
   std::span<const TxFrame::Piece> copied;
-  size_t copied_length = 0;
   /// Sent from where they lie.
   std::span<const TxFrame::Piece> referenced;
+  /// To be called when the device is done with `referenced`.
   Release release;
-  /// Owns what `referenced` points to, when the frame was copied to the heap.
+  /// The whole frame on the heap, when it had to be copied there, and as a piece.
   std::unique_ptr<std::byte[]> copy;
+  TxFrame::Piece copy_piece{};
 };
 
 Result<NetHeader> NetDriver::make_header(const TxFrame& frame, size_t length) const {
@@ -41,69 +42,75 @@ Result<NetHeader> NetDriver::make_header(const TxFrame& frame, size_t length) co
   return header;
 }
 
-Result<void> NetDriver::transmit(const TxFrame& frame, void (*release)(void*), void* context) {
-  if (has_failed()) return fail(Errno::kIo);
+Result<void> NetDriver::prepare(const TxFrame& frame, Release release, Outgoing& out) const {
   size_t length = 0;
   for (const TxFrame::Piece& piece : frame.pieces) length += piece.length;
   if (length < kEthernetHeader || length > kMaxFrame) return fail(Errno::kInval);
+  out.header = ARIL_TRY(make_header(frame, length));
 
-  Outgoing outgoing{.header = ARIL_TRY(make_header(frame, length))};
-  TxFrame::Piece whole;
-  bool keeps_pieces = false;
-  if (length <= kCopyLimit || (release == nullptr && length <= kSlotPayload)) {
-    outgoing.copied = frame.pieces;
-  } else if (release != nullptr &&
+  bool may_reference = release.function != nullptr;
+  if (length <= (may_reference ? kCopyLimit : kSlotPayload)) {
+    out.copied = frame.pieces;
+  } else if (may_reference &&
              frame.pieces.size() < std::min<size_t>(kMaxPieces, transmit_->size())) {
     // The first piece holds the protocol headers, which the caller may have built on its stack:
     // they are copied, where they are as small as headers are.
-    bool copy_first = frame.pieces.front().length <= kCopyLimit;
-    outgoing.copied = frame.pieces.first(copy_first ? 1 : 0);
-    outgoing.referenced = frame.pieces.subspan(copy_first ? 1 : 0);
-    outgoing.release = {release, context};
-    keeps_pieces = true;
+    size_t copied = frame.pieces.front().length <= kCopyLimit ? 1 : 0;
+    out.copied = frame.pieces.first(copied);
+    out.referenced = frame.pieces.subspan(copied);
+    out.release = release;
   } else {
-    outgoing.copy.reset(new (std::nothrow) std::byte[length]);
-    if (outgoing.copy == nullptr) return fail(Errno::kNoBufs);
-    size_t at = 0;
-    for (const TxFrame::Piece& piece : frame.pieces) {
-      std::copy_n(piece.data, piece.length, outgoing.copy.get() + at);
-      at += piece.length;
-    }
-    whole = {outgoing.copy.get(), static_cast<uint32_t>(length)};
-    outgoing.referenced = {&whole, 1};
+    out.copy.reset(new (std::nothrow) std::byte[length]);
+    if (out.copy == nullptr) return fail(Errno::kNoBufs);
+    std::byte* to = out.copy.get();
+    for (const TxFrame::Piece& piece : frame.pieces) to = std::copy_n(piece.data, piece.length, to);
+    out.copy_piece = {out.copy.get(), static_cast<uint32_t>(length)};
+    out.referenced = {&out.copy_piece, 1};
   }
-  for (const TxFrame::Piece& piece : outgoing.copied) outgoing.copied_length += piece.length;
+  return {};
+}
+
+Result<void> NetDriver::transmit(const TxFrame& frame, void (*release)(void*), void* context) {
+  if (has_failed()) return fail(Errno::kIo);
+  Outgoing outgoing;
+  ARIL_TRY(prepare(frame, {release, context}, outgoing));
+  const bool all_copied = outgoing.release.function == nullptr;
 
   Releases releases;
-  bool queued;
-  bool kick = false;
+  bool queued, kick;
   {
     LockGuard guard(transmit_lock_);
     // Seldom enough that finished frames come in batches, early enough that the ring never fills
     // while the device keeps up.
     if (free_slot_count_ <= sizes_.transmit_slots / 2) reclaim_locked(releases);
-    queued = queue_locked(outgoing);
-    if (!queued) {
-      ++counters_.transmit_full;
-      // What is queued must be under way, or no interrupt would ever come.
-      kick = transmit_->publish();
-      // Told when most of it is gone, so that a batch can follow. Anything already done lets the
-      // caller go on at once.
-      bool others_wait = transmit_blocked_.exchange(true, std::memory_order_acq_rel);
-      if (!transmit_->arm_interrupt(transmit_->outstanding() / 2)) {
-        reclaim_locked(releases);
-        queued = queue_locked(outgoing);
-        if (queued && !others_wait) transmit_blocked_.store(false, std::memory_order_relaxed);
-      }
-    }
-    if (!transmit_blocked_.load(std::memory_order_relaxed)) transmit_->disarm_interrupt();
+    queued = queue_locked(outgoing) || queue_when_full_locked(outgoing, releases);
+    // A batch that takes half the ring is on its way while the caller makes the next half; and what
+    // fills the ring must be, or no interrupt would ever tell of room.
+    kick =
+        (!queued || transmit_->unpublished() >= sizes_.transmit_slots / 2) && transmit_->publish();
   }
+  // Outside the lock: the notification leaves the virtual machine.
   if (kick) transmit_->notify();
   releases.run();
   if (transmit_->is_broken()) broken("the device broke the transmit ring's protocol");
   if (!queued) return fail(has_failed() ? Errno::kIo : Errno::kAgain);
-  if (release != nullptr && !keeps_pieces) release(context);
+  if (all_copied && release != nullptr) release(context);
   return {};
+}
+
+/// Asks to be told when half of what is under way is done, so that a batch can follow; unless
+/// something is done already, which makes room at once.
+bool NetDriver::queue_when_full_locked(Outgoing& outgoing, Releases& releases) {
+  ++counters_.transmit_full;
+  bool others_wait = transmit_blocked_.exchange(true, std::memory_order_acq_rel);
+  if (transmit_->arm_interrupt(transmit_->outstanding() / 2)) return false;
+  reclaim_locked(releases);
+  if (!queue_locked(outgoing)) return false;
+  if (!others_wait) {
+    transmit_blocked_.store(false, std::memory_order_relaxed);
+    transmit_->disarm_interrupt();
+  }
+  return true;
 }
 
 bool NetDriver::queue_locked(Outgoing& outgoing) {
@@ -125,6 +132,7 @@ bool NetDriver::queue_locked(Outgoing& outgoing) {
   }
   std::optional<uint16_t> head = transmit_->add(std::span(buffers).first(count), {});
   if (!head) return false;
+  if (!transmit_blocked_.load(std::memory_order_relaxed)) transmit_->disarm_interrupt();
   --free_slot_count_;
   slot_of_head_[*head] = slot;
   slots_[slot].release = outgoing.release;

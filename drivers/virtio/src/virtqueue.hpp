@@ -60,6 +60,11 @@ class Virtqueue {
   /// Chains that were added and have not come back.
   [[nodiscard]] uint16_t outstanding() const { return outstanding_; }
 
+  /// Chains that were added since the last publish().
+  [[nodiscard]] uint16_t unpublished() const {
+    return static_cast<uint16_t>(next_available_ - published_);
+  }
+
   /// Adds one chain, of at least one buffer; device-readable buffers come first. Its id, by which
   /// take_used names it, or nothing when there are too few free descriptors.
   std::optional<uint16_t> add(std::span<const Buffer> readable, std::span<const Buffer> writable);

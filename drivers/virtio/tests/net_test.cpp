@@ -224,6 +224,16 @@ TEST_F(NetTest, SmallFramesAreCopied) {
   EXPECT_EQ(sent(), frame_of(100));
 }
 
+TEST_F(NetTest, HalfARingIsSentWithoutAFlush) {
+  start();
+  auto frame = frame_of(100);
+  ASSERT_TRUE(send(frame).has_value());
+  EXPECT_EQ(transmitted().waiting(), 0);
+  ASSERT_TRUE(send(frame).has_value());
+  EXPECT_EQ(transmitted().waiting(), 2);
+  EXPECT_EQ(device_.notifications[1], 1u);
+}
+
 TEST_F(NetTest, LargeFramesAreSentInPlaceAndReleased) {
   start();
   auto frame = frame_of(30'000);

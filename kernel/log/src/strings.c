@@ -49,3 +49,11 @@ void* memchr(const void* bytes, int wanted, size_t size) {
   }
   return NULL;
 }
+
+// libc++ searches arrays of 32-bit integers with it.
+wchar_t* wmemchr(const wchar_t* text, wchar_t wanted, size_t count) {
+  for (; count != 0; --count, ++text) {
+    if (*text == wanted) return (wchar_t*)text;
+  }
+  return NULL;
+}

@@ -22,12 +22,14 @@ enum Register : uint16_t {
 constexpr uint8_t kReceivedDataInterrupt = 1;
 constexpr uint8_t kEnableAndClearFifos = 0x07;
 constexpr uint8_t kEightBitsNoParity = 0x03, kDivisorAccess = 0x80;
+constexpr uint8_t kLoopback = 0x10;
 constexpr uint8_t kReadyToSend = 0x0b;  // DTR, RTS, and OUT2, which gates the interrupt line
 constexpr uint8_t kDataReady = 0x01, kTransmitterEmpty = 0x20;
 constexpr size_t kFifoSize = 16;
-/// Polls of the line status before a byte is given up: far longer than 16 bytes take at 115200
-/// baud.
-constexpr unsigned kPatience = 100'000;
+/// Polls of the line status before the text is given up: some seconds. A host that reads the other
+/// end slowly (a full socket behind QEMU's UART) holds the transmitter up for much longer than 16
+/// bytes take at 115200 baud.
+constexpr unsigned kPatience = 10'000'000;
 
 }  // namespace
 
@@ -37,13 +39,31 @@ bool SerialPort::initialize() {
   arch::out8(base_ + kScratch, kProbe);
   if (arch::in8(base_ + kScratch) != kProbe) return false;
   arch::out8(base_ + kInterruptEnable, 0);
+  // The host may have sent something before this: turning the FIFOs on would lose it. In loopback
+  // mode the receiver is cut off (and a virtual one does not ask for more) while the one byte that
+  // can be there is saved.
+  arch::out8(base_ + kModemControl, kLoopback);
+  keep_received_byte();
   arch::out8(base_ + kLineControl, kDivisorAccess);
   arch::out8(base_ + kData, 1);  // 115200 baud
   arch::out8(base_ + kInterruptEnable, 0);
   arch::out8(base_ + kLineControl, kEightBitsNoParity);
   arch::out8(base_ + kFifoControl, kEnableAndClearFifos);
   arch::out8(base_ + kModemControl, kReadyToSend);
+  // Also when there is nothing: a virtual receiver sends on what waits only after such a read.
+  if (!keep_received_byte()) static_cast<void>(arch::in8(base_ + kData));
   present_ = true;
+  return true;
+}
+
+bool SerialPort::keep_received_byte() {
+  if ((arch::in8(base_ + kLineStatus) & kDataReady) == 0) return false;
+  auto byte = static_cast<std::byte>(arch::in8(base_ + kData));
+  if (head_ - tail_ == kRingSize) {
+    ++dropped_;
+  } else {
+    ring_[head_++ % kRingSize] = byte;
+  }
   return true;
 }
 
@@ -80,13 +100,9 @@ void SerialPort::drain_receiver() {
   {
     LockGuard guard(lock_);
     // Bounded: a port that is not there any more reads as all ones.
-    for (size_t i = 0; i < kRingSize && (arch::in8(base_ + kLineStatus) & kDataReady) != 0; ++i) {
-      auto byte = static_cast<std::byte>(arch::in8(base_ + kData));
-      if (head_ - tail_ == kRingSize) {
-        ++dropped_;
-        continue;
-      }
-      ring_[head_++ % kRingSize] = byte;
+    bool received = false;
+    for (size_t i = 0; i < kRingSize && keep_received_byte(); ++i) received = true;
+    if (received) {
       callback = callback_;
       context = callback_context_;
     }

@@ -38,6 +38,8 @@ class SerialPort final : public CharDevice {
  private:
   static void on_interrupt(void* argument);
   void drain_receiver();
+  /// Moves one received byte to the ring; false when there is none.
+  bool keep_received_byte();
 
   static constexpr size_t kRingSize = 1024;
   const uint16_t base_;

@@ -194,7 +194,9 @@ void Scheduler::switch_away(Thread& from) {
   Thread& next = pick_next(queue);
   next.run_since_ = time;
   if (&next == &from) {
+    // Others may wait behind it: without a slice it would keep the CPU for good.
     set_running(from);
+    start_slice(queue, time);
     return;
   }
   ARIL_ASSERT(!next.on_cpu_.load(std::memory_order_acquire));

@@ -242,7 +242,9 @@ std::string_view format_list(std::span<char> buffer, const char* format, va_list
     put_directive(out, directive, arguments);
   }
   va_end(arguments.list);
-  return out.text();
+  std::string_view text = out.text();
+  if (text.size() < buffer.size()) buffer[text.size()] = '\0';
+  return text;
 }
 
 std::string_view format_to(std::span<char> buffer, const char* format, ...) {

@@ -72,6 +72,13 @@ TEST(Format, IsCutToTheBuffer) {
   EXPECT_EQ(format_to({}, "%d", 7), "");
 }
 
+TEST(Format, EndsWithNulWhereThereIsRoom) {
+  std::array<char, 4> buffer{'x', 'x', 'x', 'x'};
+  format_to(buffer, "ab");
+  EXPECT_EQ(buffer[2], '\0');
+  EXPECT_EQ(buffer[3], 'x');
+}
+
 TEST(Format, SurvivesBadDirectives) {
   EXPECT_EQ(formatted("%"), "%");
   EXPECT_EQ(formatted("%q"), "%q");

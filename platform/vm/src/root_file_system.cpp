@@ -79,7 +79,8 @@ T need(Result<T> result, const char* what) {
 class Mounter {
  public:
   explicit Mounter(vfs::MountTree& mounts)
-      : mounts_(mounts), context_{.mounts = mounts, .identity = {}, .root = mounts.root()} {}
+      : mounts_(mounts),
+        context_{.mounts = mounts, .identity = {}, .root = mounts.root(), .umask = 0} {}
 
   /// Mounts at `name`, which is made when the image lacks it.
   void mount(const char* name, RefPtr<vfs::FileSystem> file_system, vfs::MountFlags flags) {
@@ -87,13 +88,9 @@ class Mounter {
     std::string_view type = file_system->type_name();
     need(mounts_.mount(place, std::move(file_system), type, flags), name);
   }
-  void mount_memory(const char* name, uint32_t mode) {
-    mount(name, need(tmpfs::Tmpfs::create({.mode = mode}), name),
-          vfs::MountFlags::kNoSuid | vfs::MountFlags::kNoDev);
-  }
-  Result<vfs::Path> directory(const char* name) {
-    constexpr uint32_t kMode = 0755;
-    auto made = vfs::make_directory(context_, context_.root, name, kMode);
+  /// Made with `mode` when the image lacks it.
+  Result<vfs::Path> directory(const char* name, uint32_t mode = 0755) {
+    auto made = vfs::make_directory(context_, context_.root, name, mode);
     if (made) return made;
     return vfs::resolve(context_, context_.root, name,
                         vfs::LookupFlags::kFollow | vfs::LookupFlags::kDirectory);
@@ -158,12 +155,16 @@ vfs::MountTree& mount_file_systems(const Machine& machine, Devices& devices) {
   Mounter mounter(mounts);
   devfs::register_memory_devices();
   mounter.mount("/dev", need(devfs::Devfs::create(), "/dev"), vfs::MountFlags::kNoSuid);
-  mounter.mount_memory("/dev/shm", 01777);
+  constexpr uint32_t kForEverybody = 01777;
+  mounter.mount("/dev/shm", need(tmpfs::Tmpfs::create({.mode = kForEverybody}), "/dev/shm"),
+                vfs::MountFlags::kNoSuid | vfs::MountFlags::kNoDev);
   mount_pts(mounter);
   mount_procfs(mounter, mounts, machine);
   mount_sysfs(mounter, devices);
-  mounter.mount_memory("/run", 0755);
-  mounter.mount_memory("/tmp", 01777);
+  // The overlay keeps what is written in memory, so that these need no file system of their own,
+  // which would hide what the image has there.
+  need(mounter.directory("/run"), "/run");
+  need(mounter.directory("/tmp", kForEverybody), "/tmp");
   return mounts;
 }
 

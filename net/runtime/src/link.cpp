@@ -16,12 +16,11 @@ constexpr size_t kMaxPieces = 20;
 constexpr size_t kMaxHeader = sizeof(EthernetHeader) + sizeof(Ipv4Header) + kMaxTcpHeader;
 
 struct AddressText {
-  char text[16];
+  char text[16] = {};  // 15 characters at most, and a NUL
   explicit AddressText(IpAddress address) {
     uint32_t value = address.v4_value();
-    (void)format_to(std::span(text), "%u.%u.%u.%u", value >> 24, value >> 16 & 255,
+    (void)format_to(std::span(text).first<15>(), "%u.%u.%u.%u", value >> 24, value >> 16 & 255,
                     value >> 8 & 255, value & 255);
-    text[15] = '\0';
   }
 };
 }  // namespace

@@ -123,26 +123,31 @@ Result<size_t> TcpSocket::send(BlockChain& chain, SendFlags flags) {
   return connection_->send(chain, flags);
 }
 
-Result<BlockChain> TcpSocket::peek(size_t limit, size_t skip) {
+Result<bool> TcpSocket::can_receive(size_t skip) {
   if (listener_ || !connection_) {
     ARIL_TRY(take_error());
     return fail(Errno::kNotConn);
   }
   // As Linux: what came before an error is read first.
-  if (connection_->received().readable() > skip) return connection_->received().peek(limit, skip);
+  if (connection_->received().readable() > skip) return true;
   ARIL_TRY(take_error());
-  if (connection_->has_received_fin() || receive_shut_) return BlockChain{};
+  if (connection_->has_received_fin() || receive_shut_) return false;
   if (connection_->state() == TcpState::kClosed) {
-    if (was_connected_) return BlockChain{};
+    if (was_connected_) return false;
     return fail(Errno::kNotConn);
   }
   return fail(Errno::kAgain);
 }
 
+Result<BlockChain> TcpSocket::peek(size_t limit, size_t skip) {
+  if (!ARIL_TRY(can_receive(skip))) return BlockChain{};
+  return connection_->received().peek(limit, skip);
+}
+
 Result<size_t> TcpSocket::receive(std::span<std::byte> out) {
-  BlockChain chain = ARIL_TRY(peek(out.size()));
-  size_t count = chain.copy_to(out);
-  consume(count);
+  if (!ARIL_TRY(can_receive(0))) return size_t{0};
+  size_t count = connection_->received().copy_to(out);
+  connection_->consume(count);
   return count;
 }
 

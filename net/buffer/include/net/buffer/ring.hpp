@@ -76,7 +76,10 @@ class Ring {
     if (other.heap_) {
       heap_ = std::move(other.heap_);
     } else {
-      for (size_t i = 0; i < kInline; ++i) inline_[i] = std::exchange(other.inline_[i], T{});
+      for (uint32_t i = 0; i < other.count_; ++i) {
+        uint32_t slot = (other.first_ + i) & other.mask_;
+        inline_[slot] = std::exchange(other.inline_[slot], T{});
+      }
     }
     mask_ = std::exchange(other.mask_, kInline - 1);
     first_ = std::exchange(other.first_, 0);

@@ -178,6 +178,8 @@ class TcpSocket final : public RefCounted {
     if (observer_ != nullptr) observer_->on_socket_events(events);
   }
   [[nodiscard]] Result<void> can_send() const;
+  /// True: bytes are there; false: the end of the stream.
+  Result<bool> can_receive(size_t skip);
   void let_go_of_connection();
   void stop_listening();
 

@@ -74,8 +74,13 @@ void SerialPort::write_polled(std::string_view text) {
   while (!text.empty()) {
     unsigned polls = 0;
     while ((arch::in8(base_ + kLineStatus) & kTransmitterEmpty) == 0) {
-      if (++polls == kPatience) return;
+      // A line that nobody reads costs this wait once, not with every text.
+      if (stalled_ || ++polls == kPatience) {
+        stalled_ = true;
+        return;
+      }
     }
+    stalled_ = false;
     size_t count = std::min(text.size(), kFifoSize);
     for (char c : text.substr(0, count)) arch::out8(base_ + kData, static_cast<uint8_t>(c));
     text.remove_prefix(count);

@@ -44,6 +44,7 @@ class SerialPort final : public CharDevice {
   static constexpr size_t kRingSize = 1024;
   const uint16_t base_;
   bool present_ = false;
+  bool stalled_ = false;  ///< the transmitter did not take what was written last
   SpinLock lock_{LockRank::kDevice};
   // Guarded by lock_.
   uint32_t head_ = 0, tail_ = 0;

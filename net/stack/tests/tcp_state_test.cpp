@@ -125,6 +125,25 @@ TEST_F(TcpListen, DefersAcceptUntilDataComes) {
   EXPECT_EQ(accepted->readable_bytes(), 10u);
 }
 
+TEST_F(TcpListen, DeferringEndsForOneConnectionOnly) {
+  auto socket = listen(80, 8, {.defer_accept = Duration::seconds(3)});
+  for (uint16_t source : {uint16_t{40000}, uint16_t{40001}}) {
+    send({.flags = kSyn, .sequence = 1000, .source_port = source});
+    TcpSegment answer = expect({.flags = kSyn | kAck});
+    Script ack{.flags = kAck,
+               .sequence = 1001,
+               .acknowledgment = answer.sequence + 1,
+               .source_port = source};
+    send(ack);
+    EXPECT_EQ(socket->accept().error(), Errno::kAgain);
+    elapse(Duration::milliseconds(3500));
+    expect({.flags = kSyn | kAck});  // the last call
+    send(ack);
+    EXPECT_TRUE(socket->accept().has_value());
+    sink.frames.clear();
+  }
+}
+
 TEST_F(TcpConnect, CompletesTheHandshake) {  // 3.10.7.3
   auto socket = stack->create_tcp_socket().value();
   EXPECT_EQ(socket->connect({kPeer, 40000}).error(), Errno::kInProgress);

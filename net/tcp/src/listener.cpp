@@ -140,7 +140,7 @@ void TcpListener::on_half_open_timer(HalfOpen& half) {
   if (half.deferred) {
     // Linux: when the time for data is over, a last SYN-ACK asks the peer to speak or be accepted.
     half.deferred = false;
-    options.defer_accept = Duration{};
+    half.defer_is_over = true;
   }
   if (half.retransmits >= kMaxSynAckRetransmits) return destroy(half);
   ++half.retransmits;
@@ -184,7 +184,7 @@ void TcpListener::receive_half_open(HalfOpen& half, const TcpSegment& segment,
     context_.counters.drop(DropReason::kTcpBadAck);
     return layer_.send_reset(segment);
   }
-  if (options.defer_accept.ns > 0 && segment.length() == 0) {
+  if (options.defer_accept.ns > 0 && segment.length() == 0 && !half.defer_is_over) {
     half.deferred = true;
     half.deadline = half.started + options.defer_accept;
     context_.timers.arm_by(half.timer, half.deadline);

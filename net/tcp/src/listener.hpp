@@ -30,7 +30,8 @@ struct HalfOpen : Flow {
   SynParameters syn;
   Route route;
   uint8_t retransmits = 0;
-  bool deferred = false;  // the handshake is complete, TCP_DEFER_ACCEPT waits for data
+  bool deferred = false;       // the handshake is complete, TCP_DEFER_ACCEPT waits for data
+  bool defer_is_over = false;  // it waited long enough
   Instant started, deadline;
   WheelTimer timer;
 };

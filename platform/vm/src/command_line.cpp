@@ -82,6 +82,11 @@ bool parse_window_size(std::string_view value, KernelOptions& options) {
          parse_number(value.substr(x + 1), options.rows);
 }
 
+bool parse_patch(std::string_view value, KernelOptions& options) {
+  options.patch_call_sites = value != "off";
+  return value == "off" || value == "on";
+}
+
 bool parse_aslr(std::string_view value, KernelOptions& options) {
   options.aslr = value != "off";
   return value == "off" || value == "on";
@@ -105,6 +110,7 @@ Known apply_option(const Word& word, std::string_view raw, KernelOptions& option
   if (key == "tty") return known(parse_tty(value, options));
   if (key == "winsize") return known(parse_window_size(value, options));
   if (key == "aslr") return known(parse_aslr(value, options));
+  if (key == "patch") return known(parse_patch(value, options));
   if (key == "strace") {
     options.strace = true;
     return Known::kYes;

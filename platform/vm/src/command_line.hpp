@@ -41,6 +41,7 @@ struct KernelOptions {
   uint16_t columns = 80, rows = 24;
   bool strace = false;
   bool aslr = true;
+  bool patch_call_sites = true;
   std::vector<std::string_view> virtio_mmio;  ///< values of virtio_mmio.device=
 };
 

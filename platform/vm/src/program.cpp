@@ -4,9 +4,11 @@
 
 #include "console.hpp"
 #include "control_line.hpp"
+#include "fs/vfs/inode.hpp"
 #include "fs/vfs/operations.hpp"
 #include "kernel/log/log.hpp"
 #include "kernel/sched/thread.hpp"
+#include "linux/abi/time.hpp"
 #include "linux/init/init.hpp"
 #include "linux/pipe/pipe.hpp"
 #include "linux/sockets/families.hpp"
@@ -121,6 +123,8 @@ void run_program(const Machine& machine, Devices& devices, net::Runtime& network
   write_resolver_configuration(network, mounts);
 
   linux_abi::initialize_linux();
+  // Files are stamped with the clock that clock_settime sets.
+  vfs::set_wall_clock([] { return linux_abi::realtime_ns(now()); });
   linux_abi::register_fifo();
   linux_abi::register_unix_family();
   linux_abi::register_inet_family(network);
@@ -141,6 +145,7 @@ void run_program(const Machine& machine, Devices& devices, net::Runtime& network
       .standard_output = std::move(stdio.output),
       .standard_error = std::move(stdio.error),
       .randomize_addresses = machine.options.aslr,
+      .patch_call_sites = machine.options.patch_call_sites,
       .strace = machine.options.strace,
   });
   if (!started) {

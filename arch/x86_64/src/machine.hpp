@@ -153,6 +153,8 @@ Result<void> initialize_io_apics(const InterruptConfig& config);
 void handle_tlb_flush();
 /// Secondary CPUs: arms nothing, but makes set_timer usable.
 void initialize_timer_on_this_cpu();
+/// Boot CPU, before it starts another: only its own timer counts from start-up on.
+void finish_timer_measurement();
 /// Reads the clock sources that must be enabled on each CPU (kvmclock).
 void initialize_clock_on_this_cpu();
 

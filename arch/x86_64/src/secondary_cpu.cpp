@@ -63,6 +63,7 @@ Result<void> start_cpu(uint32_t apic_id, std::span<std::byte> memory, PhysicalAd
                        void (*entry)()) {
   unsigned index = cpu_count();
   if (index == kMaxCpus) return fail(Errno::kNoSpc);
+  finish_timer_measurement();
   if (memory.size() < kCpuMemorySize || trampoline >= 0x10'0000 ||
       !is_aligned(trampoline, kPageSize))
     return fail(Errno::kInval);

@@ -20,20 +20,17 @@ constinit bool ready = false;
 constexpr int64_t kLongWaitNs = 2'000'000;
 constexpr int kShortenShift = 7;
 
-uint64_t measured_rate() {
-  uint64_t rate = ticks_per_ns.load(std::memory_order_relaxed);
-  if (rate != 0) return rate;
+/// On the boot CPU, once.
+void measure_rate() {
   Duration elapsed;
   do {
     elapsed = monotonic_now() - measured_since;
   } while (elapsed < kShortestMeasurement);
   uint64_t counted = ~0u - local_apic::timer_count();
   // A count that ran out (nobody armed a timer for seconds) measures nothing.
-  rate = counted == ~0u ? uint64_t{1} << kRateShift
-                        : (counted << kRateShift) / static_cast<uint64_t>(elapsed.ns);
-  rate = std::max<uint64_t>(rate, 1);
-  ticks_per_ns.store(rate, std::memory_order_relaxed);
-  return rate;
+  uint64_t rate = counted == ~0u ? uint64_t{1} << kRateShift
+                                 : (counted << kRateShift) / static_cast<uint64_t>(elapsed.ns);
+  ticks_per_ns.store(std::max<uint64_t>(rate, 1), std::memory_order_relaxed);
 }
 
 }  // namespace
@@ -51,6 +48,12 @@ void initialize_timer_on_this_cpu() {
   ready = true;
 }
 
+void finish_timer_measurement() {
+  if (features.tsc_deadline || ticks_per_ns.load(std::memory_order_relaxed) != 0) return;
+  measure_rate();
+  local_apic::set_timer_one_shot_mode();
+}
+
 void set_timer(Instant deadline) {
   if (!ready) return;
   if (features.tsc_deadline) {
@@ -64,9 +67,9 @@ void set_timer(Instant deadline) {
     if (ticks_per_ns.load(std::memory_order_relaxed) != 0) local_apic::set_timer_count(0);
     return;
   }
-  bool first = cpu_index() == 0 && ticks_per_ns.load(std::memory_order_relaxed) == 0;
-  uint64_t rate = measured_rate();
-  if (first) local_apic::set_timer_one_shot_mode();
+  // Other CPUs run only after the boot CPU finished the measurement.
+  finish_timer_measurement();
+  uint64_t rate = ticks_per_ns.load(std::memory_order_relaxed);
   constexpr int64_t kLongest = 1'000'000'000;
   int64_t wait = std::clamp<int64_t>((deadline - monotonic_now()).ns, 0, kLongest);
   if (wait > kLongWaitNs) wait -= wait >> kShortenShift;

@@ -70,7 +70,12 @@ aril_syscall_entry:
     pushq %rax
     PUSH_REGISTERS
     sti
-    jmp system_call
+    movq %rsp, %rdi
+    xorl %ebp, %ebp                  // the end of backtraces
+    subq $8, %rsp                    // as below
+    call aril_on_trapped_system_call
+    addq $8, %rsp
+    jmp return_to_application
 
 // Interrupts are on here. One that comes before RSP is on the kernel stack puts its frame at the top
 // of that stack, which is free; and kernel code is not preempted, so the CPU stays the same.

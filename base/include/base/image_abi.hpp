@@ -26,11 +26,13 @@
 ///   tsc_khz=N               the TSC's rate when the host knows it
 ///   epoch_ns=N              wall-clock at start, when the host tells
 ///   stdio=hvc|serial        hvc: the first virtio-console is stdin and stdout, the second (if any)
-///                           stderr; default hvc when there is one
+///                           stderr; default hvc when there is one. Of a console with several
+///                           ports, port 1 is used
 ///   tty=[i][o][e]           which of stdin, stdout, stderr are a terminal (else they are pipes)
 ///   winsize=COLUMNSxROWS    of that terminal
 ///   strace                  log every system call to COM1 as records "strace"
 ///   aslr=off                fixed addresses
+///   patch=off               system-call sites are not rewritten into jumps
 ///   virtio_mmio.device=SIZE@ADDRESS:IRQ     as Linux; QEMU's microvm adds these itself
 /// Unknown words are ignored with a warning.
 ///

@@ -8,6 +8,7 @@
 #include "kernel/sched/scheduler.hpp"
 #include "linux/abi/names.hpp"
 #include "linux/abi/syscall.hpp"
+#include "linux/patch/patcher.hpp"
 #include "linux/signal/signal.hpp"
 #include "linux/trace/strace.hpp"
 
@@ -91,9 +92,17 @@ extern "C" void aril_on_system_call(TrapFrame& frame) {
   }
 }
 
+extern "C" void aril_on_trapped_system_call(TrapFrame& frame) {
+  consider_call_site(frame);
+  aril_on_system_call(frame);
+}
+
 extern "C" void aril_before_return_to_application(TrapFrame& frame) {
   Scheduler::reschedule_if_needed();
-  if (current_task().has_interruption()) deliver_signals(frame, SystemCallReturn::kNo);
+  if (!current_task().has_interruption()) return;
+  // A handler, and the frame that it is shown, know nothing of stubs.
+  frame.rip = unpatched_address(frame.rip);
+  deliver_signals(frame, SystemCallReturn::kNo);
 }
 
 }  // namespace aril::arch

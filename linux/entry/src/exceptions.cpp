@@ -1,6 +1,7 @@
 #include "arch/upcalls.hpp"
 #include "kernel/log/log.hpp"
 #include "kernel/vm/address_space.hpp"
+#include "linux/patch/patcher.hpp"
 #include "linux/signal/signal.hpp"
 
 namespace aril::linux_abi {
@@ -110,6 +111,11 @@ namespace aril::arch {
 using namespace linux_abi;
 
 extern "C" void aril_on_application_exception(TrapFrame& frame, unsigned vector, uint64_t address) {
+  if (vector == kBreakpoint && is_being_patched(frame.rip - 1)) {
+    --frame.rip;
+    return;
+  }
+  frame.rip = unpatched_address(frame.rip);
   Task& task = current_task();
   SignalInfo info = signal_for(frame, vector, address);
   if (info.signal == 0) return;

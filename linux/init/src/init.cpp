@@ -9,6 +9,7 @@
 #include "linux/entry/dispatch.hpp"
 #include "linux/files/file_table.hpp"
 #include "linux/loader/exec.hpp"
+#include "linux/patch/patcher.hpp"
 #include "linux/process/fs_context.hpp"
 #include "linux/process/system_identity.hpp"
 #include "linux/trace/strace.hpp"
@@ -69,6 +70,7 @@ Result<void> start_init(InitConfig config) {
   set_host_name(config.host_name);
   set_address_randomization(config.randomize_addresses);
   set_strace_enabled(config.strace);
+  set_patching(config.patch_call_sites);
   RefPtr<FileTable> files = ARIL_TRY(standard_files(config));
   vfs::Path directory = ARIL_TRY(working_directory(*config.mounts, config.working_directory));
   RefPtr<FsContext> fs = ARIL_TRY(

@@ -18,6 +18,8 @@ struct PageFault {
 /// happen before the application continues (signals, rescheduling). On the thread's kernel stack,
 /// interrupts enabled. arch returns to the application with interrupts enabled.
 extern "C" void aril_on_system_call(TrapFrame& frame);
+/// The same for a call that came through the `syscall` instruction, whose site may be patched.
+extern "C" void aril_on_trapped_system_call(TrapFrame& frame);
 
 /// kernel/memory (through platform/vm): resolves a fault at an application address (lower half),
 /// by the application or by a kernel copy routine. True when the access may be retried. May

@@ -23,6 +23,7 @@ enum class LockRank : uint8_t {
   kSocket = 30,
   kNetStack = 35,
   kFutexOwner = 42,    ///< priority-inheriting futexes
+  kCallSites = 43,     ///< stubs of patched system calls
   kAddressSpace = 45,  ///< may be taken by a fault in a user copy under any of the above
   kPageCache = 50,
   kBlockDevice = 55,

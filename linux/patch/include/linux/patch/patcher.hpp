@@ -1,0 +1,30 @@
+#pragma once
+#include <cstdint>
+
+#include "arch/trap_frame.hpp"
+
+/// Turns `mov $number, %eax; syscall` into a jump to a stub that enters the kernel without the
+/// instruction's cost, the second time such a site traps [DESIGN.md, docs/system-calls.md].
+///
+/// Only the mov is overwritten, by a jump of its size: the `syscall` behind it stays for code that
+/// jumps there, and traps. An address inside a stub is never shown to the application.
+namespace aril::linux_abi {
+
+/// `patch=off`. Before the first program.
+void set_patching(bool enabled);
+
+/// A `syscall` instruction trapped: `frame` as at entry. May patch its site. Thread context.
+void consider_call_site(const arch::TrapFrame& frame);
+
+/// For an interrupted instruction pointer: the place in the program that it stands for, which is
+/// itself unless it lies in a stub. Thread context.
+uint64_t unpatched_address(uint64_t instruction_pointer);
+
+/// True when `address` begins a site that is being rewritten on another CPU right now: the
+/// breakpoint that was met there is ours, and the instruction must be run again.
+bool is_being_patched(uint64_t address);
+
+/// Sites patched since boot.
+uint64_t patched_site_count();
+
+}  // namespace aril::linux_abi

@@ -19,6 +19,11 @@ pid /run/nginx.pid;
 events {{ worker_connections 4096; }}
 http {{
   access_log off;
+  client_body_temp_path /tmp/body;
+  proxy_temp_path /tmp/proxy;
+  fastcgi_temp_path /tmp/fastcgi;
+  uwsgi_temp_path /tmp/uwsgi;
+  scgi_temp_path /tmp/scgi;
   sendfile {sendfile};
   tcp_nopush {sendfile};
   keepalive_requests 1000000;

@@ -6,10 +6,17 @@
 namespace aril::virtio {
 
 Result<void> ConsoleDriver::start() {
-  ARIL_TRY(negotiate(0));
-  ARIL_TRY(transport().connect_interrupts(*this, 2));
-  receive_ = ARIL_TRY(make_queue(kReceiveQueue, kReceiveBuffers));
-  transmit_ = ARIL_TRY(make_queue(kTransmitQueue, kTransmitBuffers));
+  ARIL_TRY(negotiate(kConsoleMultiport));
+  const bool has_ports = has(kConsoleMultiport);
+  if (has_ports) first_queue_ = kGenericQueues;
+  ARIL_TRY(transport().connect_interrupts(*this, first_queue_ + 2));
+  if (has_ports) {
+    auto receive = ARIL_TRY(make_queue(kControlQueues, ConsolePorts::kBuffers));
+    auto transmit = ARIL_TRY(make_queue(kControlQueues + 1, ConsolePorts::kBuffers));
+    ARIL_TRY(ports_.prepare(std::move(receive), std::move(transmit)));
+  }
+  receive_ = ARIL_TRY(make_queue(first_queue_, kReceiveBuffers));
+  transmit_ = ARIL_TRY(make_queue(first_queue_ + 1, kTransmitBuffers));
   ARIL_TRY(receive_pool_.allocate(kReceiveBuffers, kReceiveSize));
   ARIL_TRY(transmit_pool_.allocate(kTransmitBuffers, kTransmitSize));
   for (uint8_t i = 0; i < kTransmitBuffers; ++i) free_buffers_[free_count_++] = i;
@@ -17,6 +24,7 @@ Result<void> ConsoleDriver::start() {
   transmit_->disarm_interrupt();
   set_live();
   if (receive_->publish()) receive_->notify();
+  if (has_ports) return ports_.open(kGenericPort);
   return {};
 }
 
@@ -126,11 +134,11 @@ Result<void> ConsoleDriver::write(std::span<const std::byte> bytes) {
 }
 
 void ConsoleDriver::on_queue_interrupt(unsigned queue) {
-  if (queue == kTransmitQueue) {
+  if (queue == first_queue_ + 1) {
     room_.wake_all();
     return;
   }
-  if (!receive_->has_used()) return;
+  if (queue != first_queue_ || !receive_->has_used()) return;
   if (auto callback = callback_.load(std::memory_order_acquire); callback != nullptr)
     callback(callback_context_);
 }

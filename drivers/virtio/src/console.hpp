@@ -3,6 +3,7 @@
 #include <atomic>
 #include <memory>
 
+#include "console_control.hpp"
 #include "dma_pool.hpp"
 #include "driver.hpp"
 #include "kernel/io/devices.hpp"
@@ -12,7 +13,9 @@
 
 namespace aril::virtio {
 
-/// virtio-console [virtio-1.2] 5.3 with its one port (no MULTIPORT).
+/// virtio-console [virtio-1.2] 5.3: one line. A device with the MULTIPORT feature is used for its
+/// port 1, a generic port: hosts hold such a port's output back when nobody takes it, where QEMU
+/// throws a console port's away. Without the feature it is the console port 0.
 ///
 /// Output is copied into buffers and is on its way when write() returns; drain() waits for the host
 /// to have it. Input stays in the device's buffers until read_available() takes it, so a program
@@ -32,7 +35,9 @@ class ConsoleDriver final : public Driver, public CharDevice {
   [[nodiscard]] bool is_drained() const { return has_failed() || transmit_->is_drained(); }
 
  private:
-  static constexpr unsigned kReceiveQueue = 0, kTransmitQueue = 1;
+  /// [virtio-1.2] 5.3.2: receive queues; each is followed by its transmit queue.
+  static constexpr unsigned kConsoleQueues = 0, kControlQueues = 2, kGenericQueues = 4;
+  static constexpr unsigned kGenericPort = 1;
   static constexpr unsigned kReceiveBuffers = 4, kTransmitBuffers = 4;
   static constexpr size_t kReceiveSize = 1024, kTransmitSize = 2048;
 
@@ -42,6 +47,10 @@ class ConsoleDriver final : public Driver, public CharDevice {
   [[nodiscard]] size_t queue_locked(std::span<const std::byte> bytes);
   void on_failed() override;
   void broken();
+
+  /// The port's receive queue.
+  unsigned first_queue_ = kConsoleQueues;
+  ConsolePorts ports_;
 
   SpinLock receive_lock_{LockRank::kDevice};
   DmaPool receive_pool_;

@@ -39,7 +39,7 @@ enum CommonRegister : uint8_t {
   kCommonSize = 56,
 };
 constexpr uint16_t kNoVector = 0xffff;
-constexpr unsigned kMaxQueues = 4;  // of the drivers here
+constexpr unsigned kMaxQueues = 6;  // of the drivers here
 
 /// A mapped piece of a BAR.
 struct Window {

@@ -79,4 +79,17 @@ static_assert(sizeof(BlockHeader) == 16);
 inline constexpr uint32_t kBlockIn = 0, kBlockOut = 1, kBlockFlushRequest = 4;
 inline constexpr uint8_t kBlockStatusOk = 0;
 
+// [virtio-1.2] 5.3.3
+inline constexpr uint64_t kConsoleMultiport = feature(1);
+
+/// [virtio-1.2] 5.3.6.2: a message on the control queues of a console with several ports.
+struct ConsoleControl {
+  uint32_t port;
+  uint16_t event;
+  uint16_t value;
+};
+static_assert(sizeof(ConsoleControl) == 8);
+inline constexpr uint16_t kConsoleDeviceReady = 0, kConsolePortAdd = 1, kConsolePortReady = 3,
+                          kConsolePortOpen = 6;
+
 }  // namespace aril::virtio

@@ -90,5 +90,58 @@ TEST_F(ConsoleTest, BrokenRingFails) {
   EXPECT_TRUE(console_.is_drained());
 }
 
+/// A device with control queues that announces the ports 0 and 1.
+void talk(FakeDevice& device, unsigned queue) {
+  if (queue == 5) {
+    while (auto chain = device.queues[5].pop()) {
+      auto bytes = chain->readable();
+      output->insert(output->end(), bytes.begin(), bytes.end());
+      device.queues[5].push(chain->head, 0);
+    }
+  }
+  if (queue != 3) return;
+  while (auto chain = device.queues[3].pop()) {
+    auto bytes = chain->readable();
+    device.queues[3].push(chain->head, 0);
+    ConsoleControl message{};
+    ASSERT_EQ(bytes.size(), sizeof message);
+    std::memcpy(&message, bytes.data(), sizeof message);
+    if (message.event == kConsolePortOpen) EXPECT_EQ(message.port, 1u);
+    if (message.event != kConsoleDeviceReady) continue;
+    for (uint32_t port : {0u, 1u}) {
+      const ConsoleControl added{.port = port, .event = kConsolePortAdd, .value = 1};
+      auto buffer = device.queues[2].pop();
+      ASSERT_TRUE(buffer.has_value());
+      auto filled = buffer->fill(std::as_bytes(std::span(&added, 1)));
+      device.queues[2].push(buffer->head, filled);
+    }
+  }
+}
+
+TEST(ConsolePortsTest, OpensTheGenericPort) {
+  testing::initialize_memory();
+  std::vector<std::byte> written;
+  output = &written;
+  FakeDevice device;
+  device.id = kDeviceConsole;
+  device.offered |= kConsoleMultiport;
+  device.on_notify = talk;
+  ConsoleDriver console{std::make_unique<FakeTransport>(device)};
+  ASSERT_TRUE(console.start().has_value());
+  ASSERT_TRUE(console.write(bytes_of("hello")).has_value());
+  EXPECT_EQ(written.size(), 5u);
+  console.stop();
+}
+
+TEST(ConsolePortsTest, GivesUpOnASilentDevice) {
+  testing::initialize_memory();
+  FakeDevice device;
+  device.id = kDeviceConsole;
+  device.offered |= kConsoleMultiport;
+  ConsoleDriver console{std::make_unique<FakeTransport>(device)};
+  EXPECT_FALSE(console.start().has_value());
+  console.stop();
+}
+
 }  // namespace
 }  // namespace aril::virtio

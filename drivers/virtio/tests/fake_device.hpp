@@ -135,8 +135,8 @@ struct FakeDevice {
   unsigned resets = 0;
   uint16_t queue_limit = 256;
   std::array<std::byte, 64> config{};
-  std::array<DeviceQueue, 4> queues;
-  std::array<unsigned, 4> notifications{};
+  std::array<DeviceQueue, 6> queues;
+  std::array<unsigned, 6> notifications{};
   InterruptSink* sink = nullptr;
   /// Called at every notification.
   void (*on_notify)(FakeDevice& device, unsigned queue) = nullptr;

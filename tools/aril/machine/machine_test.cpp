@@ -24,7 +24,7 @@ TEST(QemuCommand, PlacesDevicesOnEveryMachine) {
   config.ports = {{.host = 8080, .guest = 80}};
   auto command = qemu_command("qemu", config);
   EXPECT_TRUE(
-      contains(command, "virtio-serial-device,bus=virtio-mmio-bus.0,id=stdio-bus,max_ports=1"));
+      contains(command, "virtio-serial-device,bus=virtio-mmio-bus.0,id=stdio-bus,max_ports=2"));
   EXPECT_TRUE(contains(command, "virtio-net-device,bus=virtio-mmio-bus.3,netdev=net"));
   EXPECT_TRUE(contains(command, "user,id=net,hostfwd=tcp:127.0.0.1:8080-:80"));
   EXPECT_TRUE(contains(command, "if=none,id=root,format=raw,readonly=on,file=/a,,b"));

@@ -61,9 +61,11 @@ std::string escape(const std::string& value) {
 void add_console(std::vector<std::string>& command, DeviceSlots& slots, const std::string& name,
                  int descriptor) {
   command.insert(command.end(), {"-chardev", std::format("socket,id={},fd={}", name, descriptor)});
-  slots.add("serial", std::format(",id={}-bus,max_ports=1", name));
+  // A generic port, number 1: QEMU stops the guest's writer while nobody takes the output. Of a
+  // virtconsole it would throw the output away.
+  slots.add("serial", std::format(",id={}-bus,max_ports=2", name));
   command.insert(command.end(),
-                 {"-device", std::format("virtconsole,bus={0}-bus.0,chardev={0}", name)});
+                 {"-device", std::format("virtserialport,bus={0}-bus.0,nr=1,chardev={0}", name)});
 }
 
 void add_network(std::vector<std::string>& command, DeviceSlots& slots,

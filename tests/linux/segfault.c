@@ -1,5 +1,5 @@
 // variants: static dynamic
-// flags: -fno-omit-frame-pointer -mno-omit-leaf-frame-pointer
+// flags: -O0
 // status: 139
 // report: segfault\.c:9.*segfault\.c:13
 // A program that reads where nothing is: the report names function and line, and who called it.

@@ -111,7 +111,7 @@ namespace aril::arch {
 using namespace linux_abi;
 
 extern "C" void aril_on_application_exception(TrapFrame& frame, unsigned vector, uint64_t address) {
-  if (vector == kBreakpoint && is_being_patched(frame.rip - 1)) {
+  if (vector == kBreakpoint && is_patched_site(frame.rip - 1)) {
     --frame.rip;
     return;
   }

@@ -48,7 +48,8 @@ struct State {
 constinit State state;
 constinit std::atomic<bool> enabled{true};
 constinit std::atomic<uint64_t> patched{0};
-constinit std::atomic<uint64_t> site_in_progress{0};
+/// Stubs that exist, whether their site is rewritten already or about to be.
+constinit std::atomic<uint64_t> stub_count{0};
 
 /// Sites that trapped once, and those that were looked at and refused, by a hash of their address.
 /// Lossy on purpose: a collision only means that a site is looked at again, or later.
@@ -151,12 +152,10 @@ Result<void> write_jump(AddressSpace& space, uint64_t site, const std::array<uin
     return {};
   };
   if (arch::cpu_count() == 1) return write(site, jump);
-  site_in_progress.store(site, std::memory_order_release);
   Result<void> result = write(site, std::span(&kBreakpoint, 1));
   // From here on only a lost page could fail, and it was written to just now.
   if (result) result = write(site + 1, std::span(jump).subspan(1));
   if (result) result = write(site, std::span(jump).first(1));
-  site_in_progress.store(0, std::memory_order_release);
   return result;
 }
 
@@ -172,6 +171,7 @@ Result<void> patch_locked(AddressSpace& space, uint64_t system_call, const CallS
   ARIL_TRY(space.write_forced(stub_address, std::as_bytes(std::span(stub))));
   region->used += kStubSize;
   state.stubs.push_back({space.id(), stub_address, site, call_site.mov_size});
+  stub_count.fetch_add(1, std::memory_order_release);
   ARIL_TRY(write_jump(space, site, *jump));
   patched.fetch_add(1, std::memory_order_relaxed);
   return {};
@@ -182,8 +182,18 @@ Result<void> patch_locked(AddressSpace& space, uint64_t system_call, const CallS
 void set_patching(bool value) { enabled = value; }
 uint64_t patched_site_count() { return patched.load(std::memory_order_relaxed); }
 
-bool is_being_patched(uint64_t address) {
-  return site_in_progress.load(std::memory_order_acquire) == address;
+bool is_patched_site(uint64_t address) {
+  if (stub_count.load(std::memory_order_acquire) == 0) return false;
+  AddressSpace* space = current_address_space();
+  // Waits for a rewriting that is under way.
+  LockGuard guard(state.mutex);
+  for (const Stub& stub : state.stubs) {
+    if (stub.space != space->id() || stub.site != address) continue;
+    // A breakpoint that stands there now is the program's own.
+    Result<uint8_t> byte = UserPtr<uint8_t>(address).read();
+    return byte && *byte != kBreakpoint;
+  }
+  return false;
 }
 
 void consider_call_site(const arch::TrapFrame& frame) {
@@ -209,7 +219,7 @@ void consider_call_site(const arch::TrapFrame& frame) {
 }
 
 uint64_t unpatched_address(uint64_t instruction_pointer) {
-  if (patched_site_count() == 0) return instruction_pointer;
+  if (stub_count.load(std::memory_order_acquire) == 0) return instruction_pointer;
   AddressSpace* space = current_address_space();
   LockGuard guard(state.mutex);
   for (const Stub& stub : state.stubs) {

@@ -20,9 +20,9 @@ void consider_call_site(const arch::TrapFrame& frame);
 /// itself unless it lies in a stub. Thread context.
 uint64_t unpatched_address(uint64_t instruction_pointer);
 
-/// True when `address` begins a site that is being rewritten on another CPU right now: the
-/// breakpoint that was met there is ours, and the instruction must be run again.
-bool is_being_patched(uint64_t address);
+/// True when a breakpoint that was met at `address` was one that held this CPU off while another
+/// rewrote the site: the instruction must be run again. Thread context.
+bool is_patched_site(uint64_t address);
 
 /// Sites patched since boot.
 uint64_t patched_site_count();

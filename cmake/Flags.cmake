@@ -18,7 +18,8 @@ target_compile_definitions(aril_kernel_flags INTERFACE
 add_library(aril_host_test_flags INTERFACE)
 target_compile_options(aril_host_test_flags INTERFACE
   ${ARIL_WARNINGS} -O1 -g -stdlib=libc++ -fno-omit-frame-pointer
-  -fsanitize=address,undefined -fno-sanitize-recover=all)
+  # fuzzer-no-link: what fuzzers link reports its coverage to them.
+  -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all)
 target_compile_definitions(aril_host_test_flags INTERFACE
   ARIL_HOST=1 _LIBCPP_HARDENING_MODE=_LIBCPP_HARDENING_MODE_EXTENSIVE)
 target_link_options(aril_host_test_flags INTERFACE

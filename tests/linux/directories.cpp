@@ -48,7 +48,8 @@ PROPERTY(entries_appear_and_disappear) {
 }
 PROPERTY(many_entries_are_all_listed) {
   CHECK_EQ(mkdir(in("many").c_str(), 0755), 0);
-  for (int i = 0; i < 500; ++i) CHECK(touch(in("many/entry-with-a-long-name-") + std::to_string(i)));
+  for (int i = 0; i < 500; ++i)
+    CHECK(touch(in("many/entry-with-a-long-name-") + std::to_string(i)));
   CHECK_EQ(list(in("many")).size(), 502u);
   for (int i = 0; i < 500; ++i)
     CHECK_EQ(unlink((in("many/entry-with-a-long-name-") + std::to_string(i)).c_str()), 0);
@@ -91,7 +92,8 @@ PROPERTY(rename_checks_kinds) {
 PROPERTY(renameat2_flags) {
   CHECK(touch(in("a")) && touch(in("b")));
   ino_t a = inode(in("a")), b = inode(in("b"));
-  CHECK_ERRNO(renameat2(AT_FDCWD, in("a").c_str(), AT_FDCWD, in("b").c_str(), RENAME_NOREPLACE), EEXIST);
+  CHECK_ERRNO(renameat2(AT_FDCWD, in("a").c_str(), AT_FDCWD, in("b").c_str(), RENAME_NOREPLACE),
+              EEXIST);
   CHECK_EQ(renameat2(AT_FDCWD, in("a").c_str(), AT_FDCWD, in("b").c_str(), RENAME_EXCHANGE), 0);
   CHECK_EQ(inode(in("a")), b);
   CHECK_EQ(inode(in("b")), a);

@@ -98,12 +98,14 @@ PROPERTY(code_runs_only_from_executable_pages) {
 }
 PROPERTY(a_huge_reservation_costs_nothing) {
   size_t size = 100ull << 30;
-  char* memory = (char*)mmap(nullptr, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  char* memory =
+      (char*)mmap(nullptr, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   CHECK(memory != MAP_FAILED);
   CHECK_EQ(mprotect(memory + (50ull << 30), kPage, PROT_READ | PROT_WRITE), 0);
   memory[50ull << 30] = 1;
   CHECK_EQ(munmap(memory, size), 0);
-  memory = (char*)mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  memory = (char*)mmap(nullptr, size, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   CHECK(memory != MAP_FAILED);
   for (size_t i = 0; i < size; i += size / 16) memory[i] = 1;
   CHECK_EQ(munmap(memory, size), 0);
@@ -111,16 +113,20 @@ PROPERTY(a_huge_reservation_costs_nothing) {
 PROPERTY(fixed_mappings_replace) {
   char* memory = pages(4);
   memory[kPage] = 9;
-  CHECK(mmap(memory + kPage, kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == memory + kPage);
+  CHECK(mmap(memory + kPage, kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+             -1, 0) == memory + kPage);
   CHECK_EQ(memory[kPage], 0);
-  CHECK_ERRNO((long)mmap(memory, kPage, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0), EEXIST);
+  CHECK_ERRNO((long)mmap(memory, kPage, PROT_READ,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0),
+              EEXIST);
   munmap(memory, 4 * kPage);
 }
 PROPERTY(mmap_checks_its_arguments) {
   CHECK_ERRNO((long)mmap(nullptr, 0, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), EINVAL);
   CHECK_ERRNO((long)mmap(nullptr, kPage, PROT_READ, MAP_ANONYMOUS, -1, 0), EINVAL);
   CHECK_ERRNO((long)mmap(nullptr, kPage, PROT_READ, MAP_PRIVATE, 999, 0), EBADF);
-  CHECK_ERRNO((long)mmap(nullptr, ~0ull - kPage, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), ENOMEM);
+  CHECK_ERRNO((long)mmap(nullptr, ~0ull - kPage, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+              ENOMEM);
   CHECK_ERRNO(munmap((void*)1, kPage), EINVAL);
   CHECK_ERRNO(munmap(nullptr, 0), EINVAL);
 }
@@ -259,7 +265,8 @@ PROPERTY(reads_into_fresh_memory_fault_it_in) {
   munmap(guarded, 2 * kPage);
 }
 PROPERTY(exhausted_memory_is_reported) {
-  CHECK((long)mmap(nullptr, 1ull << 46, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == -1);
+  CHECK((long)mmap(nullptr, 1ull << 46, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+                   0) == -1);
   CHECK_EQ(errno, ENOMEM);
 }
 PROPERTY(resource_limits_are_readable) {

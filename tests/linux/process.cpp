@@ -55,7 +55,8 @@ PROPERTY(sleeping_takes_the_time) {
 PROPERTY(wall_clocks_agree) {
   timeval value;
   CHECK_EQ(gettimeofday(&value, nullptr), 0);
-  int64_t difference = nanoseconds(CLOCK_REALTIME) / 1000 - (value.tv_sec * 1'000'000 + value.tv_usec);
+  int64_t difference =
+      nanoseconds(CLOCK_REALTIME) / 1000 - (value.tv_sec * 1'000'000 + value.tv_usec);
   CHECK(difference >= 0 && difference < 1'000'000);
   CHECK(value.tv_sec > 1'600'000'000);
   CHECK(time(nullptr) >= value.tv_sec);
@@ -75,7 +76,9 @@ PROPERTY(cpu_time_is_counted) {
   CHECK(nanoseconds(CLOCK_THREAD_CPUTIME_ID) > 0);
   rusage usage;
   CHECK_EQ(getrusage(RUSAGE_SELF, &usage), 0);
-  CHECK(usage.ru_utime.tv_sec + usage.ru_utime.tv_usec + usage.ru_stime.tv_sec + usage.ru_stime.tv_usec > 0);
+  CHECK(usage.ru_utime.tv_sec + usage.ru_utime.tv_usec + usage.ru_stime.tv_sec +
+            usage.ru_stime.tv_usec >
+        0);
   CHECK(usage.ru_maxrss > 0);
 }
 PROPERTY(the_system_has_a_name) {
@@ -106,7 +109,8 @@ PROPERTY(unknown_calls_are_enosys) {
   CHECK_ERRNO(syscall(-1L), ENOSYS);
 }
 PROPERTY(proc_self_describes_the_process) {
-  CHECK(slurp("/proc/self/status").find("Pid:\t" + std::to_string(getpid()) + "\n") != std::string::npos);
+  CHECK(slurp("/proc/self/status").find("Pid:\t" + std::to_string(getpid()) + "\n") !=
+        std::string::npos);
   CHECK(slurp("/proc/self/maps").find("[stack]") != std::string::npos);
   CHECK(slurp("/proc/self/cmdline").size() > 1);
   CHECK(slurp("/proc/self/stat").find(std::to_string(getpid()) + " (") == 0);

@@ -42,7 +42,8 @@ struct Connection {
     sockaddr_in address;
     int fd = listener(&address);
     client = socket(AF_INET, SOCK_STREAM, 0);
-    if (connect(client, (sockaddr*)&address, sizeof address) == 0) server = accept(fd, nullptr, nullptr);
+    if (connect(client, (sockaddr*)&address, sizeof address) == 0)
+      server = accept(fd, nullptr, nullptr);
     close(fd);
   }
   ~Connection() {

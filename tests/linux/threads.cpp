@@ -16,7 +16,8 @@
 #include "check.hpp"
 
 static long futex(std::atomic<uint32_t>* word, int operation, uint32_t value,
-                  const timespec* timeout = nullptr, uint32_t* second = nullptr, uint32_t bits = 0) {
+                  const timespec* timeout = nullptr, uint32_t* second = nullptr,
+                  uint32_t bits = 0) {
   return syscall(SYS_futex, word, operation, value, timeout, second, bits);
 }
 
@@ -205,12 +206,10 @@ PROPERTY(vector_state_is_per_thread) {
 PROPERTY(spinning_threads_are_preempted) {
   std::atomic<bool> stop{false};
   std::thread spinner([&] {
-    while (!stop.load(std::memory_order_relaxed)) {
-    }
+    while (!stop.load(std::memory_order_relaxed)) {}
   });
   std::thread second([&] {
-    while (!stop.load(std::memory_order_relaxed)) {
-    }
+    while (!stop.load(std::memory_order_relaxed)) {}
   });
   usleep(30000);
   stop = true;

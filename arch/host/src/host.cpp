@@ -1,7 +1,7 @@
 #include "arch/host.hpp"
 
-#include <ctime>
 #include <sys/mman.h>
+#include <ctime>
 
 #include <cstdio>
 #include <cstdlib>
@@ -30,8 +30,9 @@ Instant armed = Instant::never();
 }  // namespace
 
 std::byte* host_ram() {
-  static auto* base = static_cast<std::byte*>(mmap(nullptr, kHostRamSize, PROT_READ | PROT_WRITE,
-                                                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+  static auto* base =
+      static_cast<std::byte*>(mmap(nullptr, kHostRamSize, PROT_READ | PROT_WRITE,
+                                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
   return base;
 }
 

@@ -137,8 +137,7 @@ struct Bounds {
   uint64_t floor, ceiling;  // what is unmapped
 };
 
-void cut_tables(Entry* table, unsigned level, uint64_t base, const Bounds& bounds,
-                CutTables& cut) {
+void cut_tables(Entry* table, unsigned level, uint64_t base, const Bounds& bounds, CutTables& cut) {
   unsigned first = bounds.start > base ? index_of(bounds.start, level) : 0;
   for (unsigned i = first; i < kEntries; ++i) {
     uint64_t entry_base = base + i * span_of(level);

@@ -9,8 +9,8 @@ namespace aril {
 }  // namespace aril
 
 /// Checks for a bug of ours. Always on. Never for hostile input: that is validated and counted.
-#define ARIL_ASSERT(expression)                                      \
-  do {                                                               \
-    if (!(expression)) [[unlikely]]                                  \
+#define ARIL_ASSERT(expression)                                       \
+  do {                                                                \
+    if (!(expression)) [[unlikely]]                                   \
       ::aril::assertion_failed(#expression, __FILE_NAME__, __LINE__); \
   } while (false)

@@ -9,14 +9,14 @@
 /// is linked with a spare program header (PT_NULL) and a section ".aril.image" that holds an
 /// ImageDescriptor. The builder appends an EROFS root file system, page-aligned, turns the spare
 /// header into a PT_LOAD (read-only) whose physical address is the first 4 KiB boundary at or after
-/// descriptor.root_load_address, and fills in the descriptor. An image without one finds its root on
-/// a boot module (initrd) or on virtio-blk.
+/// descriptor.root_load_address, and fills in the descriptor. An image without one finds its root
+/// on a boot module (initrd) or on virtio-blk.
 ///
 /// The root holds /.aril/boot: what to run, as NUL-terminated "key=value" records in any order:
 ///   exec=PATH  arg=TEXT (repeated, argv[0] first)  env=NAME=VALUE (repeated)  cwd=PATH
 ///   hostname=TEXT  uid=N gid=N
-/// Records on the command line come after these: exec, cwd, uid, gid replace; env replaces by name; the
-/// first arg replaces all.
+/// Records on the command line come after these: exec, cwd, uid, gid replace; env replaces by name;
+/// the first arg replaces all.
 ///
 /// The command line. Words separated by blanks: key or key=value; bytes other than printable ASCII,
 /// and '%', '"', and blank, are written %XX in values. The records above, and
@@ -38,7 +38,8 @@
 ///
 /// The control line. Guest to host: kernel log lines, and records, which start with kRecordMark:
 ///   \x1e exit N             the program's exit status, or 128 + the signal; then the machine stops
-///   \x1e report TEXT        one line of a report that the user must see (crash, out of memory, panic)
+///   \x1e report TEXT        one line of a report that the user must see (crash, out of memory,
+///   panic)
 ///   \x1e strace TEXT        one line of the system-call log
 ///   \x1e listening PORT     a TCP socket began to listen
 /// In a report, code addresses stand as " 0xADDRESS" (kernel) or " 0xADDRESS PATH+0xOFFSET"

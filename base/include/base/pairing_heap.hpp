@@ -44,8 +44,8 @@ class PairingHeap {
       root_ = rest;
     } else {
       T* previous = node.previous;
-      auto& link = (previous->*kNode).child == &item ? (previous->*kNode).child
-                                                     : (previous->*kNode).sibling;
+      auto& link =
+          (previous->*kNode).child == &item ? (previous->*kNode).child : (previous->*kNode).sibling;
       link = node.sibling;
       if (node.sibling != nullptr) (node.sibling->*kNode).previous = previous;
       root_ = meld(root_, rest);

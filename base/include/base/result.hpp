@@ -19,12 +19,12 @@ using Failure = std::unexpected<Errno>;
 
 /// Yields the value of a Result, or returns its error from the enclosing function.
 /// A GNU statement expression, because C++ has no other way to return from inside an expression.
-#define ARIL_TRY(...)                                                      \
-  ({                                                                       \
-    auto aril_try_result_ = (__VA_ARGS__);                                 \
-    if (!aril_try_result_.has_value()) [[unlikely]]                        \
-      return ::std::unexpected(aril_try_result_.error());                  \
-    ::aril::detail::take(::std::move(aril_try_result_));                   \
+#define ARIL_TRY(...)                                     \
+  ({                                                      \
+    auto aril_try_result_ = (__VA_ARGS__);                \
+    if (!aril_try_result_.has_value()) [[unlikely]]       \
+      return ::std::unexpected(aril_try_result_.error()); \
+    ::aril::detail::take(::std::move(aril_try_result_));  \
   })
 
 namespace aril::detail {

@@ -325,8 +325,8 @@ void Scheduler::adopt_running_flow(Thread& thread) {
   thread.run_since_ = now();
   thread.stack_bottom_ = cpu.kernel_stack_bottom;
   thread.stack_top_ = cpu.kernel_stack_top;
-  queue_here().slice_timer.set_callback(
-      [](void*) { arch::this_cpu().reschedule_needed = 1; }, nullptr);
+  queue_here().slice_timer.set_callback([](void*) { arch::this_cpu().reschedule_needed = 1; },
+                                        nullptr);
   cpu.current_thread = &thread;
 }
 
@@ -336,8 +336,7 @@ void Scheduler::start_boot_cpu() {
   boot->set_name("boot");
   adopt_running_flow(*boot);
   // The boot flow may sleep for a device, so the CPU needs an idle thread besides it.
-  auto idle = Thread::create(
-      "idle", Thread::Kind::kKernel, [](void*) { idle_loop(); }, nullptr);
+  auto idle = Thread::create("idle", Thread::Kind::kKernel, [](void*) { idle_loop(); }, nullptr);
   if (!idle.has_value()) panic("no memory for the idle thread");
   (*idle)->state_ = Thread::State::kRunnable;
   queue_here().idle_thread = idle->leak();

@@ -21,8 +21,8 @@ Result<RefPtr<Thread>> Thread::create(std::string_view name, Kind kind, void (*e
   thread->stack_ = heap::allocate_guarded_stack(kStackSize);
   if (thread->stack_ == nullptr) return fail(Errno::kNoMem);
   if (kind == Kind::kApplication) {
-    thread->fpu_area_ = static_cast<std::byte*>(
-        heap::allocate(arch::fpu_state_size(), arch::kFpuStateAlignment));
+    thread->fpu_area_ =
+        static_cast<std::byte*>(heap::allocate(arch::fpu_state_size(), arch::kFpuStateAlignment));
     if (thread->fpu_area_ == nullptr) return fail(Errno::kNoMem);
     arch::fpu_initialize(thread->fpu_area_);
   }

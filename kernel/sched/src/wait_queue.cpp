@@ -36,9 +36,7 @@ void WaitQueue::remove(WaitEntry& entry) {
 }
 
 namespace {
-bool wake_thread(WaitEntry& entry, uint32_t) {
-  return static_cast<ThreadWaiter&>(entry).wake();
-}
+bool wake_thread(WaitEntry& entry, uint32_t) { return static_cast<ThreadWaiter&>(entry).wake(); }
 }  // namespace
 
 ThreadWaiter::ThreadWaiter() : WaitEntry(&wake_thread), thread_(&Thread::current()) {}

@@ -102,12 +102,13 @@ TEST_F(TimerTest, MayRearmItselfFromItsCallback) {
 }
 
 struct Recorder : WaitEntry {
-  Recorder() : WaitEntry([](WaitEntry& entry, uint32_t events) {
-    auto& self = static_cast<Recorder&>(entry);
-    self.events |= events;
-    ++self.calls;
-    return self.consumes;
-  }) {}
+  Recorder()
+      : WaitEntry([](WaitEntry& entry, uint32_t events) {
+          auto& self = static_cast<Recorder&>(entry);
+          self.events |= events;
+          ++self.calls;
+          return self.consumes;
+        }) {}
   uint32_t events = 0;
   int calls = 0;
   bool consumes = true;

@@ -6,8 +6,8 @@ namespace aril {
 class Thread;
 }
 
-/// The fake CPU of unit tests: one CPU, which is whichever host thread runs the test. Interrupts are
-/// a flag that is kept, so that code which must restore it can be checked.
+/// The fake CPU of unit tests: one CPU, which is whichever host thread runs the test. Interrupts
+/// are a flag that is kept, so that code which must restore it can be checked.
 namespace aril::arch {
 
 inline constexpr unsigned kMaxCpus = 32;

@@ -14,16 +14,18 @@ inline constexpr unsigned kMaxCpus = 32;
 /// applications run at the kernel's privilege level and use only FS. Assembly and the compiler's
 /// stack protector (-mstack-protector-guard-offset) depend on the offsets.
 struct CpuBlock {
-  CpuBlock* self;                ///< 0x00
-  Thread* current_thread;        ///< 0x08
-  uint64_t kernel_stack_top;     ///< 0x10 of the current thread; where entry from the application starts
-  uint64_t application_rsp;      ///< 0x18 scratch for system-call entry
-  uint32_t index;                ///< 0x20 dense, 0 is the boot CPU
-  uint32_t preempt_disable_count;///< 0x24 spinlocks held and explicit guards
-  uint64_t stack_canary;         ///< 0x28
-  uint32_t reschedule_needed;    ///< 0x30 set by wake-ups and the timer, tested on return to the application
-  uint32_t interrupt_depth;      ///< 0x34 nonzero inside an interrupt handler
-  uint32_t apic_id;              ///< 0x38
+  CpuBlock* self;          ///< 0x00
+  Thread* current_thread;  ///< 0x08
+  uint64_t
+      kernel_stack_top;  ///< 0x10 of the current thread; where entry from the application starts
+  uint64_t application_rsp;        ///< 0x18 scratch for system-call entry
+  uint32_t index;                  ///< 0x20 dense, 0 is the boot CPU
+  uint32_t preempt_disable_count;  ///< 0x24 spinlocks held and explicit guards
+  uint64_t stack_canary;           ///< 0x28
+  uint32_t reschedule_needed;      ///< 0x30 set by wake-ups and the timer, tested on return to the
+                                   ///< application
+  uint32_t interrupt_depth;        ///< 0x34 nonzero inside an interrupt handler
+  uint32_t apic_id;                ///< 0x38
   uint32_t reserved;
   uint64_t kernel_stack_bottom;  ///< 0x40 of the current thread
 };

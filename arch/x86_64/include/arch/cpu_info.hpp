@@ -13,7 +13,7 @@ struct CpuInfo {
   uint32_t cache_line_size = 64;
   uint32_t physical_address_bits = 40, virtual_address_bits = 48;
   uint32_t highest_leaf = 0;
-  std::string flags;       ///< Linux's names, separated by blanks
+  std::string flags;  ///< Linux's names, separated by blanks
 };
 CpuInfo cpu_info();
 

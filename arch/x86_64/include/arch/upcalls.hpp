@@ -9,7 +9,7 @@ namespace aril::arch {
 
 struct PageFault {
   uint64_t address;
-  bool present;      ///< a protection violation; otherwise nothing was mapped
+  bool present;  ///< a protection violation; otherwise nothing was mapped
   bool write;
   bool instruction_fetch;
 };
@@ -29,8 +29,7 @@ extern "C" bool aril_on_page_fault(TrapFrame& frame, const PageFault& fault);
 /// linux/: an exception that application code raised (vector < 32, with a page fault that
 /// aril_on_page_fault refused among them): turned into a signal. `address` is CR2 for a page
 /// fault, else the instruction. Thread context, interrupts enabled.
-extern "C" void aril_on_application_exception(TrapFrame& frame, unsigned vector,
-                                              uint64_t address);
+extern "C" void aril_on_application_exception(TrapFrame& frame, unsigned vector, uint64_t address);
 
 /// kernel/: runs before an interrupt or exception returns to application code when
 /// reschedule_needed is set, or the thread has an interruption pending: reschedules, then

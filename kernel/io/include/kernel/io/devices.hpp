@@ -38,18 +38,19 @@ using MacAddress = std::array<uint8_t, 6>;
 
 enum class NetOffload : uint32_t {
   kNone = 0,
-  kTxChecksum = 1,   ///< the device fills in TCP/UDP checksums
-  kTsoIpv4 = 2,      ///< the device cuts TCP segments of up to 64 KiB
+  kTxChecksum = 1,  ///< the device fills in TCP/UDP checksums
+  kTsoIpv4 = 2,     ///< the device cuts TCP segments of up to 64 KiB
   kTsoIpv6 = 4,
-  kRxChecksum = 8,   ///< the device may mark checksums as already verified
-  kRxGro = 16,       ///< the device may deliver merged TCP segments of up to 64 KiB
+  kRxChecksum = 8,  ///< the device may mark checksums as already verified
+  kRxGro = 16,      ///< the device may deliver merged TCP segments of up to 64 KiB
 };
 ARIL_FLAG_OPERATORS(NetOffload);
 
 /// One Ethernet frame to send: header bytes, then payload pieces by reference.
 struct TxFrame {
   struct Piece {
-    const std::byte* data;  ///< direct-map or kernel-heap memory, physically contiguous in the piece
+    const std::byte*
+        data;  ///< direct-map or kernel-heap memory, physically contiguous in the piece
     uint32_t length;
   };
   std::span<const Piece> pieces;
@@ -68,7 +69,8 @@ class NetDevice {
  public:
   virtual ~NetDevice() = default;
   [[nodiscard]] virtual MacAddress mac() const = 0;
-  [[nodiscard]] virtual uint32_t mtu() const = 0;  ///< of IP packets: 1500 unless the device says more
+  [[nodiscard]] virtual uint32_t mtu()
+      const = 0;  ///< of IP packets: 1500 unless the device says more
   [[nodiscard]] virtual NetOffload offloads() const = 0;
   [[nodiscard]] virtual bool link_up() const = 0;
 

@@ -8,10 +8,10 @@
 #include "base/poll_events.hpp"
 #include "base/ref_ptr.hpp"
 #include "base/result.hpp"
+#include "kernel/sched/wait_queue.hpp"
 #include "kernel/vm/io_buffer.hpp"
 #include "kernel/vm/memory_object.hpp"
 #include "kernel/vm/user_copy.hpp"
-#include "kernel/sched/wait_queue.hpp"
 
 namespace aril {
 
@@ -25,11 +25,27 @@ class PollRegistrar {
 
 /// O_* flags that belong to an open file description [open(2)]; x86-64 Linux values.
 enum class OpenFlags : uint32_t {
-  kReadOnly = 0, kWriteOnly = 1, kReadWrite = 2, kAccessMask = 3,
-  kCreate = 0100, kExclusive = 0200, kNoCtty = 0400, kTruncate = 01000, kAppend = 02000,
-  kNonBlock = 04000, kDataSync = 010000, kAsync = 020000, kDirect = 040000, kLargeFile = 0100000,
-  kDirectory = 0200000, kNoFollow = 0400000, kNoAtime = 01000000, kCloseOnExec = 02000000,
-  kSync = 04010000, kPath = 010000000, kTmpFile = 020200000,
+  kReadOnly = 0,
+  kWriteOnly = 1,
+  kReadWrite = 2,
+  kAccessMask = 3,
+  kCreate = 0100,
+  kExclusive = 0200,
+  kNoCtty = 0400,
+  kTruncate = 01000,
+  kAppend = 02000,
+  kNonBlock = 04000,
+  kDataSync = 010000,
+  kAsync = 020000,
+  kDirect = 040000,
+  kLargeFile = 0100000,
+  kDirectory = 0200000,
+  kNoFollow = 0400000,
+  kNoAtime = 01000000,
+  kCloseOnExec = 02000000,
+  kSync = 04010000,
+  kPath = 010000000,
+  kTmpFile = 020200000,
 };
 ARIL_FLAG_OPERATORS(OpenFlags);
 
@@ -57,8 +73,8 @@ class FileWatchers {
 };
 
 /// An open file description: what descriptors refer to. Regular files and directories (fs/vfs),
-/// pipes, sockets, eventfd, epoll, terminals... derive from it. Reference-counted: the destructor is
-/// the last close. Methods lock what they need; any thread.
+/// pipes, sockets, eventfd, epoll, terminals... derive from it. Reference-counted: the destructor
+/// is the last close. Methods lock what they need; any thread.
 class File : public RefCounted {
  public:
   explicit File(OpenFlags flags) : flags_(flags) {}
@@ -115,10 +131,12 @@ class File : public RefCounted {
   virtual Result<void> set_flags(OpenFlags flags);
   [[nodiscard]] bool is_nonblocking() const { return has(flags_, OpenFlags::kNonBlock); }
   [[nodiscard]] bool is_readable() const {
-    return (flags_ & OpenFlags::kAccessMask) != OpenFlags::kWriteOnly && !has(flags_, OpenFlags::kPath);
+    return (flags_ & OpenFlags::kAccessMask) != OpenFlags::kWriteOnly &&
+           !has(flags_, OpenFlags::kPath);
   }
   [[nodiscard]] bool is_writable() const {
-    return (flags_ & OpenFlags::kAccessMask) != OpenFlags::kReadOnly && !has(flags_, OpenFlags::kPath);
+    return (flags_ & OpenFlags::kAccessMask) != OpenFlags::kReadOnly &&
+           !has(flags_, OpenFlags::kPath);
   }
 
  protected:

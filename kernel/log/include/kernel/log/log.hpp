@@ -31,8 +31,8 @@ void set_console_level(LogLevel level);
 using ConsoleWriter = void (*)(std::string_view text);
 void set_console_writer(ConsoleWriter writer);
 
-/// Formats into `buffer` with the same directives; returns the text, cut to fit, with a NUL after it
-/// where there is room. No allocation.
+/// Formats into `buffer` with the same directives; returns the text, cut to fit, with a NUL after
+/// it where there is room. No allocation.
 [[gnu::format(printf, 2, 3)]] std::string_view format_to(std::span<char> buffer, const char* format,
                                                          ...);
 

@@ -10,8 +10,8 @@ class Scheduler {
   /// Boot CPU, once, when the heap works and CpuBlock names the boot stack: makes the running boot
   /// code a kernel thread named "boot". From here Thread::current(), mutexes and wait queues work.
   static void start_boot_cpu();
-  /// A further CPU, on its boot stack, interrupts disabled: becomes that CPU's idle thread. All CPUs
-  /// are started before the first application thread.
+  /// A further CPU, on its boot stack, interrupts disabled: becomes that CPU's idle thread. All
+  /// CPUs are started before the first application thread.
   [[noreturn]] static void run_secondary_cpu();
   /// Ends the boot thread.
   [[noreturn]] static void finish_boot();

@@ -52,10 +52,10 @@ class WaitQueue {
   /// registered first cannot both miss each other.
   [[nodiscard]] bool empty() const { return waiting_.load(std::memory_order_seq_cst) == 0; }
 
-  /// Blocks the calling thread until `condition()` is true; tests it first, and after every wake-up.
-  /// kTimedOut at `deadline`; kRestart when a signal is pending and `interruptible` is kYes.
-  /// Thread context, no spin lock held; `condition` runs with no lock of this queue held and takes
-  /// the locks that it needs.
+  /// Blocks the calling thread until `condition()` is true; tests it first, and after every
+  /// wake-up. kTimedOut at `deadline`; kRestart when a signal is pending and `interruptible` is
+  /// kYes. Thread context, no spin lock held; `condition` runs with no lock of this queue held and
+  /// takes the locks that it needs.
   template <typename Condition>
   Result<void> wait_until(Condition condition, Instant deadline = Instant::never(),
                           Interruptible interruptible = Interruptible::kYes);

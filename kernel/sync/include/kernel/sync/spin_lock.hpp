@@ -11,7 +11,7 @@ namespace aril {
 /// every lock it holds, which is asserted. Spin locks are leaves: no mutex is taken under one.
 enum class LockRank : uint8_t {
   // Mutexes, outermost first.
-  kGenerated = 5,      ///< an open /proc file while its contents are made, which may take any lock
+  kGenerated = 5,  ///< an open /proc file while its contents are made, which may take any lock
   kProcess = 10,
   kFileTable = 15,
   kFilePosition = 18,  ///< an open file's position, during a read, write or seek
@@ -33,15 +33,15 @@ enum class LockRank : uint8_t {
   kTimerSetting = 76,  ///< one interval or POSIX timer's setting
   kTaskList = 78,      ///< a process's tasks, the process table
   kTimerQueue = 80,
-  kSignal = 81,        ///< pending signals and actions of a process
-  kPoll = 82,          ///< epoll's ready list; taken inside a WaitQueue's notification
+  kSignal = 81,  ///< pending signals and actions of a process
+  kPoll = 82,    ///< epoll's ready list; taken inside a WaitQueue's notification
   kFutex = 83,
   kWaitQueue = 84,
   kThread = 86,
   kRunQueue = 88,
   kHeap = 92,
   kPageAllocator = 94,
-  kDevice = 96,        ///< virtqueues, interrupt controllers
+  kDevice = 96,  ///< virtqueues, interrupt controllers
   kLog = 98,
   kSpinLeaf = 99,
 };

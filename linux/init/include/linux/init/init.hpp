@@ -23,7 +23,7 @@ struct InitConfig {
   /// Descriptors 0, 1 and 2.
   RefPtr<File> standard_input, standard_output, standard_error;
   bool randomize_addresses = true;  ///< aslr=on
-  bool patch_call_sites = true;      ///< patch=on
+  bool patch_call_sites = true;     ///< patch=on
   bool strace = false;
 };
 

@@ -53,6 +53,8 @@ enum Fcntl : int {
   kDupFdCloseOnExec = 1030,
   kSetPipeSize = 1031,
   kGetPipeSize = 1032,
+  kAddSeals = 1033,
+  kGetSeals = 1034,
 };
 
 Result<int64_t> duplicate(int fd, uint64_t minimum, CloseOnExec close_on_exec) {
@@ -74,6 +76,15 @@ Result<int64_t> pipe_size(File& file, int command, uint64_t argument) {
   if (pipe == nullptr) return fail(Errno::kBadF);
   if (command == kGetPipeSize) return static_cast<int64_t>(pipe->capacity());
   return static_cast<int64_t>(ARIL_TRY(pipe->set_capacity(argument)));
+}
+
+Result<int64_t> file_seals(File& file, int command, uint64_t argument) {
+  vfs::NodeFile* node = vfs::as_node_file(file);
+  if (node == nullptr) return fail(Errno::kInval);
+  if (command == kGetSeals) return ARIL_TRY(node->inode().seals());
+  if (!file.is_writable()) return fail(Errno::kPerm);
+  ARIL_TRY(node->inode().add_seals(static_cast<uint32_t>(argument)));
+  return 0;
 }
 
 Result<int64_t> sys_fcntl(int fd, int command, uint64_t argument) {
@@ -117,6 +128,9 @@ Result<int64_t> sys_fcntl(int fd, int command, uint64_t argument) {
     case kSetPipeSize:
     case kGetPipeSize:
       return pipe_size(*file, command, argument);
+    case kAddSeals:
+    case kGetSeals:
+      return file_seals(*file, command, argument);
     default:
       return fail(Errno::kInval);
   }

@@ -231,7 +231,7 @@ Result<Start> load(AddressSpace& space, const ExecRequest& request, const Prepar
                    .program_header_count = image.program_header_count,
                    .interpreter_base = 0,
                    .vdso = 0,
-                   .path = prepared.path};
+                   .path = request.path};
   start.entry = info.entry;
   if (prepared.interpreter) {
     info.interpreter_base = ARIL_TRY(map_program(space, *prepared.interpreter, 0));
@@ -266,7 +266,8 @@ void reset_for_new_program(Task& task, const ExecRequest& request, Prepared& pre
   task.clear_child_tid = 0;
   task.robust_list = task.robust_list_size = 0;
   task.credentials.recompute_at_exec();
-  std::string_view path = prepared.path;
+  // The name that was asked for, not what links or a script lead to.
+  std::string_view path = request.path;
   task.thread().set_name(path.substr(path.rfind('/') + 1));
   LockGuard guard(process.mutex());
   std::swap(process.executable, prepared.place);

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "arch/page_table.hpp"
+#include "base/units.hpp"
 #include "kernel/log/log.hpp"
 #include "kernel/vm/address_space.hpp"
 #include "kernel/vm/user_copy.hpp"
@@ -13,6 +14,7 @@ namespace {
 constexpr unsigned kMaximumFrames = 32;
 constexpr unsigned kMaximumScannedWords = 512;
 constexpr unsigned kMaximumScanHits = 16;
+constexpr unsigned kMaximumGaps = 2;
 
 const char* reason(const SignalInfo& info) {
   if (info.code <= 0) return "sent by a program";
@@ -81,10 +83,17 @@ bool follows_call(uint64_t address) {
 }
 
 void report_stack_scan(uint64_t stack_pointer, unsigned number) {
-  unsigned hits = 0;
+  unsigned hits = 0, gaps = 0;
+  uint64_t address = align_down(stack_pointer, sizeof(uint64_t));
   for (unsigned word = 0; word < kMaximumScannedWords && hits < kMaximumScanHits; ++word) {
-    auto value = UserPtr<uint64_t>(stack_pointer + word * sizeof(uint64_t)).read();
-    if (!value) return;
+    auto value = UserPtr<uint64_t>(address).read();
+    if (!value) {
+      // A stack that overflowed begins on a later page than its pointer says.
+      if (++gaps > kMaximumGaps) return;
+      address = align_up(address + 1, kPageSize);
+      continue;
+    }
+    address += sizeof(uint64_t);
     if (*value < arch::kApplicationBottom || !is_code(*value) || !follows_call(*value)) continue;
     report_code_line(number++, *value, " (found on the stack)");
     ++hits;

@@ -23,6 +23,8 @@ namespace {
 constexpr uint64_t kKernelStart = 0xffff'8000'0000'0000;
 
 std::string demangle(const char* name) {
+  // Without the prefix the name of a C function could be read as that of a type: "f" as float.
+  if (!std::string_view(name).starts_with("_Z")) return name;
   int status = 0;
   char* text = abi::__cxa_demangle(name, nullptr, nullptr, &status);
   std::string result = status == 0 ? text : name;

@@ -182,6 +182,16 @@ void put_buffer(Line& line, uint64_t address, uint64_t size) {
 }
 
 template <typename Line>
+void put_open_flags(Line& line, uint64_t value) {
+  constexpr const char* kAccess[] = {"O_RDONLY", "O_WRONLY", "O_RDWR", "O_ACCMODE"};
+  line.text(kAccess[value & 3]);
+  uint64_t others = value & 0xffff'fffc;
+  if (others == 0) return;
+  line.text("|");
+  line.flags(others, kOpenFlags, "0");
+}
+
+template <typename Line>
 void put_timespec(Line& line, uint64_t address) {
   auto time = UserPtr<Timespec>(address).read();
   if (address == 0 || !time) {
@@ -238,6 +248,53 @@ StraceCall::StraceCall(uint64_t number, const SyscallRecord* record, const arch:
   write_record("strace [%d] %s = ?", current_task().tid(), line.c_str());
 }
 
+void StraceCall::put_argument(Line& line, std::string_view word, size_t index,
+                              uint64_t filled_in) const {
+  uint64_t value = arguments_[index];
+  if (word == "fd") {
+    constexpr int kCurrentDirectory = -100;
+    int fd = static_cast<int>(value);
+    if (fd == kCurrentDirectory) {
+      line.text("AT_FDCWD");
+    } else {
+      line.decimal(fd);
+    }
+  } else if (word == "path" || word == "str") {
+    put_path(line, value);
+  } else if (word == "buf") {
+    put_buffer(line, value, filled_in);
+  } else if (word == "ptr" || word == "iovec" || word == "msghdr" || word == "pollfds" ||
+             word == "fdset") {
+    line.pointer(value);
+  } else if (word == "int" || word == "pid") {
+    line.decimal(static_cast<int>(value));
+  } else if (word == "off") {
+    line.decimal(static_cast<int64_t>(value));
+  } else if (word == "uint" || word == "size") {
+    line.unsigned_decimal(value);
+  } else if (word == "mode") {
+    line.octal(value);
+  } else if (word == "oflags") {
+    put_open_flags(line, value);
+  } else if (word == "sig") {
+    line.text(signal_name(static_cast<int>(value)));
+  } else if (word == "prot") {
+    line.flags(value, kProtections, "PROT_NONE");
+  } else if (word == "mapflags") {
+    line.flags(value, kMapFlags, "0");
+  } else if (word == "sockaddr") {
+    put_sockaddr(line, value);
+  } else if (word == "timespec") {
+    put_timespec(line, value);
+  } else if (word == "clockid") {
+    line.choice(value, kClocks);
+  } else if (word == "whence") {
+    line.choice(value, kOrigins);
+  } else {
+    line.hexadecimal(value);
+  }
+}
+
 void StraceCall::decode(Line& line, bool finished, int64_t result) const {
   const char* name = record_ != nullptr ? record_->name : system_call_name(number_);
   if (name != nullptr) {
@@ -248,63 +305,20 @@ void StraceCall::decode(Line& line, bool finished, int64_t result) const {
   }
   line.text("(");
   std::string_view words = record_ != nullptr ? record_->arguments : "hex hex hex hex hex hex";
-  bool failed = result < 0;
-  for (size_t i = 0; i < 6 && !words.empty(); ++i) {
+  for (size_t i = 0; i < std::size(arguments_) && !words.empty(); ++i) {
     size_t end = std::min(words.find(' '), words.size());
     std::string_view word = words.substr(0, end);
     words.remove_prefix(std::min(end + 1, words.size()));
     if (i != 0) line.text(", ");
-    uint64_t value = arguments_[i];
-    bool output = word.starts_with('>');
-    if (output) word.remove_prefix(1);
-    if (output && (!finished || failed)) {
-      line.pointer(value);
-    } else if (word == "fd") {
-      int fd = static_cast<int>(value);
-      if (fd == -100) {
-        line.text("AT_FDCWD");
-      } else {
-        line.decimal(fd);
-      }
-    } else if (word == "path" || word == "str") {
-      put_path(line, value);
-    } else if (word == "buf") {
-      // The buffer's size is the argument after it; what a read filled in is its result.
-      uint64_t size = i + 1 < 6 ? arguments_[i + 1] : 0;
-      put_buffer(line, value, output ? static_cast<uint64_t>(result) : size);
-    } else if (word == "ptr" || word == "iovec" || word == "msghdr" || word == "pollfds" ||
-               word == "fdset") {
-      line.pointer(value);
-    } else if (word == "int" || word == "pid" || word == "off") {
-      line.decimal(word == "off" ? static_cast<int64_t>(value) : static_cast<int>(value));
-    } else if (word == "uint" || word == "size") {
-      line.unsigned_decimal(value);
-    } else if (word == "mode") {
-      line.octal(value);
-    } else if (word == "oflags") {
-      constexpr const char* kAccess[] = {"O_RDONLY", "O_WRONLY", "O_RDWR", "O_ACCMODE"};
-      line.text(kAccess[value & 3]);
-      if ((value & ~uint64_t{3}) != 0) {
-        line.text("|");
-        line.flags(value & ~uint64_t{3} & 0xffffffff, kOpenFlags, "0");
-      }
-    } else if (word == "sig") {
-      line.text(signal_name(static_cast<int>(value)));
-    } else if (word == "prot") {
-      line.flags(value, kProtections, "PROT_NONE");
-    } else if (word == "mapflags") {
-      line.flags(value, kMapFlags, "0");
-    } else if (word == "sockaddr") {
-      put_sockaddr(line, value);
-    } else if (word == "timespec") {
-      put_timespec(line, value);
-    } else if (word == "clockid") {
-      line.choice(value, kClocks);
-    } else if (word == "whence") {
-      line.choice(value, kOrigins);
-    } else {
-      line.hexadecimal(value);
+    bool is_output = word.starts_with('>');
+    if (is_output) word.remove_prefix(1);
+    if (is_output && (!finished || result < 0)) {
+      line.pointer(arguments_[i]);
+      continue;
     }
+    // A buffer's size is the argument after it; what a read filled in is its result.
+    uint64_t size = i + 1 < std::size(arguments_) ? arguments_[i + 1] : 0;
+    put_argument(line, word, i, is_output ? static_cast<uint64_t>(result) : size);
   }
   line.text(")");
 }

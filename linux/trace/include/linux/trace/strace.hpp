@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <string_view>
 
 #include "arch/trap_frame.hpp"
 #include "linux/abi/syscall.hpp"
@@ -21,6 +22,8 @@ class StraceCall {
  private:
   class Line;
   void decode(Line& line, bool finished, int64_t result) const;
+  /// `filled_in`: bytes of a buffer that are worth showing.
+  void put_argument(Line& line, std::string_view word, size_t index, uint64_t filled_in) const;
 
   uint64_t number_;
   const SyscallRecord* record_;

@@ -8,75 +8,73 @@ namespace aril::net {
 
 /// Statistics under the names of Linux's /proc/net/snmp and /proc/net/netstat: X(group, name).
 // A macro, because the enumeration and its table of names must not drift apart.
-#define ARIL_NET_COUNTERS(X)                                                                             \
-  X(Ip, InReceives)                                                                                      \
-  X(Ip, InHdrErrors)                                                                                     \
-  X(Ip, InAddrErrors) X(Ip, InUnknownProtos) X(Ip, InDiscards) X(Ip, InDelivers) X(                      \
-      Ip, OutRequests) X(Ip, OutDiscards) X(Ip, OutNoRoutes) X(Ip, ReasmTimeout) X(Ip, ReasmReqds)       \
-      X(Ip, ReasmOKs) X(Ip, ReasmFails) X(Ip, FragOKs) X(Ip, FragFails) X(Ip, FragCreates) X(            \
-          Icmp, InMsgs) X(Icmp, InErrors) X(Icmp, InCsumErrors) X(Icmp, InDestUnreachs)                  \
-          X(Icmp, InTimeExcds) X(Icmp, InParmProbs) X(Icmp, InEchos) X(Icmp, InEchoReps) X(              \
-              Icmp, OutMsgs) X(Icmp, OutErrors) X(Icmp, OutDestUnreachs) X(Icmp, OutTimeExcds)           \
-              X(Icmp, OutEchoReps) X(Icmp, OutRateLimitGlobal) X(Tcp, ActiveOpens) X(                    \
-                  Tcp, PassiveOpens) X(Tcp, AttemptFails) X(Tcp, EstabResets) X(Tcp, CurrEstab)          \
-                  X(Tcp, InSegs) X(Tcp, OutSegs) X(Tcp, RetransSegs) X(Tcp, InErrs) X(Tcp,               \
-                                                                                      OutRsts)           \
-                      X(Tcp, InCsumErrors) X(Udp, InDatagrams) X(Udp, NoPorts) X(Udp, InErrors) X(       \
-                          Udp, OutDatagrams) X(Udp, RcvbufErrors)                                        \
-                          X(Udp, SndbufErrors) X(Udp, InCsumErrors) X(                                   \
-                              Udp,                                                                       \
-                              MemErrors) X(TcpExt,                                                       \
-                                           SyncookiesSent) X(TcpExt,                                     \
-                                                             SyncookiesRecv) X(TcpExt,                   \
-                                                                               SyncookiesFailed)         \
-                              X(TcpExt, EmbryonicRsts) X(TcpExt, PruneCalled) X(                         \
-                                  TcpExt,                                                                \
-                                  OfoPruned) X(TcpExt,                                                   \
-                                               TW) X(TcpExt,                                             \
-                                                     TWRecycled) X(TcpExt,                               \
-                                                                   PAWSActive) X(TcpExt,                 \
-                                                                                 PAWSEstab)              \
-                                  X(TcpExt, DelayedACKs) X(TcpExt, ListenOverflows) X(                   \
-                                      TcpExt,                                                            \
-                                      ListenDrops) X(TcpExt,                                             \
-                                                     TCPRenoRecovery) X(TcpExt, TCPSackRecovery)         \
-                                      X(TcpExt, TCPSACKReneging) X(TcpExt, TCPSackFailures) X(           \
-                                          TcpExt,                                                        \
-                                          TCPFastRetrans) X(TcpExt, TCPSlowStartRetrans)                 \
-                                          X(TcpExt, TCPTimeouts) X(TcpExt, TCPAbortOnData) X(            \
-                                              TcpExt,                                                    \
-                                              TCPAbortOnClose) X(TcpExt, TCPAbortOnMemory)               \
-                                              X(TcpExt, TCPAbortOnTimeout) X(                            \
-                                                  TcpExt,                                                \
-                                                  TCPAbortOnLinger) X(TcpExt, TCPMemoryPressures)        \
-                                                  X(TcpExt, TCPBacklogDrop) X(                           \
-                                                      TcpExt,                                            \
-                                                      TCPDeferAcceptDrop) X(TcpExt, TCPTimeWaitOverflow) \
-                                                      X(TcpExt, TCPReqQFullDoCookies) X(                 \
-                                                          TcpExt,                                        \
-                                                          TCPReqQFullDrop) X(TcpExt,                     \
-                                                                             TCPRcvCoalesce)             \
-                                                          X(TcpExt, TCPOFOQueue) X(                      \
-                                                              TcpExt,                                    \
-                                                              TCPOFODrop) X(TcpExt, TCPChallengeACK)     \
-                                                              X(TcpExt, TCPSYNChallenge) X(              \
-                                                                  TcpExt,                                \
-                                                                  TCPFromZeroWindowAdv)                  \
-                                                                  X(TcpExt, TCPToZeroWindowAdv) X(       \
-                                                                      TcpExt,                            \
-                                                                      TCPWantZeroWindowAdv)              \
-                                                                      X(TcpExt, TCPOrigDataSent)         \
-                                                                          X(TcpExt, TCPKeepAlive)        \
-                                                                              X(TcpExt,                  \
-                                                                                TCPWinProbe)             \
-                                                                                  X(TcpExt,              \
-                                                                                    TCPRcvQDrop)
+// clang-format off: one name a column reads best, and the formatter cannot tell.
+#define ARIL_NET_COUNTERS(X)                                                                                 \
+  X(Ip, InReceives)                                                                                          \
+  X(Ip, InHdrErrors) X(Ip, InAddrErrors) X(Ip, InUnknownProtos) X(Ip, InDiscards) X(                         \
+      Ip, InDelivers) X(Ip, OutRequests) X(Ip, OutDiscards) X(Ip, OutNoRoutes) X(Ip, ReasmTimeout)           \
+      X(Ip, ReasmReqds) X(Ip, ReasmOKs) X(Ip, ReasmFails) X(Ip, FragOKs) X(Ip, FragFails) X(                 \
+          Ip, FragCreates) X(Icmp, InMsgs) X(Icmp, InErrors) X(Icmp, InCsumErrors)                           \
+          X(Icmp, InDestUnreachs) X(Icmp, InTimeExcds) X(Icmp, InParmProbs) X(Icmp, InEchos) X(              \
+              Icmp, InEchoReps) X(Icmp, OutMsgs) X(Icmp, OutErrors) X(Icmp, OutDestUnreachs)                 \
+              X(Icmp, OutTimeExcds) X(Icmp, OutEchoReps) X(Icmp, OutRateLimitGlobal) X(                      \
+                  Tcp, ActiveOpens) X(Tcp, PassiveOpens) X(Tcp, AttemptFails) X(Tcp, EstabResets)            \
+                  X(Tcp, CurrEstab) X(Tcp, InSegs) X(Tcp, OutSegs) X(Tcp, RetransSegs) X(                    \
+                      Tcp, InErrs) X(Tcp, OutRsts)                                                           \
+                      X(Tcp, InCsumErrors) X(Udp, InDatagrams) X(Udp, NoPorts) X(Udp, InErrors) X(           \
+                          Udp, OutDatagrams) X(Udp, RcvbufErrors)                                            \
+                          X(Udp, SndbufErrors) X(Udp, InCsumErrors) X(                                       \
+                              Udp, MemErrors) X(TcpExt, SyncookiesSent)                                      \
+                              X(TcpExt, SyncookiesRecv) X(TcpExt, SyncookiesFailed) X(                       \
+                                  TcpExt,                                                                    \
+                                  EmbryonicRsts) X(TcpExt, PruneCalled)                                      \
+                                  X(TcpExt, OfoPruned) X(TcpExt, TW) X(TcpExt, TWRecycled) X(                \
+                                      TcpExt,                                                                \
+                                      PAWSActive) X(TcpExt, PAWSEstab)                                       \
+                                      X(TcpExt, DelayedACKs) X(TcpExt, ListenOverflows) X(                   \
+                                          TcpExt,                                                            \
+                                          ListenDrops) X(TcpExt,                                             \
+                                                         TCPRenoRecovery) X(TcpExt, TCPSackRecovery)         \
+                                          X(TcpExt, TCPSACKReneging) X(TcpExt, TCPSackFailures) X(           \
+                                              TcpExt,                                                        \
+                                              TCPFastRetrans) X(TcpExt, TCPSlowStartRetrans)                 \
+                                              X(TcpExt, TCPTimeouts) X(TcpExt, TCPAbortOnData) X(            \
+                                                  TcpExt,                                                    \
+                                                  TCPAbortOnClose) X(TcpExt, TCPAbortOnMemory)               \
+                                                  X(TcpExt, TCPAbortOnTimeout) X(                            \
+                                                      TcpExt,                                                \
+                                                      TCPAbortOnLinger) X(TcpExt, TCPMemoryPressures)        \
+                                                      X(TcpExt, TCPBacklogDrop) X(                           \
+                                                          TcpExt,                                            \
+                                                          TCPDeferAcceptDrop) X(TcpExt, TCPTimeWaitOverflow) \
+                                                          X(TcpExt, TCPReqQFullDoCookies) X(                 \
+                                                              TcpExt,                                        \
+                                                              TCPReqQFullDrop) X(TcpExt,                     \
+                                                                                 TCPRcvCoalesce)             \
+                                                              X(TcpExt, TCPOFOQueue) X(                      \
+                                                                  TcpExt,                                    \
+                                                                  TCPOFODrop) X(TcpExt, TCPChallengeACK)     \
+                                                                  X(TcpExt, TCPSYNChallenge) X(              \
+                                                                      TcpExt,                                \
+                                                                      TCPFromZeroWindowAdv)                  \
+                                                                      X(TcpExt, TCPToZeroWindowAdv) X(       \
+                                                                          TcpExt,                            \
+                                                                          TCPWantZeroWindowAdv)              \
+                                                                          X(TcpExt,                          \
+                                                                            TCPOrigDataSent)                 \
+                                                                              X(TcpExt,                      \
+                                                                                TCPKeepAlive)                \
+                                                                                  X(TcpExt,                  \
+                                                                                    TCPWinProbe)             \
+                                                                                      X(TcpExt,              \
+                                                                                        TCPRcvQDrop)
+// clang-format on
 
 /// Why the stack threw a packet away: one counter each.
+// clang-format off: one name a column reads best, and the formatter cannot tell.
 #define ARIL_NET_DROP_REASONS(X)                                                                   \
   X(FrameTooShort)                                                                                 \
-  X(FrameNotForUs)                                                                                 \
-  X(UnknownEtherType) X(BadArp) X(BadIpHeader) X(BadIpChecksum) X(IpSourceRoute)                   \
+  X(FrameNotForUs) X(UnknownEtherType) X(BadArp) X(BadIpHeader) X(BadIpChecksum) X(IpSourceRoute)  \
       X(IpMartianSource) X(IpNotForUs) X(IpUnknownProtocol) X(FragmentInvalid) X(FragmentOverlap)  \
           X(FragmentLimit) X(FragmentTimeout) X(BadIcmp) X(IcmpToBroadcast) X(IcmpErrorIrrelevant) \
               X(BadUdp) X(BadUdpChecksum) X(UdpNoSocket) X(UdpQueueFull) X(BadTcp)                 \
@@ -86,6 +84,7 @@ namespace aril::net {
                               X(TcpTooManyGaps) X(TcpNoMemory) X(TcpAfterClose) X(TcpTimeWait)     \
                                   X(TcpBadSynFlags) X(NeighbourUnresolved) X(NeighbourQueueFull)   \
                                       X(NoRoute) X(LoopbackFull) X(NoMemory) X(DeviceFull)
+// clang-format on
 
 #define ARIL_NET_COUNTER_NAME(group, name) k##group##name,
 enum class Counter : uint16_t { ARIL_NET_COUNTERS(ARIL_NET_COUNTER_NAME) kCount };

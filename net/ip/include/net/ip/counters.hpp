@@ -8,7 +8,7 @@ namespace aril::net {
 
 /// Statistics under the names of Linux's /proc/net/snmp and /proc/net/netstat: X(group, name).
 // A macro, because the enumeration and its table of names must not drift apart.
-// clang-format off: one name a column reads best, and the formatter cannot tell.
+// clang-format off
 #define ARIL_NET_COUNTERS(X)                                                                                 \
   X(Ip, InReceives)                                                                                          \
   X(Ip, InHdrErrors) X(Ip, InAddrErrors) X(Ip, InUnknownProtos) X(Ip, InDiscards) X(                         \
@@ -71,7 +71,7 @@ namespace aril::net {
 // clang-format on
 
 /// Why the stack threw a packet away: one counter each.
-// clang-format off: one name a column reads best, and the formatter cannot tell.
+// clang-format off
 #define ARIL_NET_DROP_REASONS(X)                                                                   \
   X(FrameTooShort)                                                                                 \
   X(FrameNotForUs) X(UnknownEtherType) X(BadArp) X(BadIpHeader) X(BadIpChecksum) X(IpSourceRoute)  \

@@ -155,15 +155,15 @@ int main(void) {
 
 def aril_nginx(*options):
     return [ARIL, "run", "--file", f"{SCRATCH}/nginx.conf:/etc/nginx/nginx.conf",
-            "--file", f"{SCRATCH}/srv:/srv", "--file", "/etc/nginx/mime.types", *options,
-            "/usr/sbin/nginx"]
+            "--file", f"{SCRATCH}/srv:/srv", "--file", "/etc/nginx/mime.types",
+            "--file", "/var/lib/nginx", "--file", "/var/log/nginx", *options, "/usr/sbin/nginx"]
 
 
 def linux_nginx():
     return linux_guest.initramfs(
         BUILD, "nginx", "/usr/sbin/nginx",
         [*NGINX_FOLDERS, (f"{SCRATCH}/nginx.conf", "/etc/nginx/nginx.conf"),
-         (f"{SCRATCH}/srv", "/srv"), "/etc/nginx/mime.types"])
+         (f"{SCRATCH}/srv", "/srv"), "/etc/nginx/mime.types", "/var/lib/nginx", "/var/log/nginx"])
 
 
 class Table:

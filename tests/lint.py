@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Runs clang-tidy with the checks of .clang-tidy over the sources that this repository's build
-compiles, and nothing twice: a result is kept under BUILD/lint as long as the file, everything that
+"""Runs clang-tidy with the checks of .clang-tidy over the product's sources (tests and fuzzers have
+their own judges), and nothing twice: a result is kept under BUILD/lint as long as the file, everything that
 it includes and the checks stay as they are."""
 import concurrent.futures
 import hashlib
@@ -20,6 +20,8 @@ def compilations(build):
     for command in commands:
         source = os.path.normpath(os.path.join(command["directory"], command["file"]))
         if not source.startswith(ROOT + "/") or not source.endswith(".cpp"):
+            continue
+        if "/tests/" in source or source.endswith(("_test.cpp", "_fuzz.cpp")):
             continue
         sanitized = "-fsanitize=address" in command["command"]
         if source not in chosen or not sanitized:

@@ -27,6 +27,7 @@ Result<RefPtr<Socket>> create_tcp_socket(Runtime& runtime, OpenFlags flags) {
   auto file = try_make_ref<TcpFile>(runtime, std::move(handle), flags);
   if (file) return *file;
   Runtime::Guard guard(runtime);
+  // NOLINTNEXTLINE(bugprone-use-after-move): without memory for the file nothing was moved
   handle.reset();
   return fail(file.error());
 }

@@ -19,6 +19,7 @@ Result<RefPtr<Socket>> create_udp_socket(Runtime& runtime, OpenFlags flags) {
   auto file = try_make_ref<UdpFile>(runtime, std::move(handle), flags);
   if (file) return *file;
   Runtime::Guard guard(runtime);
+  // NOLINTNEXTLINE(bugprone-use-after-move): without memory for the file nothing was moved
   handle.reset();
   return fail(file.error());
 }

@@ -3,6 +3,7 @@
 #include <atomic>
 
 #include "arch/context.hpp"
+#include "arch/device_fence.hpp"
 #include "arch/startup.hpp"
 #include "machine.hpp"
 
@@ -19,6 +20,7 @@ namespace aril::arch {
 
 constinit CpuFeatures features{};
 constinit bool halting = false;
+constinit bool fences_are_dropped = false;
 
 namespace {
 constinit CpuTables boot_tables{};
@@ -43,7 +45,18 @@ void register_cpu(CpuBlock& block) {
   blocks[block.index] = &block;
   // Release: whoever sees the count also sees the block.
   running_cpus.store(block.index + 1, std::memory_order_release);
+  if (block.index != 0) fences_are_dropped = false;
 }
+
+namespace {
+/// QEMU's emulator, as leaf 0x40000000 names it.
+bool is_emulated_by_tcg() {
+  if (!features.hypervisor) return false;
+  CpuidResult leaf = cpuid(0x4000'0000);
+  return leaf.ebx == 0x5447'4354 && leaf.ecx == 0x4354'4743 &&
+         leaf.edx == 0x4743'5447;  // "TCGTCGTCGTCG"
+}
+}  // namespace
 
 void detect_features() {
   CpuidResult leaf1 = cpuid(1);
@@ -54,6 +67,7 @@ void detect_features() {
   features.xsave = (leaf1.ecx >> 26 & 1) != 0;
   features.rdrand = (leaf1.ecx >> 30 & 1) != 0;
   features.hypervisor = (leaf1.ecx >> 31 & 1) != 0;
+  fences_are_dropped = is_emulated_by_tcg();
   features.fsgsbase = (leaf7.ebx & 1) != 0;
   features.rdseed = (leaf7.ebx >> 18 & 1) != 0;
   features.gigabyte_pages = (extended1.edx >> 26 & 1) != 0;

@@ -122,8 +122,6 @@ class NetDriver final : public Driver, public NetDevice {
 
   std::atomic<void (*)(void*)> callback_{nullptr};
   void* callback_context_ = nullptr;
-  /// When an idle poll notified the device last.
-  Instant last_reminder_;
   std::atomic<bool> receive_armed_{false};
   /// transmit() found no room and nobody has been told of room since.
   std::atomic<bool> transmit_blocked_{false};

@@ -1,12 +1,8 @@
 #include <cstring>
 
-#include "kernel/sched/timer.hpp"
 #include "net.hpp"
 
 namespace aril::virtio {
-namespace {
-constexpr Duration kReminderInterval = Duration::milliseconds(100);
-}
 
 void NetDriver::give_back(unsigned buffer) {
   Virtqueue::Buffer whole{receive_pool_.physical(buffer), kBufferSize};
@@ -30,14 +26,7 @@ unsigned NetDriver::poll_receive(unsigned budget, Sink sink, void* context) {
     receive_one(*used, sink, context);
     if (count % batch == batch - 1 && receive_->publish()) receive_->notify();
   }
-  bool kick = receive_->publish();
-  // A poll that finds nothing reminds the device of its buffers, seldom: should a notification
-  // ever be lost, nothing else would wake it.
-  if (Instant time = now(); count == 0 && time - last_reminder_ >= kReminderInterval) {
-    last_reminder_ = time;
-    kick = true;
-  }
-  if (kick) receive_->notify();
+  if (receive_->publish()) receive_->notify();
   if (receive_->is_broken()) broken("the device broke the receive ring's protocol");
   reclaim();
   return count;

@@ -4,6 +4,7 @@
 #include <bit>
 #include <new>
 
+#include "arch/device_fence.hpp"
 #include "base/assert.hpp"
 #include "base/units.hpp"
 #include "kernel/memory/page_allocator.hpp"
@@ -144,7 +145,7 @@ bool Virtqueue::publish() {
   available_index().store(published_, std::memory_order_release);
   // [virtio-1.2] 2.7.13.4.1: the index must be visible before the suppression is read, else both
   // sides could miss each other; only a full fence orders a store before a load.
-  std::atomic_thread_fence(std::memory_order_seq_cst);
+  arch::device_fence();
   if (!event_index_) return (used_flags().load(std::memory_order_relaxed) & kUsedNoNotify) == 0;
   uint16_t event = available_event().load(std::memory_order_relaxed);
   // [virtio-1.2] 2.7.10: was the event index passed by this step?
@@ -210,7 +211,7 @@ bool Virtqueue::arm_interrupt(uint16_t after) {
     }
     // [virtio-1.2] 2.7.14: after asking, look again: the device may have used a buffer just before
     // it saw the request. Store before load, hence the full fence.
-    std::atomic_thread_fence(std::memory_order_seq_cst);
+    arch::device_fence();
     uint16_t ready = used_index().load(std::memory_order_relaxed) - next;
     // Had another thread taken chains meanwhile, the device could be past the index asked for.
     if (last_used_.load(std::memory_order_relaxed) == next) return ready <= after;

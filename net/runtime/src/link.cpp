@@ -10,9 +10,6 @@
 namespace aril::net {
 namespace {
 constexpr unsigned kReceiveBudget = 64;
-/// A link is busy for so long after a frame, and a busy one is not left alone for longer than this.
-constexpr Duration kBusyTime = Duration::seconds(5);
-constexpr Duration kSilenceLimit = Duration::milliseconds(100);
 /// Frames up to this size are copied into the ring: cheaper than keeping track of their blocks.
 constexpr size_t kCopyLimit = 512;
 constexpr size_t kMaxPieces = 20;
@@ -108,13 +105,8 @@ void Link::run(void* self) {
       continue;
     }
     if (!link->device_.arm_interrupt()) continue;
-    // While there is traffic the device is looked at again soon even if it says nothing: a lost
-    // notification then delays a few packets instead of ending all connections. An idle link
-    // sleeps without a timer.
-    bool busy = now() - link->last_frame_ < kBusyTime;
     (void)link->events_.wait_until([link] { return link->event_.exchange(false); },
-                                   busy ? now() + kSilenceLimit : Instant::never(),
-                                   Interruptible::kNo);
+                                   Instant::never(), Interruptible::kNo);
   }
 }
 
@@ -129,10 +121,7 @@ bool Link::poll(unsigned budget) {
             checksum == RxChecksum::kVerified ? ChecksumState::kVerified : ChecksumState::kUnknown);
       },
       this);
-  if (count != 0) {
-    last_frame_ = core_.stack->now();
-    poll_dhcp();
-  }
+  if (count != 0) poll_dhcp();
   return count != 0;
 }
 

@@ -62,7 +62,6 @@ class Link final : public LinkSink, private DhcpHost, private SocketObserver {
   RefPtr<Thread> thread_;
   WaitQueue events_;
   std::atomic<bool> event_{false};
-  Instant last_frame_;
   bool needs_flush_ = false;
   Ring<Record*, 16> backlog_;
   Ipv4Configuration configuration_;

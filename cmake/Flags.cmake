@@ -43,3 +43,20 @@ if(GTEST_SOURCE)
     PUBLIC ${GTEST_SOURCE}/include PRIVATE ${GTEST_SOURCE})
   target_compile_options(gtest_main_libcxx PRIVATE -w -O1 -stdlib=libc++ -fsanitize=address,undefined)
 endif()
+
+# What most sources include of the standard library, compiled once for each variant.
+function(aril_precompile name flags)
+  file(WRITE ${CMAKE_BINARY_DIR}/${name}.cpp "")
+  add_library(${name} OBJECT EXCLUDE_FROM_ALL ${CMAKE_BINARY_DIR}/${name}.cpp)
+  target_link_libraries(${name} PRIVATE ${flags})
+  target_precompile_headers(${name} PRIVATE
+    <algorithm> <array> <atomic> <bit> <cstddef> <cstdint> <cstring> <expected> <functional> <map>
+    <memory> <new> <optional> <span> <string> <string_view> <type_traits> <utility> <vector> ${ARGN})
+endfunction()
+if(NOT CCACHE)
+  aril_precompile(k.precompiled aril_kernel_flags)
+  aril_precompile(h.precompiled aril_host_test_flags)
+  if(GTEST_SOURCE)
+    aril_precompile(test.precompiled "aril_host_test_flags;gtest_main_libcxx" <gtest/gtest.h>)
+  endif()
+endif()

@@ -68,6 +68,16 @@ void initialize_system_calls() {
   }
 }
 
+int64_t call_system_call(uint32_t number, std::span<const uint64_t> arguments) {
+  ARIL_ASSERT(number < kSystemCallLimit && arguments.size() <= 6);
+  arch::TrapFrame frame{};
+  uint64_t* const registers[] = {&frame.rdi, &frame.rsi, &frame.rdx,
+                                 &frame.r10, &frame.r8,  &frame.r9};
+  for (size_t i = 0; i < arguments.size(); ++i) *registers[i] = arguments[i];
+  frame.rax = frame.error_code = number;
+  return functions[number](frame);
+}
+
 }  // namespace aril::linux_abi
 
 namespace aril::arch {

@@ -71,6 +71,12 @@ void Process::remove_task(Task& task) {
   }
 }
 
+bool Process::is_last_but_workers() {
+  size_t others = 0;
+  for_each_task([&](Task& task) { others += task.is_worker ? 0 : 1; });
+  return others == 1;
+}
+
 // Runs on the last task's thread.
 void Process::release_resources() {
   timers.reset();

@@ -68,7 +68,8 @@ void Task::exit(int code) {
   Task& task = current_task();
   Process& process = task.process();
   task.release_user_state();
-  if (process.task_count() == 1) process.request_exit({.code = code & 0xff});
+  task.attachment.reset();
+  if (!task.is_worker && process.is_last_but_workers()) process.request_exit({.code = code & 0xff});
   {
     LockGuard guard(process.signal_lock());
     task.pending.flush(SignalSet::all());
@@ -120,6 +121,14 @@ Task& current_task() {
   Task* task = current_task_or_null();
   ARIL_ASSERT(task != nullptr);
   return *task;
+}
+
+NoWaitScope::NoWaitScope() : task_(current_task_or_null()) {
+  if (task_ != nullptr) before_ = std::exchange(task_->no_wait_, true);
+}
+
+NoWaitScope::~NoWaitScope() {
+  if (task_ != nullptr) task_->no_wait_ = before_;
 }
 
 TemporarySignalMask::TemporarySignalMask(std::optional<SignalSet> mask)

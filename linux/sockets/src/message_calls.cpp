@@ -3,28 +3,70 @@
 #include "kernel/sched/timer.hpp"
 #include "linux/abi/time.hpp"
 #include "linux/files/io_vector.hpp"
+#include "linux/sockets/messages.hpp"
 #include "socket_calls.hpp"
 
 /// sendto, recvfrom, sendmsg, recvmsg, sendmmsg, recvmmsg.
 namespace aril::linux_abi {
 
-namespace {
-
 using net::MessageFlags;
 
-/// struct msghdr.
-struct MessageHeader {
-  uint64_t name;
-  uint32_t name_length;
-  uint32_t padding;
-  uint64_t vector;
-  uint64_t vector_length;
-  uint64_t control;
-  uint64_t control_length;
-  uint32_t flags;
-  uint32_t padding2;
-};
-static_assert(sizeof(MessageHeader) == 56);
+Result<StoredMessage> StoredMessage::of(const MessageHeader& header, uint64_t origin) {
+  // [Linux] The vector's own limit has an error of its own here.
+  if (header.vector_length > IoVector::kMaxSegments) return fail(Errno::kMsgSize);
+  StoredMessage message;
+  message.header_ = header;
+  message.vector_ = ARIL_TRY(IoVector::read(header.vector, header.vector_length));
+  message.origin_ = origin;
+  return message;
+}
+
+Result<StoredMessage> StoredMessage::read(uint64_t address) {
+  return of(ARIL_TRY(UserPtr<MessageHeader>(address).read()), address);
+}
+
+Result<int64_t> StoredMessage::send(net::Socket& socket, MessageFlags flags) const {
+  IoBuffer buffer = vector_.buffer();
+  net::SocketAddress destination;
+  net::ControlData control;
+  net::OutgoingMessage message{.data = buffer, .flags = flags};
+  if (header_.name != 0 && header_.name_length != 0) {
+    destination = ARIL_TRY(read_address(
+        header_.name, std::min<uint32_t>(header_.name_length, net::SocketAddress::kMaxLength)));
+    message.destination = &destination;
+  }
+  if (header_.control != 0 && header_.control_length != 0) {
+    control = ARIL_TRY(read_control(header_.control, header_.control_length));
+    message.control = &control;
+  }
+  return finish_send(socket, socket.send(message), flags);
+}
+
+Result<int64_t> StoredMessage::receive(net::Socket& socket, MessageFlags flags) const {
+  MessageHeader header = header_;
+  if (header.name != 0 && static_cast<int32_t>(header.name_length) < 0) return fail(Errno::kInval);
+  IoBuffer buffer = vector_.buffer();
+  net::IncomingMessage message{.data = buffer, .flags = flags};
+  size_t received = ARIL_TRY(socket.receive(message));
+  if (header.name != 0) {
+    size_t count = std::min(header.name_length, message.source.length);
+    ARIL_TRY(copy_to_user(header.name, std::span(message.source.bytes).first(count)));
+    header.name_length = message.source.length;
+  }
+  auto close_on_exec =
+      has(flags, MessageFlags::kCloseOnExec) ? CloseOnExec::kYes : CloseOnExec::kNo;
+  WrittenControl written = ARIL_TRY(
+      write_control(socket, message.control, header.control, header.control_length, close_on_exec));
+  header.control_length = written.length;
+  MessageFlags result = message.result_flags;
+  if (written.truncated) result |= MessageFlags::kControlTruncated;
+  if (close_on_exec == CloseOnExec::kYes) result |= MessageFlags::kCloseOnExec;
+  header.flags = std::to_underlying(result);
+  ARIL_TRY(UserPtr<MessageHeader>(origin_).write(header));
+  return static_cast<int64_t>(received);
+}
+
+namespace {
 
 /// struct mmsghdr.
 struct MultiMessage {
@@ -65,51 +107,12 @@ Result<int64_t> sys_recvfrom(int fd, UserPtr<char> bytes, uint64_t count, uint32
 ARIL_SYSCALL(45, recvfrom, sys_recvfrom, "fd >buf size hex >ptr ptr");
 
 Result<int64_t> send_message(net::Socket& socket, const MessageHeader& header, MessageFlags flags) {
-  // [Linux] The vector's own limit has an error of its own here.
-  if (header.vector_length > IoVector::kMaxSegments) return fail(Errno::kMsgSize);
-  IoVector vector = ARIL_TRY(IoVector::read(header.vector, header.vector_length));
-  IoBuffer buffer = vector.buffer();
-  net::SocketAddress destination;
-  net::ControlData control;
-  net::OutgoingMessage message{.data = buffer, .flags = flags};
-  if (header.name != 0 && header.name_length != 0) {
-    destination = ARIL_TRY(read_address(
-        header.name, std::min<uint32_t>(header.name_length, net::SocketAddress::kMaxLength)));
-    message.destination = &destination;
-  }
-  if (header.control != 0 && header.control_length != 0) {
-    control = ARIL_TRY(read_control(header.control, header.control_length));
-    message.control = &control;
-  }
-  return finish_send(socket, socket.send(message), flags);
+  return ARIL_TRY(StoredMessage::of(header, 0)).send(socket, flags);
 }
 
-/// Receives into what `header` describes, and writes the header's results at `pointer`.
 Result<int64_t> receive_message(net::Socket& socket, UserPtr<MessageHeader> pointer,
                                 MessageFlags flags) {
-  MessageHeader header = ARIL_TRY(pointer.read());
-  if (header.vector_length > IoVector::kMaxSegments) return fail(Errno::kMsgSize);
-  if (header.name != 0 && static_cast<int32_t>(header.name_length) < 0) return fail(Errno::kInval);
-  IoVector vector = ARIL_TRY(IoVector::read(header.vector, header.vector_length));
-  IoBuffer buffer = vector.buffer();
-  net::IncomingMessage message{.data = buffer, .flags = flags};
-  size_t received = ARIL_TRY(socket.receive(message));
-  if (header.name != 0) {
-    size_t count = std::min(header.name_length, message.source.length);
-    ARIL_TRY(copy_to_user(header.name, std::span(message.source.bytes).first(count)));
-    header.name_length = message.source.length;
-  }
-  auto close_on_exec =
-      has(flags, MessageFlags::kCloseOnExec) ? CloseOnExec::kYes : CloseOnExec::kNo;
-  WrittenControl written = ARIL_TRY(
-      write_control(socket, message.control, header.control, header.control_length, close_on_exec));
-  header.control_length = written.length;
-  MessageFlags result = message.result_flags;
-  if (written.truncated) result |= MessageFlags::kControlTruncated;
-  if (close_on_exec == CloseOnExec::kYes) result |= MessageFlags::kCloseOnExec;
-  header.flags = std::to_underlying(result);
-  ARIL_TRY(pointer.write(header));
-  return static_cast<int64_t>(received);
+  return ARIL_TRY(StoredMessage::read(pointer.address())).receive(socket, flags);
 }
 
 Result<int64_t> sys_sendmsg(int fd, UserPtr<MessageHeader> pointer, uint32_t flags) {

@@ -48,11 +48,23 @@ Result<int64_t> finish_send(net::Socket& socket, Result<size_t> result, net::Mes
   return fail(result.error());
 }
 
-namespace {
-
 /// SOCK_NONBLOCK and SOCK_CLOEXEC have the values of O_NONBLOCK and O_CLOEXEC.
 constexpr uint32_t kTypeMask = 0xf;
 constexpr OpenFlags kTypeFlags = OpenFlags::kNonBlock | OpenFlags::kCloseOnExec;
+
+Result<RefPtr<net::Socket>> accept_connection(File& file, uint64_t address, uint64_t address_length,
+                                              uint32_t raw_flags) {
+  auto flags = static_cast<OpenFlags>(raw_flags);
+  if (has(flags, ~kTypeFlags)) return fail(Errno::kInval);
+  net::Socket* listener = net::as_socket(file);
+  if (listener == nullptr) return fail(Errno::kNotSock);
+  net::SocketAddress peer;
+  RefPtr<net::Socket> accepted = ARIL_TRY(listener->accept(flags & OpenFlags::kNonBlock, &peer));
+  ARIL_TRY(write_address(peer, address, UserPtr<uint32_t>(address_length)));
+  return accepted;
+}
+
+namespace {
 
 struct TypeAndFlags {
   net::SocketType type;
@@ -115,15 +127,12 @@ Result<void> sys_listen(int fd, int backlog) {
 ARIL_SYSCALL(50, listen, sys_listen, "fd int");
 
 Result<int> sys_accept4(int fd, UserAddress address, UserPtr<uint32_t> length, uint32_t raw_flags) {
-  auto flags = static_cast<OpenFlags>(raw_flags);
-  if (has(flags, ~kTypeFlags)) return fail(Errno::kInval);
   SocketRef listener = ARIL_TRY(socket_of(fd));
-  net::SocketAddress peer;
-  RefPtr<net::Socket> accepted = ARIL_TRY(listener->accept(flags & OpenFlags::kNonBlock, &peer));
-  ARIL_TRY(write_address(peer, address.address(), length));
-  return current_process().files().install(std::move(accepted), has(flags, OpenFlags::kCloseOnExec)
-                                                                    ? CloseOnExec::kYes
-                                                                    : CloseOnExec::kNo);
+  auto accepted =
+      ARIL_TRY(accept_connection(*listener.file, address.address(), length.address(), raw_flags));
+  bool close_on_exec = has(static_cast<OpenFlags>(raw_flags), OpenFlags::kCloseOnExec);
+  return current_process().files().install(std::move(accepted),
+                                           close_on_exec ? CloseOnExec::kYes : CloseOnExec::kNo);
 }
 ARIL_SYSCALL(288, accept4, sys_accept4, "fd >ptr ptr hex");
 

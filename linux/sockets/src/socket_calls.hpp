@@ -2,6 +2,7 @@
 #include "linux/abi/syscall.hpp"
 #include "linux/files/file_table.hpp"
 #include "linux/process/process.hpp"
+#include "linux/sockets/messages.hpp"
 #include "net/socket/socket.hpp"
 
 /// What the socket calls share.
@@ -18,8 +19,6 @@ Result<SocketRef> socket_of(int fd);
 
 net::PeerCredentials caller_credentials();
 
-/// kInval for a length that is negative or too long.
-Result<net::SocketAddress> read_address(uint64_t pointer, uint32_t length);
 /// Writes as much as the application has room for and the real length; nothing for a null pointer.
 Result<void> write_address(const net::SocketAddress& address, uint64_t pointer,
                            UserPtr<uint32_t> length);

@@ -82,6 +82,8 @@ class Process final : public RefCounted {
   // Tasks. The visitor runs under tasks_lock(), a spin lock.
   void add_task(Task& task);
   [[nodiscard]] size_t task_count() const { return task_count_.load(std::memory_order_relaxed); }
+  /// The calling task is the last one but for the kernel's own workers.
+  [[nodiscard]] bool is_last_but_workers();
   template <typename Visitor>
   void for_each_task(Visitor visit) {
     LockGuard guard(tasks_lock_);

@@ -1,6 +1,7 @@
 #pragma once
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string_view>
 
@@ -16,6 +17,12 @@
 namespace aril::linux_abi {
 
 class Process;
+
+/// What a component above attaches to a task (io_uring: its registered rings).
+class TaskAttachment {
+ public:
+  virtual ~TaskAttachment() = default;
+};
 
 /// One Linux thread: a scheduler Thread with what Linux attaches to it.
 ///
@@ -51,7 +58,7 @@ class Task final : public RefCounted, public ThreadOwner {
   // ThreadOwner.
   void on_switch_in() override;
   [[nodiscard]] bool has_interruption() const override {
-    return interruption_.load(std::memory_order_acquire);
+    return interruption_.load(std::memory_order_acquire) || no_wait_;
   }
 
   // Signals; the operations are in linux/signal. Under the process's signal_lock().
@@ -82,6 +89,11 @@ class Task final : public RefCounted, public ThreadOwner {
   /// Nanosleep, poll and futex waits that an ignored or stopped signal interrupted go on until
   /// this, the deadline of the first attempt [restart_syscall(2)]. nullopt: none.
   std::optional<Instant> restart_deadline;
+  /// A task of the kernel's own in this process (an io_uring worker): it does not keep the process
+  /// alive. Before start().
+  bool is_worker = false;
+  /// Goes when the task exits.
+  std::unique_ptr<TaskAttachment> attachment;
   /// The exception that is being turned into a signal, for ucontext: trap number, error, CR2.
   uint64_t fault_vector = 0, fault_error = 0, fault_address = 0;
 
@@ -102,6 +114,8 @@ class Task final : public RefCounted, public ThreadOwner {
   RefPtr<Thread> thread_;
   ListNode process_node_;
   std::atomic<bool> interruption_{false};
+  friend class NoWaitScope;
+  bool no_wait_ = false;  // read and written by the task itself only
   arch::TrapFrame start_frame_{};
   uint64_t start_thread_pointer_ = 0;
   Preparation preparation_ = nullptr;
@@ -112,6 +126,21 @@ class Task final : public RefCounted, public ThreadOwner {
 Task& current_task();
 /// Null on a kernel thread.
 Task* current_task_or_null();
+
+/// While it lasts, no sleep of the calling task that a signal may end begins: what would have slept
+/// fails with kRestart (or kIntr) at once, or returns what it has. Other sleeps, such as for a
+/// disk, are as ever. Without effect on a kernel thread.
+class NoWaitScope {
+ public:
+  NoWaitScope();
+  ~NoWaitScope();
+  NoWaitScope(const NoWaitScope&) = delete;
+  NoWaitScope& operator=(const NoWaitScope&) = delete;
+
+ private:
+  Task* task_;
+  bool before_ = false;
+};
 
 /// Replaces the caller's blocked set for the length of a system call (ppoll, pselect6, epoll_pwait,
 /// sigsuspend): a signal that arrives is delivered under `mask`, and the old set comes back when

@@ -5,14 +5,20 @@
 namespace aril {
 
 void ObjectMapping::attach(MemoryObject& object) {
-  LockGuard hold(object.mappings_lock_);
-  id_ = object.next_mapping_id_++;
-  object.mappings_.push_back(*this);
+  {
+    LockGuard hold(object.mappings_lock_);
+    id_ = object.next_mapping_id_++;
+    object.mappings_.push_back(*this);
+  }
+  object.region_attached();
 }
 
 void ObjectMapping::detach(MemoryObject& object) {
-  LockGuard hold(object.mappings_lock_);
-  object.mappings_.remove(*this);
+  {
+    LockGuard hold(object.mappings_lock_);
+    object.mappings_.remove(*this);
+  }
+  object.region_detached();
 }
 
 /// Visits every address space that maps the object, without a lock. Spaces that begin or end to map

@@ -80,6 +80,7 @@ bool Process::is_last_but_workers() {
 // Runs on the last task's thread.
 void Process::release_resources() {
   timers.reset();
+  semaphore_undo.reset();
   RefPtr<FileTable> files;
   RefPtr<FsContext> fs;
   RefPtr<AddressSpace> space;

@@ -12,6 +12,7 @@
 #include "image.hpp"
 #include "kernel/log/log.hpp"
 #include "linux/abi/time.hpp"
+#include "linux/proc/proc_files.hpp"
 #include "linux/proc/process_source.hpp"
 #include "linux/process/system_identity.hpp"
 #include "linux/tty/pts_directory.hpp"
@@ -128,6 +129,7 @@ void mount_procfs(Mounter& mounter, vfs::MountTree& mounts, const Machine& machi
   };
   auto procfs =
       need(procfs::Procfs::create(std::move(system), linux_abi::process_source(), mounts), "/proc");
+  linux_abi::add_registered_proc_files(*procfs);
   mounter.mount("/proc", procfs->file_system(), kKernelMountFlags);
 }
 

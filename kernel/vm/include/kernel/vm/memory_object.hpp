@@ -53,6 +53,10 @@ class MemoryObject : public RefCounted {
   [[nodiscard]] virtual const char* name() const { return ""; }
 
  protected:
+  /// A region began or ended to map the object (also when one is split, joined or copied by fork).
+  /// Perhaps under an AddressSpace's lock; the region still holds its reference.
+  virtual void region_attached() {}
+  virtual void region_detached() {}
   /// Removes the pages [first, first+count) from every page table. The caller has made sure that
   /// page() gives none of them any more (truncation), or gives the same ones again (reclaim), and
   /// holds no lock of rank kAddressSpace or above.

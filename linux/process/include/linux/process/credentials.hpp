@@ -27,6 +27,7 @@ enum class Capability : uint8_t {
   kNetAdmin = 12,
   kNetRaw = 13,
   kIpcLock = 14,
+  kIpcOwner = 15,
   kSysChroot = 18,
   kSysAdmin = 21,
   kSysNice = 23,

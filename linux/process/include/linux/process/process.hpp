@@ -32,6 +32,13 @@ class ProcessTimers {
   virtual ~ProcessTimers() = default;
 };
 
+/// What another component keeps for a process and gives up when the process ends; derived there and
+/// made at first use.
+class ProcessResource {
+ public:
+  virtual ~ProcessResource() = default;
+};
+
 /// How a process ended, as wait4 tells it.
 struct ExitStatus {
   int code = 0;    ///< exit(code & 0xff), when signal is 0
@@ -143,6 +150,8 @@ class Process final : public RefCounted {
   [[nodiscard]] Duration cpu_time();
 
   std::unique_ptr<ProcessTimers> timers;
+  /// linux/ipc: what SEM_UNDO takes back at the end. Not inherited by a fork. Under mutex().
+  std::unique_ptr<ProcessResource> semaphore_undo;
 
  private:
   friend class Task;

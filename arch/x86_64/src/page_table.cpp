@@ -115,11 +115,19 @@ Leaf find_leaf(PhysicalAddress root, uint64_t address) {
 /// the present bit clear, so that a walk which is still under way finds nothing in it.
 class CutTables {
  public:
+  explicit CutTables(PhysicalAddress first = 0) : first_(first) {}
   void add(PhysicalAddress table) {
     store(table_at(table)[0], first_);
     first_ = table;
   }
+  PhysicalAddress take() {
+    PhysicalAddress table = first_;
+    first_ = load(table_at(table)[0]);
+    store(table_at(table)[0], 0);
+    return table;
+  }
   [[nodiscard]] bool empty() const { return first_ == 0; }
+  [[nodiscard]] PhysicalAddress first() const { return first_; }
   void free_all() {
     while (first_ != 0) {
       PhysicalAddress table = first_;
@@ -190,6 +198,11 @@ constinit RootPool root_pool;
 alignas(PageTable) constinit std::byte kernel_tree_storage[sizeof(PageTable)] = {};
 constinit PageTable* kernel_tree = nullptr;
 constexpr unsigned kUpperHalf = kEntries / 2;
+constexpr uint64_t kLowerEnd = kUpperHalf * span_of(kTopLevel);
+static_assert(kLargePageSize == span_of(1));
+
+/// A large page of an application, whose parts are pages of their own.
+bool is_divisible(uint64_t address, unsigned level) { return level == 1 && address < kLowerEnd; }
 
 }  // namespace
 
@@ -216,17 +229,18 @@ Result<PageTable> PageTable::create() {
   return PageTable(root);
 }
 
-PageTable::PageTable(PageTable&& other) noexcept : root_(std::exchange(other.root_, 0)) {}
+PageTable::PageTable(PageTable&& other) noexcept
+    : root_(std::exchange(other.root_, 0)), spare_tables_(std::exchange(other.spare_tables_, 0)) {}
 
 PageTable& PageTable::operator=(PageTable&& other) noexcept {
   std::swap(root_, other.root_);
+  std::swap(spare_tables_, other.spare_tables_);
   return *this;
 }
 
 PageTable::~PageTable() {
   if (root_ == 0) return;
-  constexpr uint64_t kEnd = kUpperHalf * span_of(kTopLevel);
-  free_tables(0, kEnd, 0, kEnd);
+  free_tables(0, kLowerEnd, 0, kLowerEnd);
   root_pool.put(root_);
 }
 
@@ -237,16 +251,66 @@ Result<void> PageTable::map(uint64_t address, PhysicalAddress physical, PageFlag
 }
 
 Result<void> PageTable::map_large(uint64_t address, PhysicalAddress physical, PageFlags flags) {
-  ARIL_ASSERT(is_aligned(address | physical, span_of(1)));
+  ARIL_ASSERT(is_aligned(address | physical, kLargePageSize));
   Entry* entry = ARIL_TRY(make_path(root_, address, 1));
   if (is_table(load(*entry))) return fail(Errno::kExist);
+  if (is_divisible(address, 1)) {
+    CutTables spares(spare_tables_);
+    spares.add(ARIL_TRY(allocate_table_page()));
+    spare_tables_ = spares.first();
+  }
   store(*entry, physical | bits_of(flags) | kLargePage);
   return {};
+}
+
+bool PageTable::is_large(uint64_t address) const {
+  auto [entry, level] = find_leaf(root_, address);
+  return entry != nullptr && level == 1 && load(*entry) != 0;
+}
+
+/// Puts a table of 512 entries that say the same in place of a large page's entry. A CPU may go on
+/// using what it remembers of the large page until the next flush of any address in it
+/// [SDM 3A 4.10.4.1].
+void PageTable::split_large(uint64_t address) {
+  Entry* entry = find_leaf(root_, address).entry;
+  CutTables spares(spare_tables_);
+  PhysicalAddress table = spares.take();
+  spare_tables_ = spares.first();
+  uint64_t old = load(*entry);
+  // The CPU may set the accessed and dirty bits meanwhile.
+  do {
+    for (unsigned i = 0; i < kEntries; ++i)
+      store(table_at(table)[i], (old & ~kLargePage) + i * kPageSize);
+    // Release: the CPU's walkers must see the filled table.
+  } while (!entry->compare_exchange_weak(old, table | kTableFlags, std::memory_order_release,
+                                         std::memory_order_relaxed));
+}
+
+void PageTable::protect_large(uint64_t address, PageFlags flags) {
+  Entry* entry = find_leaf(root_, address).entry;
+  constexpr uint64_t kKept = kAddressMask | kAccessed | kDirty | kLargePage;
+  uint64_t old = load(*entry);
+  while (!entry->compare_exchange_weak(old, (old & kKept) | bits_of(flags),
+                                       std::memory_order_relaxed)) {}
+}
+
+PhysicalAddress PageTable::unmap_large(uint64_t address) {
+  Leaf leaf = find_leaf(root_, address);
+  ARIL_ASSERT(leaf.entry != nullptr && is_divisible(address, leaf.level));
+  uint64_t old = leaf.entry->exchange(0, std::memory_order_relaxed);
+  CutTables spares(spare_tables_);
+  free_table_page(spares.take());
+  spare_tables_ = spares.first();
+  return align_down(old & kAddressMask, kLargePageSize);
 }
 
 void PageTable::protect(uint64_t address, PageFlags flags) {
   auto [entry, level] = find_leaf(root_, address);
   if (entry == nullptr) return;
+  if (is_divisible(address, level)) {
+    split_large(address);
+    entry = find_leaf(root_, address).entry;
+  }
   constexpr uint64_t kKept = kAddressMask | kAccessed | kDirty | kLargePage;
   uint64_t old = load(*entry);
   if (old == 0) return;
@@ -258,6 +322,11 @@ void PageTable::protect(uint64_t address, PageFlags flags) {
 std::optional<Translation> PageTable::unmap(uint64_t address) {
   auto [entry, level] = find_leaf(root_, address);
   if (entry == nullptr) return std::nullopt;
+  if (is_divisible(address, level)) {
+    split_large(address);
+    entry = find_leaf(root_, address).entry;
+    level = 0;
+  }
   ARIL_ASSERT(level == 0);
   // Exchange: takes the dirty bit that the CPU may set until this very moment.
   uint64_t old = entry->exchange(0, std::memory_order_relaxed);
@@ -292,7 +361,7 @@ uint64_t PageTable::next_present(uint64_t from, uint64_t end) const {
 }
 
 void PageTable::free_tables(uint64_t start, uint64_t end, uint64_t floor, uint64_t ceiling) {
-  ARIL_ASSERT(end <= kUpperHalf * span_of(kTopLevel) && floor <= start && end <= ceiling);
+  ARIL_ASSERT(end <= kLowerEnd && floor <= start && end <= ceiling);
   CutTables cut;
   cut_tables(table_at(root_), kTopLevel, 0, {start, end, floor, ceiling}, cut);
   if (cut.empty()) return;

@@ -205,6 +205,21 @@ Result<PageRef> allocate(Fill fill, Purpose purpose) {
   return PageRef::adopt(page);
 }
 
+Result<Page*> allocate_pages(unsigned order, Fill fill) {
+  if (order > kMaxOrder) return fail(Errno::kNoMem);
+  Page* head = take_block(order, kernel_reserve);
+  if (head == nullptr) return fail(Errno::kNoMem);
+  for (Page& page : std::span(head, size_t{1} << order)) {
+    page.order = 0;
+    page.flags = 0;
+    page.link = 0;
+    page.map_count.store(0, std::memory_order_relaxed);
+    page.references.store(1, std::memory_order_relaxed);
+  }
+  if (fill == Fill::kZero) std::memset(head->data(), 0, kPageSize << order);
+  return head;
+}
+
 Result<PhysicalAddress> allocate_block(unsigned order, Fill fill) {
   if (order > kMaxOrder) return fail(Errno::kNoMem);
   Page* head = take_block_hard(order, Purpose::kKernel);

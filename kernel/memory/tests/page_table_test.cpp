@@ -54,6 +54,31 @@ TEST_F(PageTables, LargePages) {
   ASSERT_TRUE(table.map(0x40'0000, 0x1000, kReadWrite));
   EXPECT_EQ(table.map_large(0x40'0000, 0x4000'0000, kReadWrite).error(), Errno::kExist);
   EXPECT_EQ(table.map(0x20'0000, 0x1000, kReadWrite).error(), Errno::kExist);
+  EXPECT_TRUE(table.is_large(0x20'5000));
+  EXPECT_EQ(table.unmap_large(0x20'0000), 0x4000'0000u);
+  EXPECT_FALSE(table.query(0x20'5000));
+  table.unmap(0x40'0000);
+}
+
+TEST_F(PageTables, LargePagesSplitWithoutMemory) {
+  size_t free_before = 0;
+  {
+    PageTable table = *PageTable::create();
+    free_before = page_allocator::statistics().free_pages;
+    ASSERT_TRUE(table.map_large(0x20'0000, 0x4000'0000, kReadWrite));
+    size_t free_mapped = page_allocator::statistics().free_pages;
+    table.protect(0x20'3000, PageFlags::kRead);
+    EXPECT_EQ(page_allocator::statistics().free_pages, free_mapped);
+    EXPECT_FALSE(table.is_large(0x20'3000));
+    EXPECT_EQ(table.query(0x20'3000)->flags, PageFlags::kRead);
+    for (uint64_t at = 0x20'0000; at < 0x40'0000; at += kPageSize) {
+      EXPECT_EQ(table.query(at)->physical, at + 0x3fe0'0000);
+      if (at != 0x20'3000) EXPECT_EQ(table.query(at)->flags, kReadWrite);
+      EXPECT_EQ(table.unmap(at)->physical, at + 0x3fe0'0000);
+    }
+    EXPECT_EQ(table.next_present(0, kApplicationTop), kApplicationTop);
+  }
+  EXPECT_EQ(page_allocator::statistics().free_pages, free_before);
 }
 
 TEST_F(PageTables, SparseWalkFindsExactlyWhatIsMapped) {

@@ -73,6 +73,23 @@ Region* AddressSpace::Implementation::region_for_fault_locked(uint64_t address) 
   return &region;
 }
 
+/// Whether the write to `address` is to get the 2 MiB around it at once. Unless it was asked for,
+/// only where the program is filling memory from below, page after page, so that little of it stays
+/// unused, and where there is memory to spare.
+bool AddressSpace::Implementation::suits_large_page_locked(const Region& region,
+                                                           uint64_t address) const {
+  using enum Region::LargePages;
+  uint64_t start = align_down(address, arch::kLargePageSize);
+  uint64_t end = start + arch::kLargePageSize;
+  if (region.large_pages == kNever || region.grows_down || start < region.start || end > region.end)
+    return false;
+  if (region.large_pages == kChoose &&
+      (address != start || start == region.start || !table.query(start - kPageSize)))
+    return false;
+  page_allocator::Statistics memory = page_allocator::statistics();
+  return memory.free_pages > memory.total_pages / 4 && table.next_present(start, end) == end;
+}
+
 auto AddressSpace::Implementation::map_anonymous_locked(Region& region, uint64_t address,
                                                         Access access) -> Step {
   arch::PageFlags flags = page_flags(region.protection);
@@ -81,6 +98,9 @@ auto AddressSpace::Implementation::map_anonymous_locked(Region& region, uint64_t
     bool mapped = map_page_locked(address, std::move(zero), without_write(flags)).has_value();
     return {mapped ? Step::Kind::kDone : Step::Kind::kNoMemory};
   }
+  if (suits_large_page_locked(region, address) &&
+      map_large_page_locked(align_down(address, arch::kLargePageSize), flags))
+    return {Step::Kind::kDone};
   Result<PageRef> page = allocate_page(page_allocator::Fill::kZero);
   if (!page || !map_page_locked(address, std::move(*page), flags)) return {Step::Kind::kNoMemory};
   return {Step::Kind::kDone};

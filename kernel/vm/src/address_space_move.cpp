@@ -91,8 +91,17 @@ Result<void> AddressSpace::advise(uint64_t address, uint64_t length, Advice advi
     return implementation_->populate_checked(
         address, end, advice == Advice::kPopulateWrite ? Access::kWrite : Access::kRead);
   Implementation& state = *implementation_;
+  DeadRegions dead;
   LockGuard hold(state.mutex);
   bool is_whole = state.is_mapped_locked(address, end);
+  if (advice == Advice::kLargePages || advice == Advice::kNoLargePages) {
+    ARIL_TRY(state.isolate_locked(address, end));
+    for (size_t i = state.regions.first_above(address);
+         i < state.regions.size() && state.regions[i].start < end; ++i)
+      state.regions[i].large_pages =
+          advice == Advice::kLargePages ? Region::LargePages::kAlways : Region::LargePages::kNever;
+    state.merge_locked(address, end, dead);
+  }
   for (size_t i = state.regions.first_above(address);
        i < state.regions.size() && state.regions[i].start < end; ++i) {
     const Region& region = state.regions[i];

@@ -52,6 +52,30 @@ Result<void> AddressSpace::Implementation::map_page_locked(uint64_t address, Pag
   return {};
 }
 
+/// Maps 2 MiB of zeroes where nothing is mapped: one entry in the page table, and 512 pages that it
+/// holds one by one. False when there is no block of that size.
+bool AddressSpace::Implementation::map_large_page_locked(uint64_t address, arch::PageFlags flags) {
+  constexpr unsigned kOrder = 9;
+  static_assert(kPageSize << kOrder == arch::kLargePageSize);
+  Result<Page*> pages = page_allocator::allocate_pages(kOrder, page_allocator::Fill::kZero);
+  if (!pages) return false;
+  std::span all(*pages, size_t{1} << kOrder);
+  if (!table.map_large(address, all[0].physical(), flags)) {
+    for (Page& page : all) PageRef::adopt(&page).reset();
+    return false;
+  }
+  for (Page& page : all) page.map_count.store(1, std::memory_order_relaxed);
+  resident_pages += all.size();
+  peak_resident_pages = std::max(peak_resident_pages, resident_pages);
+  return true;
+}
+
+/// A large page starts at `at` and ends by `end`.
+bool AddressSpace::Implementation::is_whole_large_page_locked(uint64_t at, uint64_t end) const {
+  return is_aligned(at, arch::kLargePageSize) && end - at >= arch::kLargePageSize &&
+         table.is_large(at);
+}
+
 /// Maps a page in place of another. The table exists, so this does not fail for want of memory.
 Result<void> AddressSpace::Implementation::replace_page_locked(uint64_t address, PageRef page,
                                                                arch::PageFlags flags) {
@@ -63,6 +87,16 @@ void AddressSpace::Implementation::zap_locked(uint64_t start, uint64_t end) {
   ReleasedPages released(table);
   for (uint64_t at = table.next_present(start, end); at < end;
        at = table.next_present(at + kPageSize, end)) {
+    if (is_whole_large_page_locked(at, end)) {
+      PhysicalAddress physical = table.unmap_large(at);
+      uint64_t last = at + arch::kLargePageSize - kPageSize;
+      for (;; at += kPageSize, physical += kPageSize) {
+        --resident_pages;
+        released.add(at, page_at(physical));
+        if (at == last) break;
+      }
+      continue;
+    }
     std::optional<arch::Translation> old = table.unmap(at);
     Page& page = page_at(old->physical);
     if (!is_zero_page(page)) --resident_pages;
@@ -84,12 +118,18 @@ void AddressSpace::Implementation::protect_pages_locked(const Region& region) {
                                                            : !region.object->tracks_writes();
       if (!may_write) flags &= ~PageFlags::kWrite;
     }
-    if (flags == old.flags) continue;
-    table.protect(at, flags);
-    if ((flags & old.flags) != old.flags) {
-      first = std::min(first, at);
-      last = at + kPageSize;
+    // Of a large page that loses rights and gains none no part needs a look of its own.
+    uint64_t size = kPageSize;
+    if ((flags & ~old.flags) == PageFlags::kNone && is_whole_large_page_locked(at, region.end))
+      size = arch::kLargePageSize;
+    if (flags != old.flags) {
+      size == kPageSize ? table.protect(at, flags) : table.protect_large(at, flags);
+      if ((flags & old.flags) != old.flags) {
+        first = std::min(first, at);
+        last = at + size;
+      }
     }
+    at += size - kPageSize;
   }
   if (first < last) table.flush(first, last);
 }

@@ -61,6 +61,7 @@ struct AddressSpace::Implementation {
   Result<void> map_page_locked(uint64_t address, PageRef page, arch::PageFlags flags);
   Result<void> replace_page_locked(uint64_t address, PageRef page, arch::PageFlags flags);
   void zap_locked(uint64_t start, uint64_t end);
+  [[nodiscard]] bool is_whole_large_page_locked(uint64_t at, uint64_t end) const;
   void write_protect_pages_locked(uint64_t start, uint64_t end);
   void protect_pages_locked(const Region& region);
   Result<void> move_pages_locked(uint64_t from, uint64_t to, uint64_t length);
@@ -75,6 +76,8 @@ struct AddressSpace::Implementation {
   struct Step;
   Step step_locked(Region& region, uint64_t address, Access access, PageRef object_page);
   Step map_anonymous_locked(Region& region, uint64_t address, Access access);
+  [[nodiscard]] bool suits_large_page_locked(const Region& region, uint64_t address) const;
+  bool map_large_page_locked(uint64_t address, arch::PageFlags flags);
   Step map_object_locked(Region& region, uint64_t address, Access access, PageRef page);
   Step make_writable_locked(Region& region, uint64_t address, const arch::Translation& old,
                             PageRef object_page);

@@ -13,6 +13,7 @@ void Region::copy_attributes(const Region& other) {
   sharing = other.sharing;
   grows_down = other.grows_down;
   no_reserve = other.no_reserve;
+  large_pages = other.large_pages;
   label = other.label;
   object = other.object;
   offset = other.offset;
@@ -20,8 +21,9 @@ void Region::copy_attributes(const Region& other) {
 
 bool Region::can_absorb(const Region& next) const {
   return end == next.start && protection == next.protection && sharing == next.sharing &&
-         !grows_down && !next.grows_down && no_reserve == next.no_reserve && label == next.label &&
-         object == next.object && (!object || offset + length() == next.offset);
+         !grows_down && !next.grows_down && no_reserve == next.no_reserve &&
+         large_pages == next.large_pages && label == next.label && object == next.object &&
+         (!object || offset + length() == next.offset);
 }
 
 void Region::attach() {

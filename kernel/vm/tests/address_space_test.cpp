@@ -34,6 +34,56 @@ TEST_F(AddressSpaceTest, DemandZeroPages) {
   EXPECT_EQ(space->usage().resident_pages, 1u);
 }
 
+TEST_F(AddressSpaceTest, MemoryFilledInOrderGetsLargePages) {
+  constexpr uint64_t kLarge = arch::kLargePageSize;
+  uint64_t address = map_anonymous(4 * kLarge / kPageSize);
+  uint64_t inside = align_up(address + 1, kLarge);
+  ASSERT_EQ(store(*space, inside + kLarge, 1), FaultOutcome::kResolved);
+  EXPECT_EQ(space->usage().resident_pages, 1u) << "a lonely write takes one page";
+  ASSERT_EQ(store(*space, inside - kPageSize, 2), FaultOutcome::kResolved);
+  ASSERT_EQ(store(*space, inside, 3), FaultOutcome::kResolved);
+  EXPECT_EQ(space->usage().resident_pages, 2 + kLarge / kPageSize);
+  EXPECT_EQ(load(*space, inside + kLarge - 1), 0);
+
+  // Parts of it are pages like any other.
+  ASSERT_EQ(store(*space, inside + 7 * kPageSize, 9), FaultOutcome::kResolved);
+  ASSERT_TRUE(space->protect(inside + kPageSize, kPageSize, Protection::kRead));
+  EXPECT_EQ(touch(*space, inside + kPageSize, true), FaultOutcome::kNotPermitted);
+  ASSERT_TRUE(space->advise(inside + 2 * kPageSize, kPageSize, AddressSpace::Advice::kDontNeed));
+  EXPECT_EQ(space->usage().resident_pages, 1 + kLarge / kPageSize);
+  EXPECT_EQ(load(*space, inside), 3);
+  EXPECT_EQ(load(*space, inside + 7 * kPageSize), 9);
+}
+
+TEST_F(AddressSpaceTest, LargePagesAreCopiedOnWriteAfterFork) {
+  constexpr uint64_t kLarge = arch::kLargePageSize;
+  uint64_t address = map_anonymous(2 * kLarge / kPageSize);
+  ASSERT_TRUE(space->advise(address, 2 * kLarge, AddressSpace::Advice::kLargePages));
+  uint64_t inside = align_up(address, kLarge);
+  ASSERT_EQ(store(*space, inside + 5 * kPageSize, 5), FaultOutcome::kResolved);
+  EXPECT_EQ(space->usage().resident_pages, kLarge / kPageSize);
+  RefPtr<AddressSpace> child = *space->fork();
+  ASSERT_EQ(store(*child, inside + 5 * kPageSize, 6), FaultOutcome::kResolved);
+  EXPECT_EQ(load(*space, inside + 5 * kPageSize), 5);
+  ASSERT_EQ(store(*space, inside + 6 * kPageSize, 7), FaultOutcome::kResolved);
+  EXPECT_EQ(load(*child, inside + 6 * kPageSize), 0);
+}
+
+TEST_F(AddressSpaceTest, LargePagesFollowProtectionAsAWhole) {
+  constexpr uint64_t kLarge = arch::kLargePageSize;
+  uint64_t address = map_anonymous(2 * kLarge / kPageSize);
+  ASSERT_TRUE(space->advise(address, 2 * kLarge, AddressSpace::Advice::kLargePages));
+  uint64_t inside = align_up(address, kLarge);
+  ASSERT_EQ(store(*space, inside, 5), FaultOutcome::kResolved);
+  ASSERT_TRUE(space->protect(address, 2 * kLarge, Protection::kRead));
+  EXPECT_EQ(touch(*space, inside + kPageSize, true), FaultOutcome::kNotPermitted);
+  ASSERT_TRUE(space->protect(address, 2 * kLarge, kReadWrite));
+  EXPECT_EQ(store(*space, inside + kPageSize, 1), FaultOutcome::kResolved);
+  EXPECT_EQ(load(*space, inside), 5);
+  ASSERT_TRUE(space->unmap(address, 2 * kLarge));
+  EXPECT_EQ(space->usage().resident_pages, 0u);
+}
+
 TEST_F(AddressSpaceTest, OutcomesTellWhy) {
   uint64_t address = map_anonymous(2, Protection::kRead);
   EXPECT_EQ(touch(*space, address, true), FaultOutcome::kNotPermitted);

@@ -39,12 +39,16 @@ Result<void> sys_madvise(uint64_t address, uint64_t length, int advice) {
     case 8:
       what = Advice::kFree;
       break;
-    case 10:  // DONTFORK, DOFORK, MERGEABLE, UNMERGEABLE, (NO)HUGEPAGE, (DO)DUMP
+    case 14:
+      what = Advice::kLargePages;
+      break;
+    case 15:
+      what = Advice::kNoLargePages;
+      break;
+    case 10:  // DONTFORK, DOFORK, MERGEABLE, UNMERGEABLE, (DO)DUMP
     case 11:
     case 12:
     case 13:
-    case 14:
-    case 15:
     case 16:
     case 17:
     case 18:  // WIPEONFORK, KEEPONFORK, COLD, PAGEOUT

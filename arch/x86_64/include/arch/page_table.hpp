@@ -28,6 +28,8 @@ struct Translation {
 
 void flush_tlb(PhysicalAddress root, uint64_t start, uint64_t end);
 
+inline constexpr uint64_t kLargePageSize = 2 * kMiB;
+
 /// One page-table tree [SDM 3A 4.5]. Its upper half is the kernel's, shared by all trees. Not
 /// synchronised: the owning AddressSpace's lock guards it. Table pages come from
 /// kernel/memory's page allocator through the two hooks below.
@@ -52,13 +54,21 @@ class PageTable {
   /// Maps one 4 KiB page, replacing what was there. Does not flush the TLB when the entry was
   /// empty; the caller flushes when it was not. kNoMem.
   Result<void> map(uint64_t address, PhysicalAddress physical, PageFlags flags);
-  /// As map for 2 MiB, both addresses aligned to it. kNoMem; kExist when smaller pages are there.
+  /// As map for kLargePageSize, both addresses aligned to it. In the lower half the other functions
+  /// take its parts for pages of their own: what touches one part splits it first, for which the
+  /// table is set aside here, so that splitting cannot fail. kNoMem; kExist when a table for
+  /// smaller pages is there.
   Result<void> map_large(uint64_t address, PhysicalAddress physical, PageFlags flags);
+  [[nodiscard]] bool is_large(uint64_t address) const;
   /// Changes the permissions of a page that is mapped; nothing when it is not. A page without any
   /// permission stays held by its entry (query and unmap find it) but faults on every access.
   void protect(uint64_t address, PageFlags flags);
-  /// Unmaps; returns what was there. A large page must have been split before.
+  /// As protect for the whole of a large page, which stays one.
+  void protect_large(uint64_t address, PageFlags flags);
+  /// Unmaps; returns what was there.
   std::optional<Translation> unmap(uint64_t address);
+  /// Unmaps the whole of a large page; returns where it lay.
+  PhysicalAddress unmap_large(uint64_t address);
   [[nodiscard]] std::optional<Translation> query(uint64_t address) const;
   /// The first page address >= `from` and < `end` whose entry holds a page, so that walks over
   /// sparse gigabytes skip what was never touched; `end` when there is none.
@@ -76,7 +86,11 @@ class PageTable {
 
  private:
   explicit PageTable(PhysicalAddress root) : root_(root) {}
+  void split_large(uint64_t address);
+
   PhysicalAddress root_;
+  /// Tables set aside for splits, one for each large page, linked through their first entries.
+  PhysicalAddress spare_tables_ = 0;
 };
 
 /// Drops translations of [start, end) in the tree of this root on every CPU that has it loaded (for

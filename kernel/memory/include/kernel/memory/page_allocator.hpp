@@ -31,6 +31,9 @@ enum class Purpose : uint8_t { kKernel, kApplication };
 /// One page with one reference; kNoMem after reclaim found nothing. Only callers with interrupts
 /// enabled (thread context, no spin lock) reclaim; others may use a small reserve instead.
 Result<PageRef> allocate(Fill fill, Purpose purpose = Purpose::kKernel);
+/// 2^order contiguous pages for an application, aligned to their size, each with one reference and
+/// given back on its own. kNoMem at once when there is no such block: nothing is reclaimed for it.
+Result<Page*> allocate_pages(unsigned order, Fill fill);
 /// 2^order contiguous frames, aligned to their size; for DMA rings, stacks and large pages. Raw:
 /// give them back with free_block.
 Result<PhysicalAddress> allocate_block(unsigned order, Fill fill = Fill::kNone);

@@ -86,6 +86,8 @@ class AddressSpace final : public RefCounted {
     kWillNeed,
     kPopulateRead,
     kPopulateWrite,
+    kLargePages,    ///< pages of 2 MiB wherever they fit
+    kNoLargePages,  ///< never
     kOther
   };
   Result<void> advise(uint64_t address, uint64_t length, Advice advice);

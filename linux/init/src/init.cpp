@@ -10,6 +10,7 @@
 #include "linux/files/file_table.hpp"
 #include "linux/loader/exec.hpp"
 #include "linux/patch/patcher.hpp"
+#include "linux/process/family.hpp"
 #include "linux/process/fs_context.hpp"
 #include "linux/process/system_identity.hpp"
 #include "linux/trace/strace.hpp"
@@ -76,15 +77,19 @@ Result<void> start_init(InitConfig config) {
   RefPtr<FsContext> fs = ARIL_TRY(
       try_make_ref<FsContext>(*config.mounts, config.mounts->root(), std::move(directory)));
   RefPtr<AddressSpace> space = ARIL_TRY(AddressSpace::create());
-  RefPtr<Process> process = ARIL_TRY(Process::create(0, std::move(space), files, fs));
+  RefPtr<Process> process = ARIL_TRY(Process::create(std::move(space), files, fs));
   ARIL_ASSERT(process->pid() == kInitPid);
 
   auto request = ARIL_TRY(try_make_unique<ExecRequest>(ARIL_TRY(make_request(config))));
   RefPtr<Task> task = ARIL_TRY(Task::create(process, kInitPid, "init", {}, 0));
   task->credentials.change_group_ids(config.gid, config.gid, config.gid);
   task->credentials.change_user_ids(config.uid, config.uid, config.uid);
+  process->note_user_ids(task->credentials);
+  {
+    LockGuard guard(family::lock());
+    family::join_locked(*process, nullptr);
+  }
   task->set_preparation(&execute_first_program, request.release());
-  // The table has the process by number, not by reference: the task keeps it.
   task->start();
   return {};
 }

@@ -9,12 +9,11 @@
 namespace aril::linux_abi {
 namespace {
 
-constexpr int kCurrentDirectory = -100;      // AT_FDCWD
-constexpr uint64_t kEmptyPathFlag = 0x1000;  // AT_EMPTY_PATH
+constexpr int kCurrentDirectory = -100;                             // AT_FDCWD
+constexpr uint64_t kNoFollowFlag = 0x100, kEmptyPathFlag = 0x1000;  // AT_*
 
-Result<void> execute_call(std::string path, uint64_t arguments, uint64_t environment,
+Result<void> execute_call(ExecRequest request, uint64_t arguments, uint64_t environment,
                           arch::TrapFrame& frame) {
-  ExecRequest request{.path = std::move(path), .arguments = {}, .environment = {}};
   ARIL_TRY(request.arguments.append_vector(arguments));
   ARIL_TRY(request.environment.append_vector(environment));
   auto done = execute(std::move(request), frame);
@@ -23,24 +22,34 @@ Result<void> execute_call(std::string path, uint64_t arguments, uint64_t environ
 }
 
 Result<void> sys_execve(arch::TrapFrame& frame) {
-  std::string path = ARIL_TRY(string_from_user(frame.argument(0)));
-  return execute_call(std::move(path), frame.argument(1), frame.argument(2), frame);
+  ExecRequest request;
+  request.path = ARIL_TRY(string_from_user(frame.argument(0)));
+  return execute_call(std::move(request), frame.argument(1), frame.argument(2), frame);
 }
 ARIL_SYSCALL(59, execve, sys_execve, "path ptr ptr");
 
 Result<void> sys_execveat(arch::TrapFrame& frame) {
-  int directory = static_cast<int>(frame.argument(0));
-  std::string path = ARIL_TRY(string_from_user(frame.argument(1)));
-  if (directory != kCurrentDirectory && !path.starts_with('/')) {
+  auto directory = static_cast<int>(frame.argument(0));
+  uint64_t flags = frame.argument(4);
+  if ((flags & ~(kNoFollowFlag | kEmptyPathFlag)) != 0) return fail(Errno::kInval);
+  ExecRequest request;
+  request.path = ARIL_TRY(string_from_user(frame.argument(1)));
+  request.no_follow = (flags & kNoFollowFlag) != 0;
+  bool is_absolute = request.path.starts_with('/');
+  if (directory != kCurrentDirectory && !is_absolute) {
     RefPtr<File> file = ARIL_TRY(current_process().files().get(directory));
-    const vfs::Path* start = vfs::path_of(*file);
-    if (start == nullptr) return fail(Errno::kNotDir);
-    if (path.empty() && (frame.argument(4) & kEmptyPathFlag) == 0) return fail(Errno::kNoEnt);
-    FsContext& fs = current_process().fs();
-    std::string base = vfs::absolute_path(fs.mounts(), *start, fs.root());
-    path = path.empty() ? base : base + "/" + path;
+    std::string name = "/dev/fd/" + std::to_string(directory);
+    if (request.path.empty()) {
+      if ((flags & kEmptyPathFlag) == 0) return fail(Errno::kNoEnt);
+      request.file = std::move(file);
+      request.path = std::move(name);
+    } else {
+      const vfs::Path* start = vfs::path_of(*file);
+      if (start == nullptr) return fail(Errno::kNotDir);
+      request.start = *start;
+    }
   }
-  return execute_call(std::move(path), frame.argument(2), frame.argument(3), frame);
+  return execute_call(std::move(request), frame.argument(2), frame.argument(3), frame);
 }
 ARIL_SYSCALL(322, execveat, sys_execveat, "fd path ptr ptr op");
 

@@ -8,11 +8,14 @@
 #include "arch/page_table.hpp"
 #include "arch/syscall_entry.hpp"
 #include "base/units.hpp"
+#include "fs/vfs/mount.hpp"
+#include "fs/vfs/open_file.hpp"
 #include "fs/vfs/operations.hpp"
 #include "initial_stack.hpp"
 #include "kernel/log/log.hpp"
 #include "kernel/random/random.hpp"
 #include "linux/files/file_table.hpp"
+#include "linux/process/family.hpp"
 #include "linux/process/fs_context.hpp"
 #include "linux/process/process.hpp"
 #include "linux/vdso/vdso.hpp"
@@ -79,27 +82,57 @@ uint64_t random_pages(uint64_t limit) {
 struct Executable {
   RefPtr<File> file;
   std::string path;
-  vfs::Path place;
+  vfs::Path place;  ///< null when it has no name (a memfd)
+  FileStatus status;
 };
 
-std::expected<Executable, ExecFailure> open_executable(const std::string& name) {
-  vfs::LookupContext context = caller_lookup_context();
-  FsContext& fs = current_process().fs();
-  auto path = vfs::resolve(context, fs.cwd(), name, vfs::LookupFlags::kFollow);
-  if (!path) return failure(path.error(), name, describe(path.error()));
-  auto status = vfs::status(*path);
+std::expected<void, ExecFailure> check_type(const FileStatus& status, const std::string& name) {
+  uint32_t type = status.mode & vfs::mode::kTypeMask;
+  if (type == vfs::mode::kDirectory) return failure(Errno::kAcces, name, "is a directory");
+  if (type != vfs::mode::kRegular) return failure(Errno::kAcces, name, "not a regular file");
+  return {};
+}
+
+std::expected<Executable, ExecFailure> open_place(const vfs::LookupContext& context, vfs::Path path,
+                                                  const std::string& name) {
+  auto status = vfs::status(path);
   if (!status) return failure(status.error(), name, describe(status.error()));
-  if ((status->mode & vfs::mode::kTypeMask) == vfs::mode::kDirectory)
-    return failure(Errno::kAcces, name, "is a directory");
-  if ((status->mode & vfs::mode::kTypeMask) != vfs::mode::kRegular)
-    return failure(Errno::kAcces, name, "not a regular file");
-  if (auto allowed = vfs::access(context, *path, vfs::Access::kExecute); !allowed)
+  if (auto type = check_type(*status, name); !type) return std::unexpected(type.error());
+  if (has(path.mount().flags(), vfs::MountFlags::kNoExec))
+    return failure(Errno::kAcces, name, "on a file system that is mounted noexec");
+  if (auto allowed = vfs::access(context, path, vfs::Access::kExecute); !allowed)
     return failure(allowed.error(), name, describe(allowed.error()));
-  auto file = vfs::open_path(context, *path, OpenFlags::kReadOnly);
-  // A program may be executable but not readable; root reads everything, others are told so.
+  // A program may be executable without being readable.
+  vfs::LookupContext reading = context;
+  reading.identity.has_override = true;
+  auto file = vfs::open_path(reading, path, OpenFlags::kReadOnly);
   if (!file) return failure(file.error(), name, describe(file.error()));
-  std::string text = vfs::absolute_path(fs.mounts(), *path, fs.root());
-  return Executable{std::move(*file), std::move(text), std::move(*path)};
+  std::string text = vfs::absolute_path(context.mounts, path, context.root);
+  return Executable{std::move(*file), std::move(text), std::move(path), *status};
+}
+
+std::expected<Executable, ExecFailure> open_executable(const std::string& name,
+                                                       const vfs::Path& start,
+                                                       vfs::LookupFlags flags) {
+  vfs::LookupContext context = caller_lookup_context();
+  auto path = vfs::resolve(context, start ? start : current_process().fs().cwd(), name, flags);
+  if (!path) return failure(path.error(), name, describe(path.error()));
+  return open_place(context, std::move(*path), name);
+}
+
+std::expected<Executable, ExecFailure> open_requested(const ExecRequest& request) {
+  if (!request.file)
+    return open_executable(request.path, request.start,
+                           request.no_follow ? vfs::LookupFlags::kNone : vfs::LookupFlags::kFollow);
+  if (const vfs::Path* path = vfs::path_of(*request.file))
+    return open_place(caller_lookup_context(), *path, request.path);
+  auto status = request.file->status();
+  if (!status) return failure(status.error(), request.path, describe(status.error()));
+  if (auto type = check_type(*status, request.path); !type) return std::unexpected(type.error());
+  constexpr uint32_t kAnyExecute = 0111;
+  if ((status->mode & kAnyExecute) == 0)
+    return failure(Errno::kAcces, request.path, describe(Errno::kAcces));
+  return Executable{request.file, request.path, {}, *status};
 }
 
 /// "#!interpreter [argument]" at the start of a script; empty when it is not one.
@@ -134,13 +167,15 @@ struct Prepared {
   std::optional<Program> interpreter;
   std::string path;
   vfs::Path place;
+  FileStatus status;
 };
 
 // Follows `#!` lines; the arguments become those of the script's interpreter [execve(2)].
 std::expected<Executable, ExecFailure> open_through_scripts(ExecRequest& request) {
   std::string name = request.path;
   for (unsigned depth = 0;; ++depth) {
-    auto executable = open_executable(name);
+    auto executable =
+        depth == 0 ? open_requested(request) : open_executable(name, {}, vfs::LookupFlags::kFollow);
     if (!executable) {
       if (depth != 0)
         executable.error().text = request.path + ": its interpreter " + executable.error().text;
@@ -165,10 +200,10 @@ std::expected<Prepared, ExecFailure> prepare(ExecRequest& request) {
   auto program = open_program(std::move(executable->file));
   if (!program) return failure(errno_of(program.error()), executable->path, text(program.error()));
   Prepared prepared{std::move(*program), std::nullopt, std::move(executable->path),
-                    std::move(executable->place)};
+                    std::move(executable->place), executable->status};
   const std::string& interpreter_name = prepared.program.image.interpreter;
   if (interpreter_name.empty()) return prepared;
-  auto file = open_executable(interpreter_name);
+  auto file = open_executable(interpreter_name, {}, vfs::LookupFlags::kFollow);
   if (!file) {
     std::string why("needs the program interpreter ");
     why += file.error().text;
@@ -203,11 +238,11 @@ Result<uint64_t> map_stack(AddressSpace& space, const ExecRequest& request, cons
 struct Start {
   uint64_t entry = 0;
   InitialStack stack;
-  Process::Layout layout;
+  ProgramRecord::Layout layout;
 };
 
-Process::Layout layout_of(const ElfImage& image, uint64_t bias) {
-  Process::Layout layout;
+ProgramRecord::Layout layout_of(const ElfImage& image, uint64_t bias) {
+  ProgramRecord::Layout layout;
   for (const ElfSegment& segment : image.segments) {
     bool is_code = has(segment.protection, Protection::kExecute);
     uint64_t start = bias + segment.address, end = start + segment.file_size;
@@ -249,8 +284,24 @@ Result<Start> load(AddressSpace& space, const ExecRequest& request, const Prepar
   return start;
 }
 
+// Set-user-ID and set-group-ID programs run as their file's owner [execve(2)].
+void take_file_identity(Task& task, const Prepared& prepared) {
+  constexpr uint32_t kSetUser = 04000, kSetGroup = 02000, kGroupExecute = 010;
+  Credentials& credentials = task.credentials;
+  Process& process = task.process();
+  bool is_honoured = prepared.place && !credentials.no_new_privileges &&
+                     !has(prepared.place.mount().flags(), vfs::MountFlags::kNoSuid);
+  uint32_t mode = is_honoured ? prepared.status.mode : 0;
+  if ((mode & kSetUser) != 0) credentials.euid = prepared.status.uid;
+  if ((mode & kSetGroup) != 0 && (mode & kGroupExecute) != 0)
+    credentials.egid = prepared.status.gid;
+  if ((mode & (kSetUser | kSetGroup)) != 0) process.parent_death_signal = 0;
+  credentials.recompute_at_exec();
+  process.note_user_ids(credentials);
+}
+
 // What survives execve of the process and the task, and what does not [execve(2)].
-void reset_for_new_program(Task& task, const ExecRequest& request, Prepared& prepared) {
+void reset_for_new_program(Task& task, const ExecRequest& request, const Prepared& prepared) {
   Process& process = task.process();
   {
     LockGuard guard(process.signal_lock());
@@ -260,19 +311,27 @@ void reset_for_new_program(Task& task, const ExecRequest& request, Prepared& pre
       action = SignalAction{.handler = kept};
     }
   }
-  process.timers.reset();
+  if (process.timers) process.timers->forget_posix_timers();
   process.files().close_all_on_exec();
+  process.has_executed = true;
+  {
+    LockGuard guard(family::lock());
+    process.family.exit_signal = kSigChld;
+  }
   task.alternate_stack = {};
   task.clear_child_tid = 0;
   task.robust_list = task.robust_list_size = 0;
-  task.credentials.recompute_at_exec();
+  take_file_identity(task, prepared);
   // The name that was asked for, not what links or a script lead to.
   std::string_view path = request.path;
   task.thread().set_name(path.substr(path.rfind('/') + 1));
+}
+
+// For /proc.
+void publish_program(Process& process, RefPtr<ProgramRecord> record) {
+  RefPtr<const ProgramRecord> program = std::move(record);
   LockGuard guard(process.mutex());
-  std::swap(process.executable, prepared.place);
-  process.command_line = request.arguments.bytes();
-  process.environment = request.environment.bytes();
+  std::swap(process.program, program);
 }
 
 void start_at(Task& task, arch::TrapFrame& frame, const Start& start) {
@@ -301,11 +360,15 @@ std::expected<void, ExecFailure> execute(ExecRequest request, arch::TrapFrame& f
   }
   auto prepared = prepare(request);
   if (!prepared) return std::unexpected(std::move(prepared.error()));
+  auto record = try_make_ref<ProgramRecord>();
+  if (!record) return failure(record.error(), prepared->path, describe(record.error()));
   auto space = AddressSpace::create();
   if (!space) return failure(space.error(), prepared->path, describe(space.error()));
   (*space)->set_randomized(randomize_addresses && (process.personality & 0x0040000) == 0);
   if (auto alone = process.end_other_tasks(); !alone)
     return failure(alone.error(), prepared->path, "the process is ending");
+  if (auto unshared = process.unshare_files(); !unshared)
+    return failure(unshared.error(), prepared->path, describe(unshared.error()));
 
   process.replace_address_space(std::move(*space));
   reset_for_new_program(task, request, *prepared);
@@ -318,11 +381,12 @@ std::expected<void, ExecFailure> execute(ExecRequest request, arch::TrapFrame& f
     process.request_exit({.signal = kSigKill});
     Task::exit(0);
   }
-  {
-    LockGuard guard(process.mutex());
-    process.layout = start->layout;
-    process.auxiliary_vector = std::move(start->stack.auxiliary_vector);
-  }
+  (*record)->executable = std::move(prepared->place);
+  (*record)->command_line = request.arguments.bytes();
+  (*record)->environment = request.environment.bytes();
+  (*record)->auxiliary_vector = std::move(start->stack.auxiliary_vector);
+  (*record)->layout = start->layout;
+  publish_program(process, std::move(*record));
   start_at(task, frame, *start);
   return {};
 }

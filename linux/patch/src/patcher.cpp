@@ -7,6 +7,7 @@
 #include "arch/layout.hpp"
 #include "arch/page_table.hpp"
 #include "arch/syscall_entry.hpp"
+#include "base/unique.hpp"
 #include "base/units.hpp"
 #include "kernel/log/log.hpp"
 #include "kernel/sched/mutex.hpp"
@@ -24,7 +25,6 @@ constexpr uint8_t kBreakpoint = 0xcc;
 
 /// Stubs in one address space. Slot 0 holds the pointer that all its stubs jump through.
 struct StubRegion {
-  uint64_t space;
   uint64_t base;
   uint64_t used = kStubSize;
   [[nodiscard]] bool is_full() const { return used + kStubSize > kRegionSize; }
@@ -36,16 +36,28 @@ struct StubRegion {
 
 /// What a stub stands for.
 struct Stub {
-  uint64_t space, address, site;
+  uint64_t address, site;
   unsigned mov_size;
 };
 
-struct State {
-  Mutex mutex{LockRank::kCallSites};
+/// The patches of one address space.
+struct Patches final : AddressSpaceAttachment {
   std::vector<StubRegion> regions;
   std::vector<Stub> stubs;
 };
-constinit State state;
+
+/// Guards all spaces' patches, and code while it is rewritten.
+constinit Mutex patch_mutex{LockRank::kCallSites};
+
+// Null when the space has none.
+Patches* patches_of_locked(AddressSpace& space) {
+  // Nothing else attaches anything.
+  return static_cast<Patches*>(space.attachment().get());
+}
+Result<Patches*> make_patches_locked(AddressSpace& space) {
+  if (!space.attachment()) space.attachment() = ARIL_TRY(try_make_unique<Patches>());
+  return patches_of_locked(space);
+}
 constinit std::atomic<bool> enabled{true};
 constinit std::atomic<uint64_t> patched{0};
 /// Stubs that exist, whether their site is rewritten already or about to be.
@@ -118,7 +130,7 @@ class GapSearch {
   uint64_t best_distance_ = ~uint64_t{0};
 };
 
-Result<StubRegion*> make_region_locked(AddressSpace& space, uint64_t site) {
+Result<StubRegion*> make_region_locked(AddressSpace& space, Patches& patches, uint64_t site) {
   GapSearch search(site);
   space.for_each_mapping([&](const MappingView& view) { search.visit(view); });
   if (search.best() == 0) return fail(Errno::kNoMem);
@@ -131,14 +143,14 @@ Result<StubRegion*> make_region_locked(AddressSpace& space, uint64_t site) {
   uint64_t base = ARIL_TRY(space.map(request));
   auto entry = reinterpret_cast<uint64_t>(&arch::aril_patched_entry);
   ARIL_TRY(space.write_forced(base, std::as_bytes(std::span(&entry, 1))));
-  state.regions.push_back({.space = space.id(), .base = base});
-  return &state.regions.back();
+  patches.regions.push_back({.base = base});
+  return &patches.regions.back();
 }
 
-Result<StubRegion*> region_for_locked(AddressSpace& space, uint64_t site) {
-  for (StubRegion& region : state.regions)
-    if (region.space == space.id() && region.reaches(site) && !region.is_full()) return &region;
-  return make_region_locked(space, site);
+Result<StubRegion*> region_for_locked(AddressSpace& space, Patches& patches, uint64_t site) {
+  for (StubRegion& region : patches.regions)
+    if (region.reaches(site) && !region.is_full()) return &region;
+  return make_region_locked(space, patches, site);
 }
 
 // Writes the jump over the mov. With several CPUs, one of them may be executing these bytes: a
@@ -162,7 +174,8 @@ Result<void> write_jump(AddressSpace& space, uint64_t site, const std::array<uin
 Result<void> patch_locked(AddressSpace& space, uint64_t system_call, const CallSite& call_site,
                           std::span<const uint8_t> before) {
   uint64_t site = system_call - call_site.mov_size;
-  StubRegion* region = ARIL_TRY(region_for_locked(space, site));
+  Patches* patches = ARIL_TRY(make_patches_locked(space));
+  StubRegion* region = ARIL_TRY(region_for_locked(space, *patches, site));
   uint64_t stub_address = region->base + region->used;
   auto jump = jump_bytes(site, stub_address);
   if (!jump) return fail(Errno::kRange);
@@ -170,7 +183,7 @@ Result<void> patch_locked(AddressSpace& space, uint64_t system_call, const CallS
                         system_call + kSystemCallSize, region->base);
   ARIL_TRY(space.write_forced(stub_address, std::as_bytes(std::span(stub))));
   region->used += kStubSize;
-  state.stubs.push_back({space.id(), stub_address, site, call_site.mov_size});
+  patches->stubs.push_back({stub_address, site, call_site.mov_size});
   stub_count.fetch_add(1, std::memory_order_release);
   ARIL_TRY(write_jump(space, site, *jump));
   patched.fetch_add(1, std::memory_order_relaxed);
@@ -186,9 +199,11 @@ bool is_patched_site(uint64_t address) {
   if (stub_count.load(std::memory_order_acquire) == 0) return false;
   AddressSpace* space = current_address_space();
   // Waits for a rewriting that is under way.
-  LockGuard guard(state.mutex);
-  for (const Stub& stub : state.stubs) {
-    if (stub.space != space->id() || stub.site != address) continue;
+  LockGuard guard(patch_mutex);
+  const Patches* patches = patches_of_locked(*space);
+  if (patches == nullptr) return false;
+  for (const Stub& stub : patches->stubs) {
+    if (stub.site != address) continue;
     // A breakpoint that stands there now is the program's own.
     Result<uint8_t> byte = UserPtr<uint8_t>(address).read();
     return byte && *byte != kBreakpoint;
@@ -211,7 +226,7 @@ void consider_call_site(const arch::TrapFrame& frame) {
     case SeenSites::Verdict::kSeen:
       break;
   }
-  LockGuard guard(state.mutex);
+  LockGuard guard(patch_mutex);
   std::array<uint8_t, kCallSiteWindow> buffer;
   std::span<const uint8_t> before = read_window(system_call, buffer);
   auto call_site = find_call_site(before, number);
@@ -221,13 +236,27 @@ void consider_call_site(const arch::TrapFrame& frame) {
 uint64_t unpatched_address(uint64_t instruction_pointer) {
   if (stub_count.load(std::memory_order_acquire) == 0) return instruction_pointer;
   AddressSpace* space = current_address_space();
-  LockGuard guard(state.mutex);
-  for (const Stub& stub : state.stubs) {
-    if (stub.space != space->id() || instruction_pointer - stub.address >= kStubSize) continue;
+  LockGuard guard(patch_mutex);
+  const Patches* patches = patches_of_locked(*space);
+  if (patches == nullptr) return instruction_pointer;
+  for (const Stub& stub : patches->stubs) {
+    if (instruction_pointer - stub.address >= kStubSize) continue;
     // Before the mov nothing has happened; after it only the `syscall` is left.
     return instruction_pointer == stub.address ? stub.site : stub.site + stub.mov_size;
   }
   return instruction_pointer;
+}
+
+Result<RefPtr<AddressSpace>> fork_address_space(AddressSpace& space) {
+  // No site is half rewritten meanwhile.
+  LockGuard guard(patch_mutex);
+  RefPtr<AddressSpace> copy = ARIL_TRY(space.fork());
+  if (const Patches* patches = patches_of_locked(space)) {
+    Patches* copied = ARIL_TRY(make_patches_locked(*copy));
+    copied->regions = patches->regions;
+    copied->stubs = patches->stubs;
+  }
+  return copy;
 }
 
 }  // namespace aril::linux_abi

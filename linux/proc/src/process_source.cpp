@@ -1,6 +1,7 @@
 #include "linux/proc/process_source.hpp"
 
 #include "linux/files/file_table.hpp"
+#include "linux/process/family.hpp"
 #include "linux/process/fs_context.hpp"
 #include "linux/process/process.hpp"
 
@@ -71,14 +72,36 @@ void add_thread(ProcessView& view, const Thread& thread) {
 
 void add_layout(ProcessView& view, Process& process) {
   LockGuard guard(process.mutex());
-  const Process::Layout& layout = process.layout;
+  view.oom_score_adjustment = process.oom_score_adjustment;
+  if (!process.program) return;
+  const ProgramRecord::Layout& layout = process.program->layout;
   view.code_start = layout.code_start, view.code_end = layout.code_end;
   view.data_start = layout.data_start, view.data_end = layout.data_end;
   view.break_start = layout.break_start, view.stack_start = layout.stack_start;
   view.arguments_start = layout.arguments_start, view.arguments_end = layout.arguments_end;
   view.environment_start = layout.environment_start;
   view.environment_end = layout.environment_end;
-  view.oom_score_adjustment = process.oom_score_adjustment;
+}
+
+bool is_zombie(Process& process) {
+  LockGuard guard(family::lock());
+  return process.family.life == Process::Family::Life::kZombie;
+}
+
+// What is left of a process that its parent has not collected.
+ProcessView view_of_zombie(Process& process) {
+  ProcessView view;
+  view.pid = view.thread_group = process.pid();
+  view.parent = process.parent_pid();
+  view.process_group = process.process_group.load();
+  view.session = process.session.load();
+  view.state = 'Z';
+  view.comm = process.last_name();
+  view.start_time = process.start_time();
+  view.user_time = process.cpu_time();
+  view.uid = view.euid = view.fsuid = process.real_uid();
+  view.suid = process.saved_uid();
+  return view;
 }
 
 class LinuxProcessSource final : public procfs::ProcessSource {
@@ -127,7 +150,9 @@ class LinuxProcessSource final : public procfs::ProcessSource {
 
   Result<ProcessView> view(int pid, int tid) override {
     RefPtr<Process> process = ARIL_TRY(get_process(pid));
-    RefPtr<Task> task = ARIL_TRY(get_task(*process, pid, tid));
+    Result<RefPtr<Task>> found = get_task(*process, pid, tid);
+    if (!found && tid == pid && is_zombie(*process)) return view_of_zombie(*process);
+    RefPtr<Task> task = ARIL_TRY(std::move(found));
     ProcessView view;
     view.pid = tid;
     view.thread_group = pid;
@@ -156,10 +181,14 @@ class LinuxProcessSource final : public procfs::ProcessSource {
     return views;
   }
 
-  Result<std::string> command_line(int pid) override { return text(pid, &Process::command_line); }
-  Result<std::string> environment(int pid) override { return text(pid, &Process::environment); }
+  Result<std::string> command_line(int pid) override {
+    return text(pid, &ProgramRecord::command_line);
+  }
+  Result<std::string> environment(int pid) override {
+    return text(pid, &ProgramRecord::environment);
+  }
   Result<std::string> auxiliary_vector(int pid) override {
-    return text(pid, &Process::auxiliary_vector);
+    return text(pid, &ProgramRecord::auxiliary_vector);
   }
 
   Result<RefPtr<AddressSpace>> address_space(int pid) override {
@@ -169,8 +198,8 @@ class LinuxProcessSource final : public procfs::ProcessSource {
   Result<vfs::Path> executable(int pid) override {
     RefPtr<Process> process = ARIL_TRY(get_process(pid));
     LockGuard guard(process->mutex());
-    if (!process->executable) return fail(Errno::kNoEnt);
-    return process->executable;
+    if (!process->program || !process->program->executable) return fail(Errno::kNoEnt);
+    return process->program->executable;
   }
   Result<vfs::Path> working_directory(int pid) override { return ARIL_TRY(get_fs(pid))->cwd(); }
   Result<vfs::Path> root_directory(int pid) override { return ARIL_TRY(get_fs(pid))->root(); }
@@ -203,10 +232,15 @@ class LinuxProcessSource final : public procfs::ProcessSource {
   }
 
  private:
-  static Result<std::string> text(int pid, std::string Process::* member) {
+  /// Empty for a zombie.
+  static Result<std::string> text(int pid, std::string ProgramRecord::* member) {
     RefPtr<Process> process = ARIL_TRY(get_process(pid));
-    LockGuard guard(process->mutex());
-    return (*process).*member;
+    RefPtr<const ProgramRecord> program;
+    {
+      LockGuard guard(process->mutex());
+      program = process->program;
+    }
+    return program ? (*program).*member : std::string();
   }
   static Result<RefPtr<FsContext>> get_fs(int pid) {
     RefPtr<FsContext> fs = ARIL_TRY(get_process(pid))->find_fs();

@@ -33,15 +33,20 @@ struct Ids {
 Ids user_ids() { return {own().uid, own().euid, own().suid}; }
 Ids group_ids() { return {own().gid, own().egid, own().sgid}; }
 
+void change_user_ids(uint32_t real, uint32_t effective, uint32_t saved) {
+  own().change_user_ids(real, effective, saved);
+  current_process().note_user_ids(own());
+}
+
 uint32_t or_kept(uint32_t wanted, uint32_t kept) { return wanted == kUnchanged ? kept : wanted; }
 
 Result<void> sys_setuid(uint32_t uid) {
   if (uid == kUnchanged) return fail(Errno::kInval);
   Ids ids = user_ids();
   if (own().can(Capability::kSetUid)) {
-    own().change_user_ids(uid, uid, uid);
+    change_user_ids(uid, uid, uid);
   } else if (uid == ids.real || uid == ids.saved) {
-    own().change_user_ids(ids.real, uid, ids.saved);
+    change_user_ids(ids.real, uid, ids.saved);
   } else {
     return fail(Errno::kPerm);
   }
@@ -77,8 +82,8 @@ Result<void> sys_setreuid(uint32_t real, uint32_t effective) {
     if (!real_allowed || !ids.has(effective)) return fail(Errno::kPerm);
   }
   uint32_t new_effective = or_kept(effective, ids.effective);
-  own().change_user_ids(or_kept(real, ids.real), new_effective,
-                        saved_after(ids, real, effective, new_effective));
+  change_user_ids(or_kept(real, ids.real), new_effective,
+                  saved_after(ids, real, effective, new_effective));
   return {};
 }
 ARIL_SYSCALL(113, setreuid, sys_setreuid, "int int");
@@ -100,8 +105,8 @@ Result<void> sys_setresuid(uint32_t real, uint32_t effective, uint32_t saved) {
   Ids ids = user_ids();
   if (!own().can(Capability::kSetUid) && !(ids.has(real) && ids.has(effective) && ids.has(saved)))
     return fail(Errno::kPerm);
-  own().change_user_ids(or_kept(real, ids.real), or_kept(effective, ids.effective),
-                        or_kept(saved, ids.saved));
+  change_user_ids(or_kept(real, ids.real), or_kept(effective, ids.effective),
+                  or_kept(saved, ids.saved));
   return {};
 }
 ARIL_SYSCALL(117, setresuid, sys_setresuid, "int int int");

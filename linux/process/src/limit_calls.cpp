@@ -3,7 +3,8 @@
 #include "linux/abi/syscall.hpp"
 #include "linux/abi/time.hpp"
 #include "linux/files/file_table.hpp"
-#include "linux/process/process.hpp"
+#include "linux/process/family.hpp"
+#include "linux/process/resource_usage.hpp"
 
 /// Resource limits and usage, priorities.
 namespace aril::linux_abi {
@@ -54,49 +55,30 @@ Result<void> sys_setrlimit(uint32_t number, UserPtr<ResourceLimit> in) {
 }
 ARIL_SYSCALL(160, setrlimit, sys_setrlimit, "uint ptr");
 
-/// struct rusage.
-struct Usage {
-  Timeval user, system;
-  int64_t peak_resident_kib = 0, shared_size = 0, data_size = 0, stack_size = 0;
-  int64_t minor_faults = 0, major_faults = 0, swaps = 0, blocks_in = 0, blocks_out = 0;
-  int64_t messages_sent = 0, messages_received = 0, signals = 0;
-  int64_t voluntary_switches = 0, involuntary_switches = 0;
-};
-static_assert(sizeof(Usage) == 144);
+ResourceUse use_of_children(Process& process) {
+  LockGuard guard(family::lock());
+  return process.family.collected_children;
+}
 
-Result<void> sys_getrusage(int who, UserPtr<Usage> out) {
+Result<void> sys_getrusage(int who, UserPtr<ResourceUsage> out) {
   constexpr int kSelf = 0, kChildren = -1, kThread = 1;
-  Usage usage;
   Process& process = current_process();
-  Thread& thread = current_task().thread();
   switch (who) {
-    case kSelf: {
-      // Time in the kernel is not told apart: it is all the program's.
-      usage.user = Timeval::from(process.cpu_time());
-      {
-        LockGuard guard(process.tasks_lock());
-        usage.voluntary_switches = int64_t(process.ended_voluntary_switches);
-        usage.involuntary_switches = int64_t(process.ended_involuntary_switches);
-      }
-      process.for_each_task([&](Task& task) {
-        usage.voluntary_switches += int64_t(task.thread().voluntary_switches());
-        usage.involuntary_switches += int64_t(task.thread().involuntary_switches());
-      });
-      break;
+    case kSelf:
+      return out.write(ResourceUsage::from(process.resource_use()));
+    case kThread: {
+      const Thread& thread = current_task().thread();
+      return out.write(ResourceUsage::from(
+          {.cpu_time = thread.cpu_time(),
+           .voluntary_switches = thread.voluntary_switches(),
+           .involuntary_switches = thread.involuntary_switches(),
+           .peak_resident_pages = process.address_space().usage().peak_resident_pages}));
     }
-    case kThread:
-      usage.user = Timeval::from(thread.cpu_time());
-      usage.voluntary_switches = int64_t(thread.voluntary_switches());
-      usage.involuntary_switches = int64_t(thread.involuntary_switches());
-      break;
     case kChildren:
-      return out.write(usage);
+      return out.write(ResourceUsage::from(use_of_children(process)));
     default:
       return fail(Errno::kInval);
   }
-  usage.peak_resident_kib =
-      int64_t(process.address_space().usage().peak_resident_pages * (kPageSize / kKiB));
-  return out.write(usage);
 }
 ARIL_SYSCALL(98, getrusage, sys_getrusage, "int >ptr");
 
@@ -105,7 +87,12 @@ struct Times {
 };
 Result<int64_t> sys_times(UserPtr<Times> out) {
   constexpr int64_t kTick = 10'000'000;  // 100 Hz, as AT_CLKTCK says
-  if (out) ARIL_TRY(out.write({current_process().cpu_time().ns / kTick, 0, 0, 0}));
+  Process& process = current_process();
+  if (out)
+    ARIL_TRY(out.write({.user = process.cpu_time().ns / kTick,
+                        .system = 0,
+                        .child_user = use_of_children(process).cpu_time.ns / kTick,
+                        .child_system = 0}));
   return now().ns / kTick;
 }
 ARIL_SYSCALL(100, times, sys_times, ">ptr");

@@ -117,18 +117,20 @@ Result<int64_t> sys_prctl(int option, uint64_t a, uint64_t b, uint64_t c, uint64
       return 0;
     case kGetNoNewPrivileges:
       return credentials.no_new_privileges ? 1 : 0;
-    // Accepted without effect: names of anonymous memory, who may trace, reaping, huge pages.
+    // Accepted without effect: names of anonymous memory, who may trace, huge pages.
     case kSetVma:
     case kSetPtracer:
-    case kSetChildSubreaper:
     case kSetThpDisable:
       return 0;
     case kGetSeccomp:
     case kGetSecureBits:
     case kGetThpDisable:
       return 0;
+    case kSetChildSubreaper:
+      process.is_subreaper = a != 0;
+      return 0;
     case kGetChildSubreaper:
-      ARIL_TRY(UserPtr<int32_t>(a).write(0));
+      ARIL_TRY(UserPtr<int32_t>(a).write(process.is_subreaper ? 1 : 0));
       return 0;
     default:
       return fail(Errno::kInval);

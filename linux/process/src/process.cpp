@@ -1,10 +1,12 @@
 #include "linux/process/process.hpp"
 
+#include <algorithm>
 #include <new>
 
 #include "kernel/log/log.hpp"
 #include "linux/files/file_table.hpp"
 #include "linux/process/fs_context.hpp"
+#include "linux/process/multiprocess.hpp"
 #include "process_table_internal.hpp"
 
 namespace aril::linux_abi {
@@ -19,13 +21,20 @@ void set_init_exit_handler(InitExitHandler handler) { init_exit_handler = handle
 
 Process::Process() : start_time_(now()) {}
 
-Result<RefPtr<Process>> Process::create(int parent_pid, RefPtr<AddressSpace> space,
-                                        RefPtr<FileTable> files, RefPtr<FsContext> fs) {
+void ResourceUse::add(const ResourceUse& other) {
+  cpu_time = cpu_time + other.cpu_time;
+  voluntary_switches += other.voluntary_switches;
+  involuntary_switches += other.involuntary_switches;
+  peak_resident_pages = std::max(peak_resident_pages, other.peak_resident_pages);
+}
+
+Result<RefPtr<Process>> Process::create(RefPtr<AddressSpace> space, RefPtr<FileTable> files,
+                                        RefPtr<FsContext> fs) {
   RefPtr<Process> process = ARIL_TRY(try_make_ref<Process>());
   process->pid_ = ARIL_TRY(process_table::allocate_id());
-  process->parent_pid_ = parent_pid;
   process->address_space_ = std::move(space);
   process->files_ = std::move(files);
+  process->files_->add_user();
   process->fs_ = std::move(fs);
   process->process_group = process->session = process->pid_;
   TableAccess::add(*process);
@@ -34,6 +43,8 @@ Result<RefPtr<Process>> Process::create(int parent_pid, RefPtr<AddressSpace> spa
 
 Process::~Process() {
   if (pid_ == 0) return;
+  // A process that never ran, because its creation failed half-way, still has these.
+  if (files_) files_->drop_user();
   TableAccess::remove(*this);
   process_table::free_id(pid_);
 }
@@ -43,8 +54,28 @@ void Process::replace_address_space(RefPtr<AddressSpace> space) {
     LockGuard guard(mutex_);
     std::swap(address_space_, space);
   }
-  arch::InterruptGuard guard;
-  set_current_address_space(address_space_.get());
+  {
+    arch::InterruptGuard guard;
+    set_current_address_space(address_space_.get());
+  }
+  leave_memory();
+}
+
+void Process::leave_memory() {
+  left_memory_.store(true, std::memory_order_release);
+  memory_queue_.wake_all();
+}
+
+Result<void> Process::unshare_files() {
+  if (files_->user_count() == 1) return {};
+  RefPtr<FileTable> own = ARIL_TRY(files_->clone());
+  own->add_user();
+  {
+    LockGuard guard(mutex_);
+    std::swap(files_, own);
+  }
+  own->drop_user();
+  return {};
 }
 
 void Process::add_task(Task& task) {
@@ -52,15 +83,19 @@ void Process::add_task(Task& task) {
   LockGuard guard(tasks_lock_);
   tasks_.push_back(task);
   task_count_.fetch_add(1, std::memory_order_relaxed);
+  if (!task.is_worker) application_task_count_.fetch_add(1, std::memory_order_relaxed);
 }
 
 void Process::remove_task(Task& task) {
   size_t left;
   {
     LockGuard guard(tasks_lock_);
-    ended_cpu_time = ended_cpu_time + task.thread().cpu_time();
-    ended_voluntary_switches += task.thread().voluntary_switches();
-    ended_involuntary_switches += task.thread().involuntary_switches();
+    const Thread& thread = task.thread();
+    ended_tasks.add({.cpu_time = thread.cpu_time(),
+                     .voluntary_switches = thread.voluntary_switches(),
+                     .involuntary_switches = thread.involuntary_switches()});
+    last_name_ = {};
+    thread.name().copy(last_name_.data(), last_name_.size() - 1);
     tasks_.remove(task);
     left = task_count_.fetch_sub(1, std::memory_order_acq_rel) - 1;
   }
@@ -71,10 +106,12 @@ void Process::remove_task(Task& task) {
   }
 }
 
-bool Process::is_last_but_workers() {
-  size_t others = 0;
-  for_each_task([&](Task& task) { others += task.is_worker ? 0 : 1; });
-  return others == 1;
+// Without exit_group the process ends with its last task, with the status of the first one.
+void Process::note_exit(Task& task, int code) {
+  if (task.is_worker) return;
+  if (task.is_leader()) leader_code_ = code;
+  if (application_task_count_.fetch_sub(1, std::memory_order_acq_rel) == 1)
+    request_exit({.code = leader_code_ & 0xff});
 }
 
 // Runs on the last task's thread.
@@ -84,25 +121,33 @@ void Process::release_resources() {
   RefPtr<FileTable> files;
   RefPtr<FsContext> fs;
   RefPtr<AddressSpace> space;
-  vfs::Path program;
+  RefPtr<const ProgramRecord> ended_program;
   {
     LockGuard guard(mutex_);
     std::swap(files, files_);
     std::swap(fs, fs_);
     std::swap(space, address_space_);
-    std::swap(program, executable);
+    std::swap(ended_program, program);
+  }
+  {
+    LockGuard guard(tasks_lock_);
+    ended_tasks.peak_resident_pages = space->usage().peak_resident_pages;
   }
   // Descriptors close now even if another process looks at the table at this moment.
-  files->close_all();
+  files->drop_user();
   {
     // The thread goes on in the kernel's own tree.
     arch::InterruptGuard guard;
     set_current_address_space(nullptr);
   }
   space.reset();
-  if (pid_ != kInitPid) return;
-  InitExitHandler handler = init_exit_handler.load();
-  if (handler != nullptr) handler(exit_status_);
+  leave_memory();
+  if (pid_ == kInitPid) {
+    InitExitHandler handler = init_exit_handler.load();
+    if (handler != nullptr) handler(exit_status_);
+  } else if (has_multiprocess()) {
+    aril_multiprocess.process_ended(*this);
+  }
 }
 
 RefPtr<AddressSpace> Process::find_address_space() {
@@ -130,13 +175,16 @@ void Process::request_exit(ExitStatus status) {
   stop_queue_.wake_all();
 }
 
-void Process::set_stopped(bool stopped) {
-  if (stopped_.exchange(stopped, std::memory_order_acq_rel) == stopped) return;
-  if (stopped) {
-    for_each_task([](Task& task) { task.interrupt(); });
-  } else {
-    stop_queue_.wake_all();
-  }
+void Process::stop(int signal) {
+  if (stopped_.exchange(true, std::memory_order_acq_rel)) return;
+  for_each_task([](Task& task) { task.interrupt(); });
+  if (has_multiprocess()) aril_multiprocess.process_stopped(*this, signal);
+}
+
+bool Process::resume() {
+  if (!stopped_.exchange(false, std::memory_order_acq_rel)) return false;
+  stop_queue_.wake_all();
+  return true;
 }
 
 Result<void> Process::end_other_tasks() {
@@ -157,9 +205,35 @@ Result<void> Process::end_other_tasks() {
 
 Duration Process::cpu_time() {
   LockGuard guard(tasks_lock_);
-  Duration total = ended_cpu_time;
+  Duration total = ended_tasks.cpu_time;
   for_each_task_locked([&](Task& task) { total = total + task.thread().cpu_time(); });
   return total;
+}
+
+std::string Process::last_name() {
+  std::array<char, 16> name;
+  {
+    LockGuard guard(tasks_lock_);
+    name = last_name_;
+  }
+  return name.data();
+}
+
+ResourceUse Process::resource_use() {
+  ResourceUse use;
+  {
+    LockGuard guard(tasks_lock_);
+    use = ended_tasks;
+    for_each_task_locked([&](Task& task) {
+      const Thread& thread = task.thread();
+      use.add({.cpu_time = thread.cpu_time(),
+               .voluntary_switches = thread.voluntary_switches(),
+               .involuntary_switches = thread.involuntary_switches()});
+    });
+  }
+  if (RefPtr<AddressSpace> space = find_address_space())
+    use.peak_resident_pages = std::max(use.peak_resident_pages, space->usage().peak_resident_pages);
+  return use;
 }
 
 bool task_must_exit(const Task& task) {

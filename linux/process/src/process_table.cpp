@@ -2,18 +2,21 @@
 #include <bitset>
 
 #include "kernel/sync/spin_lock.hpp"
+#include "linux/process/family.hpp"
 #include "process_table_internal.hpp"
 
 namespace aril::linux_abi {
 namespace {
 
-constexpr int kIdLimit = 32768;  // Linux's default pid_max
+constexpr int kIdLimit = 32768;       // Linux's default pid_max
+constexpr int kFirstAfterWrap = 300;  // Linux's RESERVED_PIDS
 constexpr size_t kBuckets = 256;
 
 struct Table {
   SpinLock lock{LockRank::kTaskList};
   std::bitset<kIdLimit> used;
   int last_id = 0;
+  bool has_wrapped = false;
   std::array<Task*, kBuckets> tasks{};
   std::array<Process*, kBuckets> processes{};
 };
@@ -27,6 +30,12 @@ void insert(std::array<Object*, kBuckets>& chains, int id, Object& object, Objec
   LockGuard guard(table.lock);
   next = chains[bucket_of(id)];
   chains[bucket_of(id)] = &object;
+}
+
+bool names_group_or_session(int id) {
+  for (Process& process : family::everyone_locked())
+    if (process.process_group.load() == id || process.session.load() == id) return true;
+  return false;
 }
 
 }  // namespace
@@ -98,10 +107,16 @@ void for_each(void (*visit)(Process& process, void* argument), void* argument) {
 }
 
 Result<int> allocate_id() {
+  LockGuard family_guard(family::lock());
   LockGuard guard(table.lock);
   for (int tries = 1; tries < kIdLimit; ++tries) {
-    table.last_id = table.last_id + 1 < kIdLimit ? table.last_id + 1 : 1;
+    if (++table.last_id >= kIdLimit) {
+      table.last_id = kFirstAfterWrap;
+      table.has_wrapped = true;
+    }
     if (table.used[size_t(table.last_id)]) continue;
+    // A group or session outlives the process that it is named after.
+    if (table.has_wrapped && names_group_or_session(table.last_id)) continue;
     table.used[size_t(table.last_id)] = true;
     return table.last_id;
   }

@@ -1,19 +1,57 @@
 #include "linux/process/task.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 #include "arch/context.hpp"
 #include "arch/upcalls.hpp"
+#include "kernel/memory/page_allocator.hpp"
 #include "kernel/vm/user_copy.hpp"
+#include "linux/process/family.hpp"
 #include "linux/process/futex.hpp"
 #include "linux/process/process.hpp"
 #include "process_table_internal.hpp"
 
 namespace aril::linux_abi {
+namespace {
+
+constinit std::atomic<size_t> living_tasks{0};
+
+/// Linux's threads-max: kernel stacks may take an eighth of the memory; here a quarter, as they are
+/// larger.
+size_t task_limit() {
+  constexpr size_t kShare = 4, kLeast = 64;
+  size_t memory = page_allocator::statistics().total_pages * kPageSize;
+  return std::max(kLeast, memory / (kShare * Thread::kStackSize));
+}
+
+}  // namespace
+
+Result<void> check_task_limit(Task& creator) {
+  if (living_tasks.load(std::memory_order_relaxed) >= task_limit()) return fail(Errno::kAgain);
+  Process& process = creator.process();
+  uint64_t limit;
+  {
+    LockGuard guard(process.mutex());
+    limit = process.limits[Resource::kProcesses].current;
+  }
+  const Credentials& credentials = creator.credentials;
+  if (limit == kUnlimited || credentials.uid == 0 || credentials.can(Capability::kSysResource) ||
+      credentials.can(Capability::kSysAdmin))
+    return {};
+  uint64_t count = 0;
+  LockGuard guard(family::lock());
+  family::for_each_locked([&](Process& other) {
+    if (other.real_uid() == credentials.uid) count += std::max<size_t>(other.task_count(), 1);
+  });
+  if (count >= limit) return fail(Errno::kAgain);
+  return {};
+}
 
 Result<RefPtr<Task>> Task::create(RefPtr<Process> process, int tid, std::string_view name,
                                   const arch::TrapFrame& frame, uint64_t thread_pointer) {
   RefPtr<Task> task = ARIL_TRY(try_make_ref<Task>());
+  living_tasks.fetch_add(1, std::memory_order_relaxed);
   task->thread_ =
       ARIL_TRY(Thread::create(name, Thread::Kind::kApplication, &Task::thread_entry, task.get()));
   task->process_ = std::move(process);
@@ -26,6 +64,7 @@ Result<RefPtr<Task>> Task::create(RefPtr<Process> process, int tid, std::string_
 }
 
 Task::~Task() {
+  living_tasks.fetch_sub(1, std::memory_order_relaxed);
   if (tid_ == 0) return;
   TableAccess::remove(*this);
   if (!is_leader()) process_table::free_id(tid_);
@@ -37,6 +76,17 @@ void Task::copy_fpu_state() {
   Thread& current = Thread::current();
   current.save_fpu();
   std::memcpy(thread_->fpu_area(), current.fpu_area(), arch::fpu_state_size());
+}
+
+void Task::inherit(Task& caller) {
+  copy_fpu_state();
+  blocked = caller.blocked;
+  credentials = caller.credentials;
+  timer_slack_ns = caller.timer_slack_ns;
+  scheduling_policy = caller.scheduling_policy;
+  scheduling_priority = caller.scheduling_priority;
+  thread_->set_nice(caller.thread().nice());
+  (void)thread_->set_affinity(caller.thread().affinity());
 }
 
 void Task::start() {
@@ -69,7 +119,7 @@ void Task::exit(int code) {
   Process& process = task.process();
   task.release_user_state();
   task.attachment.reset();
-  if (!task.is_worker && process.is_last_but_workers()) process.request_exit({.code = code & 0xff});
+  process.note_exit(task, code);
   {
     LockGuard guard(process.signal_lock());
     task.pending.flush(SignalSet::all());

@@ -1,4 +1,5 @@
 #include "kernel/log/log.hpp"
+#include "linux/process/family.hpp"
 #include "linux/signal/signal.hpp"
 #include "signal_frame.hpp"
 
@@ -41,15 +42,13 @@ void wait_while_stopped(Task& task) {
       Interruptible::kNo);
 }
 
-// A process group without a parent in its session that could continue it is orphaned: terminal
-// stop signals do nothing to it [setpgid(2)].
-bool is_in_orphaned_group(const Process& process) { return process.parent_pid() == 0; }
-
 void apply_default(Task& task, const arch::TrapFrame& frame, const Delivery& delivery) {
   Process& process = task.process();
   if (kIgnoredByDefault.contains(delivery.number)) return;
   if (kStopSignals.contains(delivery.number)) {
-    if (delivery.number == kSigStop || !is_in_orphaned_group(process)) process.set_stopped(true);
+    // Nobody could continue an orphaned group: terminal stop signals do nothing to it [setpgid(2)].
+    if (delivery.number == kSigStop || !family::is_orphaned_group(process.process_group.load()))
+      process.stop(delivery.number);
     return;
   }
   if (kReportedSignals.contains(delivery.number)) report_fatal_signal(frame, delivery.info);

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <new>
 
+#include "linux/process/multiprocess.hpp"
 #include "linux/signal/signal.hpp"
 
 namespace aril::linux_abi {
@@ -54,24 +55,31 @@ QueueOutcome queue_locked(Process& process, Task* task, int number, QueuedSignal
   return QueueOutcome::kQueued;
 }
 
-QueueOutcome queue(Process& process, Task* task, int number, QueuedSignal* signal) {
+/// Whether the parent hears of a process that SIGCONT continues. Not from under family::lock().
+enum class ContinueNotice : uint8_t { kToParent, kNone };
+
+QueueOutcome queue(Process& process, Task* task, int number, QueuedSignal* signal,
+                   ContinueNotice notice = ContinueNotice::kToParent) {
   QueueOutcome outcome;
   {
     LockGuard tasks(process.tasks_lock());
     LockGuard signals(process.signal_lock());
     outcome = queue_locked(process, task, number, signal);
   }
-  if (number == kSigCont || number == kSigKill) process.set_stopped(false);
+  bool resumed = (number == kSigCont || number == kSigKill) && process.resume();
+  if (resumed && number == kSigCont && notice == ContinueNotice::kToParent && has_multiprocess())
+    aril_multiprocess.process_continued(process);
   if (outcome == QueueOutcome::kQueued) process.signal_queue().wake_all();
   return outcome;
 }
 
-Result<void> send(Process& process, Task* task, const SignalInfo& info) {
+Result<void> send(Process& process, Task* task, const SignalInfo& info,
+                  ContinueNotice notice = ContinueNotice::kToParent) {
   auto* signal = new (std::nothrow) QueuedSignal;
   if (signal == nullptr && info.signal >= kSignalRealTimeMin && info.code != kSiUser)
     return fail(Errno::kAgain);
   if (signal != nullptr) signal->info = info;
-  if (queue(process, task, info.signal, signal) != QueueOutcome::kQueued) delete signal;
+  if (queue(process, task, info.signal, signal, notice) != QueueOutcome::kQueued) delete signal;
   return {};
 }
 
@@ -88,6 +96,10 @@ Result<void> send_signal(Task& task, const SignalInfo& info) {
 void send_kernel_signal(Process& process, int number) {
   // Failure is only for real-time signals, which the kernel does not send this way.
   (void)send_signal(process, SignalInfo{.signal = number, .code = kSiKernel});
+}
+
+void send_family_signal(Process& process, const SignalInfo& info) {
+  (void)send(process, nullptr, info, ContinueNotice::kNone);
 }
 
 void raise_signal(int number) {

@@ -17,51 +17,48 @@ Result<void> check_number(int number) {
   return {};
 }
 
+// kill(2)'s rule for many receivers: it succeeds when one could be signalled, and else fails with
+// what the last one said; kSrch when there was none.
 struct Broadcast {
   SignalInfo info;
-  int except_pid;
+  int group;  // 0: all but the first process and the caller's
+  Result<void> result = fail(Errno::kSrch);
   bool sent = false;
 };
 
-void send_to_all(Process& process, void* argument) {
-  auto& broadcast = *static_cast<Broadcast*>(argument);
-  // kill(-1) spares the first process and the caller [kill(2)].
-  if (process.pid() == 1 || process.pid() == broadcast.except_pid) return;
-  broadcast.sent = true;
-  if (broadcast.info.signal != 0) (void)send_signal(process, broadcast.info);
+Result<void> send_checked(Process& process, const SignalInfo& info) {
+  ARIL_TRY(may_signal(process, info.signal));
+  if (info.signal == 0 || is_shielded_from(process, info.signal)) return {};
+  return send_signal(process, info);
 }
 
-Result<void> send_to_group(int group, const SignalInfo& info) {
-  if (info.signal != 0) return send_group_signal(group, info);
-  struct Search {
-    int group;
-    bool found = false;
-  } search{group};
-  process_table::for_each(
-      [](Process& process, void* argument) {
-        auto& wanted = *static_cast<Search*>(argument);
-        if (process.process_group.load() == wanted.group) wanted.found = true;
-      },
-      &search);
-  if (!search.found) return fail(Errno::kSrch);
-  return {};
+void send_if_meant(Process& process, void* argument) {
+  auto& broadcast = *static_cast<Broadcast*>(argument);
+  bool is_meant = broadcast.group != 0
+                      ? process.process_group.load() == broadcast.group
+                      : process.pid() != 1 && process.pid() != current_process().pid();
+  if (!is_meant) return;
+  Result<void> result = send_checked(process, broadcast.info);
+  if (result) broadcast.sent = true;
+  broadcast.result = result;
+}
+
+Result<void> send_to_many(int group, const SignalInfo& info) {
+  Broadcast broadcast{info, group};
+  process_table::for_each(&send_if_meant, &broadcast);
+  if (broadcast.sent) return {};
+  return broadcast.result;
 }
 
 Result<void> sys_kill(int pid, int number) {
   ARIL_TRY(check_number(number));
   SignalInfo info = sent_by_caller(number, kSiUser);
-  if (pid == -1) {
-    Broadcast broadcast{info, current_process().pid()};
-    process_table::for_each(&send_to_all, &broadcast);
-    if (!broadcast.sent) return fail(Errno::kSrch);
-    return {};
-  }
-  if (pid == 0) return send_to_group(current_process().process_group.load(), info);
-  if (pid < -1) return send_to_group(-pid, info);
+  if (pid == INT32_MIN) return fail(Errno::kSrch);
+  if (pid == -1) return send_to_many(0, info);
+  if (pid <= 0) return send_to_many(pid == 0 ? current_process().process_group.load() : -pid, info);
   RefPtr<Process> process = process_table::find_process(pid);
   if (!process) return fail(Errno::kSrch);
-  if (number == 0) return {};
-  return send_signal(*process, info);
+  return send_checked(*process, info);
 }
 ARIL_SYSCALL(62, kill, sys_kill, "pid sig");
 
@@ -70,7 +67,8 @@ Result<void> send_to_task(int pid, int tid, int number, const SignalInfo& info) 
   ARIL_TRY(check_number(number));
   RefPtr<Task> task = process_table::find_task(tid);
   if (!task || (pid != -1 && task->process().pid() != pid)) return fail(Errno::kSrch);
-  if (number == 0) return {};
+  ARIL_TRY(may_signal(task->process(), number));
+  if (number == 0 || is_shielded_from(task->process(), number)) return {};
   return send_signal(*task, info);
 }
 
@@ -100,8 +98,7 @@ Result<void> sys_rt_sigqueueinfo(int pid, int number, UserPtr<SignalInfo> pointe
   SignalInfo info = ARIL_TRY(read_forged_info(pointer, pid, number));
   RefPtr<Process> process = process_table::find_process(pid);
   if (!process) return fail(Errno::kSrch);
-  if (number == 0) return {};
-  return send_signal(*process, info);
+  return send_checked(*process, info);
 }
 ARIL_SYSCALL(129, rt_sigqueueinfo, sys_rt_sigqueueinfo, "pid sig ptr");
 
@@ -113,4 +110,21 @@ Result<void> sys_rt_tgsigqueueinfo(int pid, int tid, int number, UserPtr<SignalI
 ARIL_SYSCALL(297, rt_tgsigqueueinfo, sys_rt_tgsigqueueinfo, "pid pid sig ptr");
 
 }  // namespace
+
+Result<void> may_signal(Process& process, int number) {
+  const Task& caller = current_task();
+  const Credentials& credentials = caller.credentials;
+  if (&process == &caller.process() || credentials.can(Capability::kKill)) return {};
+  for (uint32_t id : {credentials.uid, credentials.euid})
+    if (id == process.real_uid() || id == process.saved_uid()) return {};
+  if (number == kSigCont && process.session.load() == caller.process().session.load()) return {};
+  return fail(Errno::kPerm);
+}
+
+bool is_shielded_from(Process& process, int number) {
+  if (process.pid() != 1 || &process == &current_process()) return false;
+  LockGuard guard(process.signal_lock());
+  return process.action_locked(number).handler == kSignalDefault;
+}
+
 }  // namespace aril::linux_abi

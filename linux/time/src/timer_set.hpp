@@ -62,6 +62,10 @@ class TimerSet final : public ProcessTimers {
   static Result<TimerSet*> of(Process& process);
 
   Mutex& mutex() { return mutex_; }
+  void forget_posix_timers() override {
+    LockGuard guard(mutex_);
+    timers_.clear();
+  }
   /// ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF; made at first use.
   Result<SignalTimer*> interval_timer(Process& process, int which);
   Result<int> create_locked(Process& process, RefPtr<Task> target, SignalTimer::Clock clock,

@@ -31,6 +31,7 @@ enum class LockRank : uint8_t {
   kMutexLeaf = 69,
   // Spin locks.
   kTimerSetting = 76,  ///< one interval or POSIX timer's setting
+  kFamily = 77,        ///< the tree of processes
   kTaskList = 78,      ///< a process's tasks, the process table
   kTimerQueue = 80,
   kSignal = 81,  ///< pending signals and actions of a process

@@ -61,6 +61,12 @@ struct MappingView {
   uint64_t resident_pages;
 };
 
+/// What a layer above keeps about one address space; goes with it.
+class AddressSpaceAttachment {
+ public:
+  virtual ~AddressSpaceAttachment() = default;
+};
+
 /// The lower half of a virtual address space: what one Linux process sees. An ordered set of
 /// regions over a page table, filled on demand. All methods may sleep and take its mutex
 /// (LockRank::kAddressSpace); any thread.
@@ -129,6 +135,9 @@ class AddressSpace final : public RefCounted {
   /// This space's page table becomes the CPU's. Interrupts disabled.
   void activate();
 
+  /// For linux/patch, which guards it by its own lock. A fork has none.
+  std::unique_ptr<AddressSpaceAttachment>& attachment() { return attachment_; }
+
   /// A unique 64-bit identity, never reused: private futex keys.
   [[nodiscard]] uint64_t id() const { return id_; }
   /// The object and byte offset behind a shared mapping: shared futex keys; nullopt for private.
@@ -147,6 +156,7 @@ class AddressSpace final : public RefCounted {
 
   struct Implementation;
   std::unique_ptr<Implementation> implementation_;
+  std::unique_ptr<AddressSpaceAttachment> attachment_;
   uint64_t id_ = 0;
 };
 

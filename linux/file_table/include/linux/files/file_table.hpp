@@ -1,4 +1,5 @@
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -40,6 +41,15 @@ class FileTable final : public RefCounted {
   /// Open numbers in order, for /proc/self/fd.
   std::vector<int> open_numbers() const;
 
+  /// How many processes use the table (CLONE_FILES): when the last one has gone, everything closes,
+  /// even if somebody still looks at the table (/proc).
+  void add_user() { users_.fetch_add(1, std::memory_order_relaxed); }
+  void drop_user() {
+    // Acquire and release: the last user sees what the others have done.
+    if (users_.fetch_sub(1, std::memory_order_acq_rel) == 1) close_all();
+  }
+  [[nodiscard]] unsigned user_count() const { return users_.load(std::memory_order_relaxed); }
+
   void set_limit(int soft_limit);
   [[nodiscard]] int limit() const { return limit_; }
 
@@ -60,6 +70,7 @@ class FileTable final : public RefCounted {
   size_t count_ = 0;
   size_t first_free_ = 0;  // no free slot below it
   int limit_ = 1024 * 1024;
+  std::atomic<unsigned> users_{0};
 };
 
 }  // namespace aril::linux_abi

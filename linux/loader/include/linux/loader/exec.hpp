@@ -8,6 +8,7 @@
 
 #include "arch/trap_frame.hpp"
 #include "base/result.hpp"
+#include "fs/vfs/path.hpp"
 #include "kernel/io/file.hpp"
 
 namespace aril::linux_abi {
@@ -39,9 +40,16 @@ class StringBlock {
 };
 
 struct ExecRequest {
+  /// The name that was asked for; where `file` is given, what stands for it (/dev/fd/N).
   std::string path;
   StringBlock arguments;
   StringBlock environment;
+  /// Where a relative `path` starts (execveat); null: the working directory.
+  vfs::Path start;
+  /// execveat with AT_EMPTY_PATH: the program itself, which need not have a name.
+  RefPtr<File> file;
+  /// The name is a symbolic link that must not be followed (AT_SYMLINK_NOFOLLOW).
+  bool no_follow = false;
 };
 
 /// Why a program could not be started; `text` says it to a person, with the file's name.

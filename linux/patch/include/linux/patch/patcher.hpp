@@ -2,6 +2,9 @@
 #include <cstdint>
 
 #include "arch/trap_frame.hpp"
+#include "base/ref_ptr.hpp"
+#include "base/result.hpp"
+#include "kernel/vm/address_space.hpp"
 
 /// Turns `mov $number, %eax; syscall` into a jump to a stub that enters the kernel without the
 /// instruction's cost, the second time such a site traps [DESIGN.md, docs/system-calls.md].
@@ -23,6 +26,9 @@ uint64_t unpatched_address(uint64_t instruction_pointer);
 /// True when a breakpoint that was met at `address` was one that held this CPU off while another
 /// rewrote the site: the instruction must be run again. Thread context.
 bool is_patched_site(uint64_t address);
+
+/// AddressSpace::fork, and the copy knows its patched sites.
+Result<RefPtr<AddressSpace>> fork_address_space(AddressSpace& space);
 
 /// Sites patched since boot.
 uint64_t patched_site_count();

@@ -29,6 +29,7 @@ enum class Capability : uint8_t {
   kIpcLock = 14,
   kIpcOwner = 15,
   kSysChroot = 18,
+  kSysPtrace = 19,
   kSysAdmin = 21,
   kSysNice = 23,
   kSysResource = 24,

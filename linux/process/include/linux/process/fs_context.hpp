@@ -18,6 +18,13 @@ class FsContext final : public RefCounted {
   FsContext(vfs::MountTree& tree, vfs::Path root_path, vfs::Path cwd_path)
       : tree_(tree), root_(std::move(root_path)), cwd_(std::move(cwd_path)) {}
 
+  /// For fork: the same paths and mask. kNoMem.
+  [[nodiscard]] Result<RefPtr<FsContext>> clone() const {
+    RefPtr<FsContext> copy_of_this = ARIL_TRY(try_make_ref<FsContext>(tree_, root(), cwd()));
+    copy_of_this->umask.store(umask.load(std::memory_order_relaxed), std::memory_order_relaxed);
+    return copy_of_this;
+  }
+
   [[nodiscard]] vfs::MountTree& mounts() const { return tree_; }
   [[nodiscard]] vfs::Path root() const { return copy(root_); }
   [[nodiscard]] vfs::Path cwd() const { return copy(cwd_); }

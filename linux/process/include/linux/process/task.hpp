@@ -44,8 +44,9 @@ class Task final : public RefCounted, public ThreadOwner {
     preparation_ = preparation;
     preparation_argument_ = argument;
   }
-  /// Takes over the calling thread's SIMD state, as a clone does. Before start().
-  void copy_fpu_state();
+  /// Takes over what a clone inherits of the calling task: SIMD state, mask, credentials, name,
+  /// scheduling. Before start().
+  void inherit(Task& caller);
   void start();
   /// Ends the calling task: robust futexes, clear_child_tid; with the last task, the process.
   [[noreturn]] static void exit(int code);
@@ -104,6 +105,7 @@ class Task final : public RefCounted, public ThreadOwner {
   friend Result<RefPtr<T>> aril::try_make_ref(A&&...);
   Task() = default;
   static void thread_entry(void* argument);
+  void copy_fpu_state();
   void release_user_state();
   void become_leader();
   void drop_reference_of_process();
@@ -141,6 +143,10 @@ class NoWaitScope {
   Task* task_;
   bool before_ = false;
 };
+
+/// Whether `creator` may have one more task: kAgain at RLIMIT_NPROC, or when the machine's memory
+/// would not do for the kernel stacks (Linux's threads-max).
+Result<void> check_task_limit(Task& creator);
 
 /// Replaces the caller's blocked set for the length of a system call (ppoll, pselect6, epoll_pwait,
 /// sigsuspend): a signal that arrives is delivered under `mask`, and the old set comes back when

@@ -16,6 +16,15 @@ Result<void> send_signal(Process& process, const SignalInfo& info);
 Result<void> send_signal(Task& task, const SignalInfo& info);
 /// As kill(2) from the kernel: SI_KERNEL.
 void send_kernel_signal(Process& process, int number);
+/// Under family::lock(): to a parent of the end of its child, to children of the end of their
+/// parent. What cannot be had memory for arrives without details.
+void send_family_signal(Process& process, const SignalInfo& info);
+/// Whether the calling task may send `number` to the process [kill(2)]: kPerm. kSigCont may go to
+/// every process of the session.
+Result<void> may_signal(Process& process, int number);
+/// True when the signal is to vanish: the first process gets from others only what it handles, as
+/// the first process of a container does [pid_namespaces(7)].
+bool is_shielded_from(Process& process, int number);
 /// From the calling task to itself, for errors such as EPIPE (SIGPIPE) and EFBIG (SIGXFSZ).
 void raise_signal(int number);
 

@@ -47,6 +47,7 @@ http {
   tcp_nopush on;
   keepalive_requests 1000000;
   server { listen 80; root /srv; }
+  server { listen 81; root /srv; sendfile off; tcp_nopush off; }
 }
 """
 
@@ -241,15 +242,18 @@ def bench_http(runs, results):
                                            "/dev/null", f"http://{GUEST}/"], check=False).returncode == 0:
                             break
                         time.sleep(0.1)
-                    table.add("keep-alive, 612 bytes, 30 connections", side, load(
-                        name, ["wrk", "-t1", "-c30", "-d5s", f"http://{GUEST}/"],
-                        r"Requests/sec:\s+([\d.]+)"))
-                    table.add("keep-alive, 1 MiB, 8 connections", side, load(
-                        name, ["wrk", "-t1", "-c8", "-d5s", f"http://{GUEST}/large"],
-                        r"Requests/sec:\s+([\d.]+)"))
-                    table.add("one request a connection, 612 bytes", side, load(
-                        name, ["ab", "-q", "-n", "5000", "-c", "30", f"http://{GUEST}/"],
-                        r"Requests per second:\s+([\d.]+)"))
+                    wrk = lambda connections, url: load(
+                        name, ["wrk", "-t1", f"-c{connections}", "-d5s", f"http://{GUEST}{url}"],
+                        r"Requests/sec:\s+([\d.]+)")
+                    ab = lambda url: load(
+                        name, ["ab", "-q", "-n", "10000", "-c", "30", f"http://{GUEST}{url}"],
+                        r"Requests per second:\s+([\d.]+)")
+                    table.add("keep-alive, 612 bytes, 30 connections", side, wrk(30, "/"))
+                    table.add("  sendfile, tcp_nopush off", side, wrk(30, ":81/"))
+                    table.add("keep-alive, 1 MiB, 8 connections", side, wrk(8, "/large"))
+                    table.add("  sendfile, tcp_nopush off, 1 MiB", side, wrk(8, ":81/large"))
+                    table.add("one request a connection, 612 bytes", side, ab("/"))
+                    table.add("  sendfile, tcp_nopush off, one request", side, ab(":81/"))
     table.report(results)
 
 

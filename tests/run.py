@@ -4,9 +4,11 @@
   unit/NAME            host unit tests, under the sanitizers (ctest knows them)
   linux/NAME@CONFIG    guest programs: the same binary runs on Linux first, then in the machine;
                        output and status must be the same
-  apps/NAME@CONFIG     unmodified programs from Debian, driven by real clients
+  apps/NAME@CONFIG     unmodified programs from Debian, driven by real clients; without --all the
+                       essential ones, on one machine type
 
-A test that leaves a process or a network device behind has failed. The last line is
+--table runs applications on every machine type, finds the smallest memory, and writes
+docs/applications.md (application_table.py). A test that leaves a process or a network device behind has failed. The last line is
 "N passed, N failed"; the exit status is 0 only when none failed.
 """
 import argparse
@@ -16,12 +18,19 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import guest_programs
 from leftovers import Leftovers
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+APPS = os.path.join(ROOT, "tests", "apps")
+sys.path.append(APPS)
+
+import application_table
+import harness
+
 SKIPPED = 77
 # (machine, CPUs)
 CONFIGURATIONS = [("microvm", 1), ("q35", 2), ("microvm", 2), ("q35", 1)]
@@ -69,16 +78,25 @@ class UnitTest:
 
 
 class AppTest:
-    def __init__(self, path, case, machine, cpus, timeout):
-        self.name = f"apps/{case}@{machine},{cpus}"
+    def __init__(self, path, case, machine, cpus):
+        self.name = f"apps/{case.name}@{machine},{cpus}"
         self.path = path
         self.case = case
-        self.timeout = timeout
-        self.environment = {"ARIL_TEST_MACHINE": machine, "ARIL_TEST_CPUS": str(cpus)}
+        self.machine = machine
+        self.cpus = cpus
+        self.measured = {}
 
-    def run(self):
-        return run_process([sys.executable, self.path, "run", self.case], self.name, self.timeout,
-                           self.environment)
+    def run(self, memory=""):
+        with tempfile.TemporaryDirectory(prefix="aril-apps-") as directory:
+            record = os.path.join(directory, "record.json")
+            environment = {"ARIL_TEST_MACHINE": self.machine, "ARIL_TEST_CPUS": str(self.cpus),
+                           "ARIL_TEST_MEMORY": memory, "ARIL_TEST_RECORD": record}
+            command = [sys.executable, os.path.join(APPS, "harness.py"), self.path, self.case.name]
+            outcome = run_process(command, self.name, self.case.timeout, environment)
+            if os.path.exists(record):
+                with open(record, encoding="utf-8") as file:
+                    self.measured = json.load(file)
+            return outcome
 
 
 class GuestTest:
@@ -106,18 +124,21 @@ def guest_tests(build):
             yield GuestTest(program, machine, cpus)
 
 
-def app_tests():
-    folder = os.path.join(ROOT, "tests", "apps")
-    for file in sorted(os.listdir(folder)):
-        if not file.endswith(".py") or file == "harness.py":
+def app_tests(every):
+    """`every`: the extended ones too, and all configurations."""
+    paths = [os.path.join(APPS, name) for name in os.listdir(APPS)]
+    paths = [os.path.join(path, "check.py") if os.path.isdir(path) else path for path in paths]
+    for path in sorted(paths):
+        if not path.endswith(".py") or not os.path.exists(path):
             continue
-        path = os.path.join(folder, file)
-        listing = subprocess.run([sys.executable, path, "list"], stdout=subprocess.PIPE, check=True)
-        for line in listing.stdout.decode().splitlines():
-            case, timeout, everywhere = line.split()
-            configurations = CONFIGURATIONS if everywhere == "everywhere" else CONFIGURATIONS[:1]
+        for case in harness.load(path):
+            if case.tier != "essential" and not every:
+                continue
+            configurations = case.configurations
+            if case.row and not every:
+                configurations = configurations[:1]
             for machine, cpus in configurations:
-                yield AppTest(path, case, machine, cpus, int(timeout))
+                yield AppTest(path, case, machine, cpus)
 
 
 def main():
@@ -126,11 +147,27 @@ def main():
     parser.add_argument("filter", nargs="?", default="", help="regular expression on test names")
     parser.add_argument("--build", default=os.path.join(ROOT, "build"))
     parser.add_argument("--list", action="store_true", help="print the names of the tests only")
+    parser.add_argument("--all", action="store_true",
+                        help="every application, on every machine type")
+    parser.add_argument("--table", action="store_true",
+                        help="measure the applications and write docs/applications.md")
+    parser.add_argument("--packages", action="store_true",
+                        help="print the Debian packages that the tests' applications need")
     arguments = parser.parse_args()
     os.environ["ARIL_BUILD"] = build = os.path.abspath(arguments.build)
 
-    tests = [*unit_tests(build), *guest_tests(build), *app_tests()]
-    tests = [test for test in tests if re.search(arguments.filter, test.name)]
+    def matching(tests):
+        return [test for test in tests if re.search(arguments.filter, test.name)]
+
+    every = arguments.all or arguments.table
+    if arguments.packages:
+        print("\n".join(sorted({package for test in matching(app_tests(every))
+                                for package in test.case.packages})))
+        return 0
+    if arguments.table:
+        every_row = [test for test in app_tests(every) if test.case.row]
+        return application_table.main(matching(every_row), every_row, build)
+    tests = matching([*unit_tests(build), *guest_tests(build), *app_tests(every)])
     if arguments.list:
         print("\n".join(test.name for test in tests))
         return 0

@@ -220,6 +220,3 @@ def help_names_every_command():
     for shell in ("bash", "zsh", "fish"):
         assert "aril" in run([ARIL, "completion", shell])
     assert run([ARIL, "version"]).startswith("aril ")
-
-
-harness.main()

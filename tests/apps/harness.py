@@ -1,10 +1,15 @@
 """What the application tests share.
 
-A test file lists its cases with @case and ends with main(): `FILE list` names them, `FILE run NAME`
-runs one, with exit status 0 (passed), 1 (failed) or 77 (skipped). The machine comes from the
-environment: ARIL_TEST_MACHINE, ARIL_TEST_CPUS.
+A test is a function: with @application (application.py) one row of docs/applications.md, with @case
+anything else. `harness.py FILE NAME` runs one, with exit status 0 (passed), 1 (failed) or 77
+(skipped). The machine comes from the environment: ARIL_TEST_MACHINE, ARIL_TEST_CPUS, and
+ARIL_TEST_MEMORY, which is laid over the manifest's. What is measured on the way goes as JSON to the
+file ARIL_TEST_RECORD.
 """
 import contextlib
+import dataclasses
+import importlib.util
+import json
 import os
 import random
 import shutil
@@ -20,28 +25,82 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 ARIL = os.path.join(os.environ.get("ARIL_BUILD", os.path.join(ROOT, "build")), "bin", "aril")
 MACHINE = os.environ.get("ARIL_TEST_MACHINE", "microvm")
 CPUS = os.environ.get("ARIL_TEST_CPUS", "1")
-_cases = {}
+MEMORY = os.environ.get("ARIL_TEST_MEMORY", "")
+ONCE = [("microvm", 1)]
+EVERYWHERE = [("microvm", 1), ("q35", 2), ("microvm", 2), ("q35", 1)]
 
 
 class Skip(Exception):
     """The test cannot run here; says why."""
 
 
+@dataclasses.dataclass
+class Case:
+    """A test, and how the runner shall run it."""
+    name: str
+    function: object
+    timeout: int
+    configurations: list
+    packages: list = dataclasses.field(default_factory=list)
+    tier: str = "essential"  # "extended" runs with --all only
+    row: object = None  # the application's row of the table
+
+
+# Applications run in a network namespace of their own, that has no name and goes with them.
+TAP_READY = "ARIL_TEST_NAMESPACE"
+TAP = "aril-tap0"
+GUEST = "10.88.0.2"
+TAP_NETWORK = f"tap:{TAP},ip={GUEST}/24,gateway=10.88.0.1"
+
+_cases = []
+
+
 def case(timeout=120, everywhere=False):
     """Registers a test. `everywhere`: on every machine type, with one and with two CPUs."""
     def register(function):
-        _cases[function.__name__] = (function, timeout, everywhere)
+        _cases.append(Case(function.__name__, function, timeout,
+                           EVERYWHERE if everywhere else ONCE))
         return function
     return register
 
 
-def main():
-    if sys.argv[1:] == ["list"]:
-        for name, (_, timeout, everywhere) in _cases.items():
-            print(name, timeout, "everywhere" if everywhere else "once")
+def add_case(new):
+    _cases.append(new)
+
+
+def load(path):
+    """The cases of a file."""
+    # Files import `harness`; when it was started as a program, that is this module.
+    sys.modules.setdefault("harness", sys.modules[__name__])
+    _cases.clear()
+    specification = importlib.util.spec_from_file_location("application_test", path)
+    specification.loader.exec_module(importlib.util.module_from_spec(specification))
+    return list(_cases)
+
+
+def record(**values):
+    """Keeps what was measured; the first value of a name counts."""
+    path = os.environ.get("ARIL_TEST_RECORD")
+    if not path:
         return
+    known = {}
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as file:
+            known = json.load(file)
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump({**values, **known}, file)
+
+
+def main():
+    path, name = sys.argv[1:]
+    (found,) = [case for case in load(path) if case.name == name]
+    if found.row and can_make_taps() and not on_a_tap():
+        os.environ[TAP_READY] = "1"
+        os.execvp("unshare", ["unshare", "--net", sys.executable, *sys.argv])
     try:
-        _cases[sys.argv[2]][0]()
+        if on_a_tap():
+            make_tap()
+        found.function()
     except Skip as reason:
         print(reason)
         sys.exit(77)
@@ -72,7 +131,8 @@ def free_port():
 
 def aril(*arguments):
     """An `aril run` on the machine under test."""
-    return [ARIL, "run", "--machine", MACHINE, "--cpus", CPUS, *map(str, arguments)]
+    memory = ["--memory", MEMORY] if MEMORY else []
+    return [ARIL, "run", "--machine", MACHINE, "--cpus", CPUS, *memory, *map(str, arguments)]
 
 
 def run(command, timeout=60, status=0, text=None, **options):
@@ -92,6 +152,11 @@ class Instance:
 
     def __init__(self, process):
         self.process = process
+        self.started = time.monotonic()
+
+    def answered(self):
+        """To be called at the program's first answer."""
+        record(first_answer=time.monotonic() - self.started)
 
     def wait_for(self, port, address="127.0.0.1", probe=b"", timeout=60):
         """Until something behind the port answers. QEMU accepts connections to a forwarded port
@@ -106,16 +171,16 @@ class Instance:
                     if probe:
                         connection.sendall(probe)
                         if connection.recv(1):
-                            return
+                            return self.answered()
                     else:
                         try:
                             if connection.recv(1):
-                                return
+                                return self.answered()
                         except socket.timeout:
-                            return
+                            return self.answered()
             except OSError:
                 pass
-            time.sleep(0.05)
+            time.sleep(0.02)
         raise AssertionError(f"nothing answers on port {port} after {timeout} s")
 
     def stop(self, signal_number=signal.SIGINT, timeout=30):
@@ -147,25 +212,36 @@ def scratch():
         yield directory
 
 
+def on_a_tap():
+    """Whether this is an application's test in its own namespace, with TAP made."""
+    return TAP_READY in os.environ
+
+
+def can_make_taps():
+    return os.geteuid() == 0 and os.path.exists("/dev/net/tun") and shutil.which("ip") is not None
+
+
+def make_tap(*namespace):
+    """Makes a tap device for GUEST, in this network namespace or the one that `-n NAME` names."""
+    for words in (["link", "set", "lo", "up"], ["tuntap", "add", "dev", TAP, "mode", "tap"],
+                  ["addr", "add", "10.88.0.1/24", "dev", TAP], ["link", "set", TAP, "up"]):
+        run(["ip", *namespace, *words])
+
+
 @contextlib.contextmanager
 def namespace():
     """A network namespace with a tap device that aril can use: the guest is 10.88.0.2/24, this
-    side 10.88.0.1. Yields the command prefix that runs something inside, and the tap's name."""
-    need("ip")
-    if os.geteuid() != 0 or not os.path.exists("/dev/net/tun"):
-        raise Skip("making a tap device needs root and /dev/net/tun")
+    side 10.88.0.1. Yields the command prefix that runs something inside, and aril's --net."""
+    if not can_make_taps():
+        raise Skip("making a tap device needs root, iproute2 and /dev/net/tun")
     name = f"aril-t{os.getpid()}"
-    tap = "aril-tap0"
-
-    def ip(*arguments):
-        run(["ip", *arguments])
-
-    ip("netns", "add", name)
+    run(["ip", "netns", "add", name])
     try:
-        ip("-n", name, "link", "set", "lo", "up")
-        ip("-n", name, "tuntap", "add", "dev", tap, "mode", "tap")
-        ip("-n", name, "addr", "add", "10.88.0.1/24", "dev", tap)
-        ip("-n", name, "link", "set", tap, "up")
-        yield ["ip", "netns", "exec", name], f"tap:{tap},ip=10.88.0.2/24,gateway=10.88.0.1"
+        make_tap("-n", name)
+        yield ["ip", "netns", "exec", name], TAP_NETWORK
     finally:
-        ip("netns", "del", name)
+        run(["ip", "netns", "del", name])
+
+
+if __name__ == "__main__":
+    main()

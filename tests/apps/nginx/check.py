@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Debian's nginx."""
 import hashlib
 import os
@@ -9,6 +8,7 @@ import threading
 import time
 
 import harness
+from application import application, load, page
 from harness import case, example, get, instance, need, run, scratch
 
 PROBE = b"HEAD / HTTP/1.0\r\n\r\n"
@@ -38,14 +38,25 @@ def configure(directory, sendfile="on", server=""):
     with open(path, "w", encoding="utf-8") as file:
         file.write(CONFIGURATION.format(sendfile=sendfile, server=server))
     page = os.path.join(directory, "index.html")
-    with open(page, "w", encoding="utf-8") as file:
+    index = os.path.join(directory, "index.html")
+    with open(index, "w", encoding="utf-8") as file:
         file.write("<p>aril</p>\n".ljust(612, " "))
-    return ["--file", f"{path}:/etc/nginx/nginx.conf", "--file", f"{page}:/srv/index.html"], page
+    return ["--file", f"{path}:/etc/nginx/nginx.conf", "--file", f"{index}:/srv/index.html"], index
 
 
 def serve(options, extra=(), **keywords):
     return instance(*options, *extra, "/usr/sbin/nginx", "--", "-c", "/etc/nginx/nginx.conf",
                     **keywords)
+
+
+@application("nginx", "its own page, 5,000 requests by ab, a clean stop", packages=["nginx"],
+             tier="essential", manifest=example("nginx.aril"))
+def check(nginx):
+    with nginx.http(80) as server:
+        with open("/var/www/html/index.nginx-debian.html", encoding="utf-8") as file:
+            assert page(server) == file.read()
+        load(server, requests=5000, clients=50)
+        assert server.stop(signal.SIGTERM) == 0
 
 
 @case(timeout=90, everywhere=True)
@@ -151,8 +162,8 @@ class started:
 @case(timeout=120)
 def nginx_answers_many_clients_at_once():
     with scratch() as directory:
-        options, page = configure(directory)
-        with open(page, "rb") as file:
+        options, index = configure(directory)
+        with open(index, "rb") as file:
             expected = file.read()
         port = harness.free_port()
         with serve(options, ["--port", f"{port}:80"]) as nginx:
@@ -170,6 +181,3 @@ def nginx_answers_many_clients_at_once():
             for thread in threads:
                 thread.join()
             assert not wrong, f"{len(wrong)} wrong answers"
-
-
-harness.main()

@@ -79,6 +79,8 @@ Result<void> connect_isa_interrupt(uint8_t, InterruptHandler, void*) { return {}
 
 void PageTable::activate() {}
 void flush_tlb(uint64_t, uint64_t) {}
-void flush_tlb(PhysicalAddress, uint64_t, uint64_t) {}
+void flush_tlb(PhysicalAddress, uint64_t, uint64_t, IdleCpus) {}
+void begin_idle() {}
+void end_idle() {}
 
 }  // namespace aril::arch

@@ -366,7 +366,7 @@ void PageTable::free_tables(uint64_t start, uint64_t end, uint64_t floor, uint64
   cut_tables(table_at(root_), kTopLevel, 0, {start, end, floor, ceiling}, cut);
   if (cut.empty()) return;
   // Before the tables' pages hold anything else, no CPU may walk them [SDM 3A 4.10.4.2].
-  flush(start, end);
+  flush_tlb(root_, start, end, IdleCpus::kToo);
   cut.free_all();
 }
 

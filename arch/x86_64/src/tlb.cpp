@@ -18,6 +18,8 @@ constinit Request request{};
 /// Each CPU's current tree. A CPU that is on another tree has no translations of the lower half of
 /// this one: loading CR3 drops them.
 constinit std::atomic<PhysicalAddress> active_roots[kMaxCpus] = {};
+// In the low bits of an active root: the CPU is idle; and it has missed a flush since.
+constexpr PhysicalAddress kIdle = 1, kMissedFlush = 2;
 
 constexpr bool is_kernel_address(uint64_t address) { return static_cast<int64_t>(address) < 0; }
 
@@ -48,9 +50,34 @@ void handle_tlb_flush() {
   request.waiting_for.fetch_and(~self, std::memory_order_release);
 }
 
+void begin_idle() { active_roots[cpu_index()].fetch_or(kIdle); }
+
+void end_idle() {
+  std::atomic<PhysicalAddress>& active = active_roots[cpu_index()];
+  // Sequentially consistent: from here on a flush interrupts this CPU, and one before has left its
+  // mark.
+  PhysicalAddress old = active.fetch_and(~(kIdle | kMissedFlush));
+  if ((old & kMissedFlush) != 0) write_cr3(read_cr3());
+}
+
+namespace {
+
+/// Whether `cpu` may remember anything of the tree that an interrupt must make it forget.
+bool needs_interrupt(unsigned cpu, PhysicalAddress root, IdleCpus idle) {
+  PhysicalAddress active = active_roots[cpu].load();
+  for (;;) {
+    if ((active & ~(kIdle | kMissedFlush)) != root) return false;
+    if (idle == IdleCpus::kToo || (active & kIdle) == 0) return true;
+    // The CPU may leave its idle state meanwhile.
+    if (active_roots[cpu].compare_exchange_weak(active, active | kMissedFlush)) return false;
+  }
+}
+
+}  // namespace
+
 void flush_tlb(uint64_t start, uint64_t end) { flush_tlb(read_cr3(), start, end); }
 
-void flush_tlb(PhysicalAddress root, uint64_t start, uint64_t end) {
+void flush_tlb(PhysicalAddress root, uint64_t start, uint64_t end, IdleCpus idle) {
   if (start >= end) return;
   bool everywhere = is_kernel_address(start);
   if (cpu_count() == 1) {
@@ -65,7 +92,7 @@ void flush_tlb(PhysicalAddress root, uint64_t start, uint64_t end) {
   uint64_t targets = 0;
   for (unsigned cpu = 0; cpu < cpu_count(); ++cpu) {
     if (cpu == self) continue;
-    if (everywhere || active_roots[cpu].load() == root) targets |= uint64_t{1} << cpu;
+    if (everywhere || needs_interrupt(cpu, root, idle)) targets |= uint64_t{1} << cpu;
   }
   request.start = start;
   request.end = end;

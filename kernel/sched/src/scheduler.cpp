@@ -6,6 +6,7 @@
 #include <new>
 #include <utility>
 
+#include "arch/page_table.hpp"
 #include "kernel/log/log.hpp"
 
 namespace aril {
@@ -370,7 +371,9 @@ void Scheduler::idle_loop() {
       switch_away(self);
     } else {
       queue.idle.store(true, std::memory_order_seq_cst);
+      arch::begin_idle();
       arch::wait_for_interrupt();
+      arch::end_idle();
       queue.idle.store(false, std::memory_order_relaxed);
     }
     arch::enable_interrupts();

@@ -26,7 +26,16 @@ struct Translation {
   bool accessed, dirty;
 };
 
-void flush_tlb(PhysicalAddress root, uint64_t start, uint64_t end);
+/// Whether a flush of application memory interrupts CPUs that are idle: they use none of it, and
+/// forget all when they stop being idle, but may still walk the tables by themselves.
+enum class IdleCpus : uint8_t { kLater, kToo };
+/// Drops translations of [start, end) in the tree of this root on every CPU that has it loaded (for
+/// kernel addresses: on every CPU), by IPI, waiting for them. Any thread; must not be called with
+/// interrupts disabled unless this is the only CPU.
+void flush_tlb(PhysicalAddress root, uint64_t start, uint64_t end,
+               IdleCpus idle = IdleCpus::kLater);
+/// In the tree that this CPU has loaded.
+void flush_tlb(uint64_t start, uint64_t end);
 
 inline constexpr uint64_t kLargePageSize = 2 * kMiB;
 
@@ -93,12 +102,9 @@ class PageTable {
   PhysicalAddress spare_tables_ = 0;
 };
 
-/// Drops translations of [start, end) in the tree of this root on every CPU that has it loaded (for
-/// kernel addresses: on every CPU), by IPI, waiting for them. Any thread; must not be called with
-/// interrupts disabled unless this is the only CPU.
-void flush_tlb(PhysicalAddress root, uint64_t start, uint64_t end);
-/// In the tree that this CPU has loaded.
-void flush_tlb(uint64_t start, uint64_t end);
+/// Around halting: this CPU runs nothing of an application in between. Interrupts disabled.
+void begin_idle();
+void end_idle();
 
 /// Defined by kernel/memory: one zeroed page for a table, or kNoMem; and its return.
 Result<PhysicalAddress> allocate_table_page();

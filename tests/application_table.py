@@ -3,21 +3,24 @@
 What was measured is kept in build/applications.json, so that one application can be measured
 again. The table is written when every application has been measured in this build directory.
 """
+import bisect
 import json
 import os
 import re
+import subprocess
 
+import harness
 from application import version_of
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-SMALLEST = 8  # MiB, where the search for memory begins
+SIZES = [8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512]  # MiB
 HEADER = """# Programs that run
 
 Unmodified programs of Debian {debian}, or built there with Debian's compilers, each doing real work for
 a real client. Written by `./dev test apps --table`, which runs `tests/apps/NAME/check.py` in the machine
 of `tests/apps/NAME/NAME.aril` on each machine type; do not edit.
 
-*Memory* is the smallest machine that passes the check (microvm, 1 CPU; found to an eighth). *First
+*Memory* is the smallest machine that passes the check (microvm, 1 CPU; of 8, 12, 16, 24, 32, 48, ... MiB; it holds the whole image up to 64 MiB). *First
 answer* is the time from `aril run` (QEMU's start included, the image built before) to the program's
 first answer, on the machine that wrote this file: {host}. Compare the figures with each other.
 
@@ -43,9 +46,7 @@ def measure(tests):
 
 
 def smallest_memory(test):
-    """The least memory in MiB with which the test passes, to an eighth, and the least time to the
-    first answer with enough memory."""
-    failing, passing = 0, SMALLEST
+    """The least of SIZES (MiB) with which the test passes, and the least time to the first answer."""
     times = [test.measured.get("first_answer")]
 
     def passes(size):
@@ -55,17 +56,9 @@ def smallest_memory(test):
             times.append(test.measured.get("first_answer"))
         return passed
 
-    while not passes(passing):
-        failing, passing = passing, passing * 2
-        if passing > 4096:
-            return None, times[0]
-    while passing - failing > max(1, passing // 8):
-        middle = (failing + passing) // 2
-        if passes(middle):
-            passing = middle
-        else:
-            failing = middle
-    return passing, min((time for time in times if time is not None), default=None)
+    found = bisect.bisect_left(SIZES, True, key=passes)
+    return (SIZES[found] if found < len(SIZES) else None,
+            min((time for time in times if time is not None), default=None))
 
 
 def table_line(row):
@@ -83,7 +76,9 @@ def host():
     """What the figures were measured on."""
     with open("/proc/cpuinfo", encoding="utf-8") as file:
         model = re.search(r"model name\s*: (.*)", file.read())
-    accelerator = "KVM" if os.access("/dev/kvm", os.W_OK) else "TCG"
+    command = subprocess.run([harness.ARIL, "run", "--dry-run", "/bin/true"],
+                             stdout=subprocess.PIPE).stdout.decode()
+    accelerator = "KVM" if "-accel kvm" in command else "TCG"
     return f"{os.cpu_count()} × {model.group(1) if model else 'CPU'}, {accelerator}"
 
 

@@ -130,6 +130,26 @@ def a_missing_library_is_named():
 
 
 @case(timeout=60)
+def a_library_that_the_program_loads_by_its_path_is_not_missed():
+    with scratch() as directory:
+        plugins = os.path.join(directory, "plugins")
+        os.mkdir(plugins)
+        core = os.path.join(plugins, "libcore.so")
+        run(["gcc", "-shared", "-Wl,-soname,libcore.so", "-o", core, "-x", "c", "-"],
+            text="int core(void) { return 0; }")
+        run(["gcc", "-shared", "-o", os.path.join(plugins, "libuser.so"), "-x", "c", "-", "-x",
+             "none", core], text="int core(void); int user(void) { return core(); }")
+
+        def warnings():
+            return subprocess.run(aril("--file", plugins, "/bin/true"), stdin=subprocess.DEVNULL,
+                                  stderr=subprocess.PIPE, timeout=60).stderr.decode()
+
+        assert warnings() == ""
+        os.remove(core)
+        assert "libcore.so" in warnings()
+
+
+@case(timeout=60)
 def build_and_inspect_an_image():
     with scratch() as directory:
         image = os.path.join(directory, "image")

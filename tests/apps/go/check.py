@@ -2,8 +2,8 @@ import harness
 from application import application, load, page
 
 
-@application("golang-1.19-go", "net/http under 3,000 requests, 200 goroutines in a chain and 200 beside "
-             "each other, garbage collection, preemption by signal, nil pointers",
+@application("golang-1.19-go", "net/http under 1,500 requests, 200 goroutines in a chain and 200 beside "
+             "each other, garbage collection, preemption by signal, nil pointers, os/exec",
              packages=["golang-go", "golang-1.19-go"])
 def check(go):
     go.compile("server", "env", "CGO_ENABLED=0", f"HOME={go.folder}", "go", "build", "-o", "server",
@@ -15,4 +15,5 @@ def check(go):
         assert page(server, "/garbage") == "true 20000"
         assert page(server, "/preempted") == "preempted"
         assert "nil pointer" in page(server, "/nil")
-        load(server, requests=3000, clients=50)
+        assert page(server, "/processes") == "THROUGH TR <nil> exit status 3"
+        load(server, requests=1500, clients=50)

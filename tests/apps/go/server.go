@@ -7,7 +7,9 @@ import (
 	"log"
 	"net/http"
 	"os"
+	"os/exec"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 )
@@ -100,6 +102,14 @@ func nilPointer() (text string) {
 	return request.Host
 }
 
+func processes() string {
+	command := exec.Command("tr", "a-z", "A-Z")
+	command.Stdin = strings.NewReader("through tr")
+	text, err := command.Output()
+	failed := exec.Command("/bin/sh", "-c", "exit 3").Run()
+	return fmt.Sprint(string(text), " ", err, " ", failed)
+}
+
 func main() {
 	pages := map[string]func() string{
 		"/":          func() string { return "hello from go" },
@@ -107,6 +117,7 @@ func main() {
 		"/parallel":  parallel,
 		"/garbage":   garbage,
 		"/preempted": preempted,
+		"/processes": processes,
 		"/nil":       nilPointer,
 		"/cpus":      func() string { return fmt.Sprint(runtime.NumCPU()) },
 		"/hostname":  func() string { name, _ := os.Hostname(); return name },

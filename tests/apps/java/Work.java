@@ -52,6 +52,15 @@ public class Work {
     return String.valueOf(caught);
   }
 
+  static String processes() throws Exception {
+    Process tr = new ProcessBuilder("tr", "a-z", "A-Z").start();
+    tr.getOutputStream().write("through tr".getBytes());
+    tr.getOutputStream().close();
+    String text = new String(tr.getInputStream().readAllBytes());
+    int status = new ProcessBuilder("/bin/sh", "-c", "exit 3").start().waitFor();
+    return text + " " + tr.waitFor() + " " + status;
+  }
+
   static void serve(HttpServer server, String path, Callable<String> page) {
     server.createContext(path, (HttpExchange exchange) -> {
       byte[] body;
@@ -73,6 +82,7 @@ public class Work {
     serve(server, "/threads", Work::threads);
     serve(server, "/garbage", Work::garbage);
     serve(server, "/nulls", Work::nulls);
+    serve(server, "/processes", Work::processes);
     serve(server, "/load", () -> "x".repeat(new byte[100000].length % 1000 + 10));
     server.start();
   }

@@ -49,13 +49,13 @@ def serve(options, extra=(), **keywords):
                     **keywords)
 
 
-@application("nginx", "its own page, 5,000 requests by ab, a clean stop", packages=["nginx"],
+@application("nginx", "its own page, 3,000 requests by ab, a clean stop", packages=["nginx"],
              tier="essential", manifest=example("nginx.aril"))
 def check(nginx):
     with nginx.http(80) as server:
         with open("/var/www/html/index.nginx-debian.html", encoding="utf-8") as file:
             assert page(server) == file.read()
-        load(server, requests=5000, clients=50)
+        load(server, requests=3000, clients=50)
         assert server.stop(signal.SIGTERM) == 0
 
 

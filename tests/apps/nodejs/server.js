@@ -1,4 +1,5 @@
 // A web server whose pages each make Node.js work.
+const {execFile, spawn} = require('child_process');
 const fs = require('fs/promises');
 const http = require('http');
 const zlib = require('zlib');
@@ -47,9 +48,28 @@ function webassembly() {
   return new WebAssembly.Instance(new WebAssembly.Module(bytes)).exports.add(40, 2);
 }
 
+async function children() {
+  const text = await new Promise((resolve, reject) => {
+    const child = spawn('tr', ['a-z', 'A-Z']);
+    let output = '';
+    child.stdout.on('data', data => output += data);
+    child.on('error', reject);
+    child.on('close', (code, signal) => resolve(`${output} ${code} ${signal}`));
+    child.stdin.end('through tr');
+  });
+  const failed = await new Promise(resolve => {
+    execFile('/bin/sh', ['-c', 'exit 3'], error => resolve(error.code));
+  });
+  const many = await Promise.all(Array.from({length: 10}, () => new Promise((resolve, reject) => {
+    execFile('/usr/bin/true', error => error ? reject(error) : resolve(1));
+  })));
+  return `${text} ${failed} ${many.length}`;
+}
+
 const pages = {
   '/': () => 'hello from node',
   '/workers': async () => (await Promise.all([1, 2, 3, 4].map(n => inWorker(n * 20000)))).join(),
+  '/children': children,
   '/files': files,
   '/garbage': garbage,
   '/webassembly': webassembly,

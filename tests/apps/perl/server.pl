@@ -44,8 +44,26 @@ sub alarmed {
   return $rang ? "alarm" : "none";
 }
 
+sub processes {
+  pipe my $reader, my $writer or die "pipe: $!";
+  my $child = fork // die "fork: $!";
+  if ($child == 0) {
+    close $reader;
+    print $writer "from the child\n";
+    close $writer;
+    POSIX::_exit(3);
+  }
+  close $writer;
+  my $line = <$reader>;
+  waitpid $child, 0;
+  my $status = $? >> 8;
+  my $sorted = `echo b; echo a`;
+  system 'exit 4;';
+  return join ' ', $line =~ s/\n//r, $status, length $sorted, $? >> 8;
+}
+
 my %pages = ('/threads' => \&ithreads, '/text' => \&text, '/files' => \&files,
-             '/alarm' => \&alarmed);
+             '/alarm' => \&alarmed, '/processes' => \&processes);
 my $listener = IO::Socket::INET->new(LocalAddr => '0.0.0.0', LocalPort => 8000, Listen => 100,
                                      ReuseAddr => 1) or die "listen: $!";
 my $select = IO::Select->new($listener);

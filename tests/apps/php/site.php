@@ -27,10 +27,22 @@ function generated(): string {
     return (string)array_sum(iterator_to_array($squares));
 }
 
+function processes(): string {
+    $pipes = [];
+    $process = proc_open(['tr', 'a-z', 'A-Z'], [['pipe', 'r'], ['pipe', 'w']], $pipes);
+    fwrite($pipes[0], 'through tr');
+    fclose($pipes[0]);
+    $text = stream_get_contents($pipes[1]);
+    fclose($pipes[1]);
+    exec('echo one; echo two; exit 5', $lines, $status);
+    return $text . ' ' . proc_close($process) . ' ' . count($lines) . ' ' . $status;
+}
+
 echo match (parse_url($_SERVER['REQUEST_URI'], PHP_URL_PATH)) {
     '/sorted' => sorted(),
     '/files' => files(),
     '/words' => words(),
+    '/processes' => processes(),
     '/generated' => generated(),
     default => 'hello from php',
 };

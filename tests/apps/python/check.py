@@ -12,13 +12,15 @@ def expected_digest(number):
 
 
 @application("python3.11", "8 threads, asyncio with 30 connections, sqlite3 with 20,000 rows, "
-             "http.server under 1,000 requests", tier="essential")
+             "subprocess with pipes and signals, multiprocessing, http.server under 500 requests", tier="essential")
 def check(python):
     with python.http() as server:
         assert page(server, "/threads") == str([expected_digest(n) for n in range(8)])
         assert page(server, "/asyncio") == "436"
         assert page(server, "/sqlite3") == "(20000, 199990000, 'number 9999')"
-        load(server, requests=1000)
+        assert page(server, "/subprocess") == "('THROUGH TR\\n', ['3', '2', '1'], 7, -15, 0)"
+        assert page(server, "/multiprocessing") == str(sum(n * n for n in range(200)))
+        load(server, requests=500)
 
 
 RECEIVER = """

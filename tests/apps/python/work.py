@@ -2,8 +2,10 @@
 import asyncio
 import hashlib
 import http.server
+import multiprocessing
 import queue
 import sqlite3
+import subprocess
 import threading
 
 
@@ -59,11 +61,38 @@ def database():
     return row
 
 
+def subprocesses():
+    """Pipes, a shell, a status, a signal and a timeout."""
+    upper = subprocess.run(["tr", "a-z", "A-Z"], input="through tr\n", capture_output=True, text=True)
+    shell = subprocess.run("for i in 1 2 3; do echo $i; done | sort -r; exit 7", shell=True,
+                           stdout=subprocess.PIPE, text=True)
+    sleeper = subprocess.Popen(["sleep", "60"])
+    try:
+        sleeper.wait(0.05)
+    except subprocess.TimeoutExpired:
+        sleeper.terminate()
+    many = [subprocess.Popen(["true"]) for _ in range(20)]
+    return (upper.stdout, shell.stdout.split(), shell.returncode, sleeper.wait(),
+            sum(process.wait() for process in many))
+
+
+def square(number):
+    return number * number
+
+
+def processes():
+    """Forked workers, queues between them."""
+    with multiprocessing.get_context("fork").Pool(3) as pool:
+        return sum(pool.map(square, range(200)))
+
+
 PAGES = {
     "/": lambda: "hello from python",
     "/threads": threads,
     "/asyncio": lambda: asyncio.run(echo_clients()),
     "/sqlite3": database,
+    "/subprocess": subprocesses,
+    "/multiprocessing": processes,
 }
 
 

@@ -3,7 +3,7 @@ import hashlib
 from application import application, load, page
 
 
-@application("ruby3.1", "a thread for each of 1,000 connections, queues, fibers, garbage collection, JSON",
+@application("ruby3.1", "a thread for each of 1,000 connections, queues, fibers, garbage collection, fork",
              packages=["ruby", "ruby3.1"])
 def check(ruby):
     with ruby.http() as server:
@@ -11,4 +11,5 @@ def check(ruby):
         assert page(server, "/garbage") == "1000 true"
         assert page(server, "/fibers") == "500500"
         assert page(server, "/json") == "500500 " + hashlib.sha256(b"aril").hexdigest()
+        assert page(server, "/processes") == "from the child 3 HELLO false"
         load(server, requests=1000)

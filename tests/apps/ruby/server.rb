@@ -29,7 +29,21 @@ def json
   "#{data['list'].sum} #{Digest::SHA256.hexdigest(data['text'])}"
 end
 
-PAGES = { '/threads' => :threads, '/garbage' => :garbage, '/fibers' => :fibers, '/json' => :json }
+def processes
+  reader, writer = IO.pipe
+  child = fork do
+    reader.close
+    writer.write('from the child')
+    exit!(3)
+  end
+  writer.close
+  text = reader.read
+  Process.wait(child)
+  "#{text} #{$?.exitstatus} #{`echo hello | tr a-z A-Z`.chomp} #{system('exit 4')}"
+end
+
+PAGES = { '/threads' => :threads, '/garbage' => :garbage, '/fibers' => :fibers, '/json' => :json,
+          '/processes' => :processes }
 
 server = TCPServer.new('0.0.0.0', 8000)
 server.listen(100)

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <iterator>
+#include <set>
 
 #include "elf/elf_file.hpp"
 #include "image/etc_files.hpp"
@@ -99,6 +101,21 @@ void add_link_targets(Tree& tree) {
   for (const fs::path& target : targets) tree.add_mirrored(target);
 }
 
+/// Those of which the image has no file anywhere. Some that the search does not find are loaded by
+/// the program itself, by their path (Java's libjvm.so), before the files that need them.
+std::vector<MissingLibrary> really_missing(const std::vector<MissingLibrary>& not_found,
+                                           const Tree& tree) {
+  std::set<std::string> names;
+  for (const auto& [path, entry] : tree.entries()) {
+    if (entry.kind != EntryKind::kDirectory) names.insert(fs::path(path).filename());
+  }
+  std::vector<MissingLibrary> missing;
+  std::ranges::copy_if(not_found, std::back_inserter(missing), [&](const MissingLibrary& library) {
+    return !names.contains(library.name);
+  });
+  return missing;
+}
+
 RootPlan plan_from_directory(const Manifest& manifest) {
   const fs::path& root = *manifest.root;
   std::error_code ignored;
@@ -153,7 +170,7 @@ RootPlan plan_from_host(const Manifest& manifest) {
   add_link_targets(plan.tree);
   add_libraries_of_files(plan.tree, closure);
   for (const fs::path& library : closure.closure().files) plan.tree.add_mirrored(library);
-  plan.warnings = closure.closure().missing;
+  plan.warnings = really_missing(closure.closure().missing, plan.tree);
   return plan;
 }
 

@@ -134,10 +134,10 @@ class Application:
         assert actual == status, f"status {actual}, not {status}\n{output[-3000:]}"
         return output
 
-    def same_as_linux(self, *command, text="", **options):
+    def same_as_linux(self, *command, text="", status=0, **options):
         """What the program writes on Linux, started by `command`, it must write in the machine."""
-        expected = run(command, text=text, cwd=self.folder)
-        output = self.output(text=text, **options)
+        expected = run(command, text=text, status=status, cwd=self.folder)
+        output = self.output(text=text, status=status, **options)
         assert output == expected, f"{output[-3000:]}\nnot\n{expected[-3000:]}"
 
 

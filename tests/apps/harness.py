@@ -55,11 +55,11 @@ TAP_NETWORK = f"tap:{TAP},ip={GUEST}/24,gateway=10.88.0.1"
 _cases = []
 
 
-def case(timeout=120, everywhere=False):
+def case(timeout=120, everywhere=False, tier="essential"):
     """Registers a test. `everywhere`: on every machine type, with one and with two CPUs."""
     def register(function):
-        _cases.append(Case(function.__name__, function, timeout,
-                           EVERYWHERE if everywhere else ONCE))
+        add_case(Case(function.__name__, function, timeout, EVERYWHERE if everywhere else ONCE,
+                      tier=tier))
         return function
     return register
 

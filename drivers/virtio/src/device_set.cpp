@@ -11,6 +11,7 @@
 #include "kernel/memory/heap.hpp"
 #include "kernel/sched/timer.hpp"
 #include "net.hpp"
+#include "ninep.hpp"
 
 namespace aril::virtio {
 namespace {
@@ -29,6 +30,8 @@ const char* kind_of(uint32_t device_id) {
       return "console";
     case kDeviceEntropy:
       return "entropy source";
+    case kDeviceNinep:
+      return "volume";
     default:
       return nullptr;
   }
@@ -118,6 +121,7 @@ void DeviceSet::add(std::unique_ptr<Transport> transport) {
   NetDriver* net = nullptr;
   BlockDriver* block = nullptr;
   ConsoleDriver* console = nullptr;
+  NinepDriver* volume = nullptr;
   if (id == kDeviceNet) {
     net = new (std::nothrow) NetDriver(std::move(transport), NetDriver::sizes_for(ram));
     driver.reset(net);
@@ -128,6 +132,9 @@ void DeviceSet::add(std::unique_ptr<Transport> transport) {
   } else if (id == kDeviceConsole) {
     console = new (std::nothrow) ConsoleDriver(std::move(transport));
     driver.reset(console);
+  } else if (id == kDeviceNinep) {
+    volume = new (std::nothrow) NinepDriver(std::move(transport));
+    driver.reset(volume);
   } else {
     driver = make_entropy_driver(std::move(transport));
   }
@@ -149,6 +156,9 @@ void DeviceSet::add(std::unique_ptr<Transport> transport) {
   } else if (block != nullptr) {
     block_.push_back(block);
     log_block(*block);
+  } else if (volume != nullptr) {
+    volumes_.push_back(volume);
+    ARIL_LOG_INFO("virtio", "%s: volume %s", volume->place(), volume->tag().data());
   } else {
     if (console != nullptr) consoles_.push_back(console);
     ARIL_LOG_INFO("virtio", "%s: %s", driver->place(), kind);

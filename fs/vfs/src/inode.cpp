@@ -43,6 +43,7 @@ Inode::Inode(FileSystem& file_system, uint64_t number, uint32_t mode)
 Inode::~Inode() = default;
 
 Result<RefPtr<Inode>> Inode::lookup(std::string_view) { return fail(Errno::kNoEnt); }
+Result<bool> Inode::is_still(std::string_view, Inode&) { return true; }
 Result<RefPtr<Inode>> Inode::create(std::string_view, uint32_t, uint64_t, const Identity&) {
   return fail(Errno::kPerm);
 }

@@ -130,6 +130,20 @@ Result<void> Walker::follow(const Path& link, std::string_view rest) {
   return {};
 }
 
+namespace {
+
+/// The cached dentry of this name, if it may be used; null when the file system must be asked.
+Result<RefPtr<Dentry>> find_cached(const Path& parent, std::string_view name) {
+  FileSystem& file_system = parent.mount().file_system();
+  RefPtr<Dentry> dentry = file_system.dentries().find(parent.dentry(), name);
+  if (!dentry || !file_system.revalidates_names() || dentry->is_mount_point()) return dentry;
+  if (!dentry->is_negative() && ARIL_TRY(parent.inode().is_still(name, *dentry->inode())))
+    return dentry;
+  return RefPtr<Dentry>();
+}
+
+}  // namespace
+
 Result<Path> lookup_component(const LookupContext& context, const Path& parent,
                               std::string_view name) {
   if (name.size() > kNameLimit) return fail(Errno::kNameTooLong);
@@ -138,7 +152,7 @@ Result<Path> lookup_component(const LookupContext& context, const Path& parent,
   RefPtr<Dentry> dentry;
   if (!directory.has_stable_names()) {
     dentry = ARIL_TRY(lookup_locked(parent, name));
-  } else if (dentry = file_system.dentries().find(parent.dentry(), name); !dentry) {
+  } else if (dentry = ARIL_TRY(find_cached(parent, name)); !dentry) {
     LockGuard guard(file_system.namespace_mutex());
     dentry = ARIL_TRY(lookup_locked(parent, name));
   }
@@ -153,10 +167,16 @@ Result<RefPtr<Dentry>> lookup_locked(const Path& parent, std::string_view name) 
   Inode& directory = parent.inode();
   bool cached = directory.has_stable_names();
   if (cached) {
-    if (RefPtr<Dentry> dentry = file_system.dentries().find(parent.dentry(), name)) return dentry;
+    if (RefPtr<Dentry> dentry = ARIL_TRY(find_cached(parent, name))) return dentry;
+    // What it meant, if it is cached, it means no more.
+    if (file_system.revalidates_names()) {
+      file_system.dentries().forget(parent.dentry(), name);
+      cached = false;
+    }
   }
   Result<RefPtr<Inode>> inode = directory.lookup(name);
   if (!inode && inode.error() != Errno::kNoEnt) return fail(inode.error());
+  if (file_system.revalidates_names() && inode) cached = directory.has_stable_names();
   // A removed directory gets no more entries: they would outlive it in the cache.
   return file_system.dentries().add(parent.dentry(), name, inode ? std::move(*inode) : nullptr,
                                     cached && !parent.dentry().is_deleted());

@@ -92,6 +92,22 @@ bool parse_aslr(std::string_view value, KernelOptions& options) {
   return value == "off" || value == "on";
 }
 
+bool parse_volume(std::string_view value, KernelOptions& options) {
+  KernelOptions::Volume volume;
+  size_t colon = value.find(':');
+  if (colon == 0 || colon == std::string_view::npos) return false;
+  volume.tag = value.substr(0, colon);
+  value.remove_prefix(colon + 1);
+  if (value.ends_with(":ro")) {
+    volume.read_only = true;
+    value.remove_suffix(3);
+  }
+  volume.path = value;
+  if (!value.starts_with('/') || value == "/") return false;
+  options.volumes.push_back(std::move(volume));
+  return true;
+}
+
 enum class Known : uint8_t { kNo, kYes, kBadValue };
 
 Known apply_option(const Word& word, std::string_view raw, KernelOptions& options) {
@@ -106,6 +122,7 @@ Known apply_option(const Word& word, std::string_view raw, KernelOptions& option
   if (key == "loglevel") return known(parse_log_level(value, options));
   if (key == "tsc_khz") return known(parse_number(value, options.tsc_khz));
   if (key == "epoch_ns") return known(parse_number(value, options.epoch_ns));
+  if (key == "volume") return known(parse_volume(value, options));
   if (key == "stdio") return known(parse_stdio(value, options));
   if (key == "tty") return known(parse_tty(value, options));
   if (key == "winsize") return known(parse_window_size(value, options));

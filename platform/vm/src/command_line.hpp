@@ -42,6 +42,12 @@ struct KernelOptions {
   bool strace = false;
   bool aslr = true;
   bool patch_call_sites = true;
+  /// volume=TAG:PATH[:ro]: a directory of the host, by the tag of its device.
+  struct Volume {
+    std::string tag, path;
+    bool read_only = false;
+  };
+  std::vector<Volume> volumes;
   std::vector<std::string_view> virtio_mmio;  ///< values of virtio_mmio.device=
 };
 

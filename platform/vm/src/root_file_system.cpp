@@ -1,9 +1,11 @@
 #include "root_file_system.hpp"
 
+#include <algorithm>
 #include <span>
 
 #include "fs/devfs/devfs.hpp"
 #include "fs/erofs/erofs.hpp"
+#include "fs/ninep/ninep.hpp"
 #include "fs/overlay/overlay.hpp"
 #include "fs/procfs/procfs.hpp"
 #include "fs/sysfs/sysfs.hpp"
@@ -144,6 +146,27 @@ void mount_sysfs(Mounter& mounter, Devices& devices) {
   mounter.mount("/sys", sysfs->file_system(), kKernelMountFlags);
 }
 
+/// The directories of the host that the command line names.
+void mount_volumes(Mounter& mounter, const Machine& machine, Devices& devices) {
+  for (const KernelOptions::Volume& volume : machine.options.volumes) {
+    auto all = devices.virtio.volumes();
+    auto device = std::ranges::find(all, volume.tag, &MessageDevice::tag);
+    if (device == all.end())
+      panic("volume=%s:%s: the machine has no such device", volume.tag.c_str(),
+            volume.path.c_str());
+    auto file_system = ninep::mount(**device);
+    if (!file_system)
+      panic("volume=%s:%s cannot be mounted (error %d): the directory on the host must be readable",
+            volume.tag.c_str(), volume.path.c_str(), static_cast<int>(file_system.error()));
+    for (size_t slash = volume.path.find('/', 1); slash != std::string::npos;
+         slash = volume.path.find('/', slash + 1))
+      need(mounter.directory(volume.path.substr(0, slash).c_str()), volume.path.c_str());
+    vfs::MountFlags flags = vfs::MountFlags::kNoSuid | vfs::MountFlags::kNoDev;
+    if (volume.read_only) flags |= vfs::MountFlags::kReadOnly;
+    mounter.mount(volume.path.c_str(), std::move(*file_system), flags);
+  }
+}
+
 }  // namespace
 
 vfs::MountTree& mount_file_systems(const Machine& machine, Devices& devices) {
@@ -167,6 +190,7 @@ vfs::MountTree& mount_file_systems(const Machine& machine, Devices& devices) {
   // which would hide what the image has there.
   need(mounter.directory("/run"), "/run");
   need(mounter.directory("/tmp", kForEverybody), "/tmp");
+  mount_volumes(mounter, machine, devices);
   return mounts;
 }
 

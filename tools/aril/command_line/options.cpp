@@ -51,6 +51,11 @@ void add_run_options(CLI::App& app, RunOptions& options) {
                  "the machine; may be repeated")
       ->type_name("[ADDRESS:]HOST:GUEST[/udp]")
       ->allow_extra_args(false);
+  app.add_option("--volume", options.volumes,
+                 "Let the machine use a directory of this host in place, at GUESTDIR; may be "
+                 "repeated")
+      ->type_name("HOSTDIR:GUESTDIR[:ro]")
+      ->allow_extra_args(false);
   app.add_option("--net", options.network, "Network of the machine (default user)")
       ->type_name("user|tap:NAME[,ip=ADDRESS/PREFIX][,gateway=ADDRESS][,nameserver=ADDRESS]|none");
   app.add_option("--machine", options.machine, "Machine type (default microvm)")
@@ -120,6 +125,16 @@ void apply(const RunOptions& options, Manifest& manifest) {
   if (!options.ports.empty()) manifest.ports.clear();
   for (const std::string& port : options.ports) {
     manifest.ports.push_back(with_context("--port", [&] { return parse_port(port); }));
+  }
+  for (const std::string& text : options.volumes) {
+    Volume volume = with_context(
+        "--volume", [&] { return parse_volume(text, std::filesystem::current_path()); });
+    // Of the same place the command line has the last word over the manifest.
+    std::erase_if(manifest.volumes, [&](const Volume& other) {
+      return other.guest == volume.guest && !other.from_command_line;
+    });
+    volume.from_command_line = true;
+    manifest.volumes.push_back(std::move(volume));
   }
   if (!options.network.empty()) {
     manifest.network = with_context("--net", [&] { return parse_network(options.network); });

@@ -33,6 +33,7 @@ struct RunOptions {
   std::string memory;
   std::string cpus;
   std::vector<std::string> ports;
+  std::vector<std::string> volumes;
   std::string network;
   std::string machine;
   std::string accelerator = "auto";

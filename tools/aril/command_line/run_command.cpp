@@ -130,6 +130,11 @@ std::string kernel_words(const RunOptions& options, const Boot& boot, const Mach
       words.push_back(std::format("winsize={}x{}", size->first, size->second));
     }
   }
+  for (const SharedDirectory& shared : config.volumes) {
+    words.push_back(std::format("volume={}:{}{}", shared.tag,
+                                percent_encode(shared.volume.guest.string()),
+                                shared.volume.read_only ? ":ro" : ""));
+  }
   if (options.strace) words.emplace_back("strace");
   if (options.gdb) words.emplace_back("aslr=off");
   // Under KVM the machine's own clock is better than any measurement.
@@ -190,6 +195,7 @@ int run(const RunOptions& options) {
   config.cpus = manifest.cpus.value_or(1);
   config.network = manifest.network.value_or(Network());
   config.ports = manifest.ports;
+  config.volumes = share_volumes(manifest.volumes);
   check_memory(config);
   const std::string qemu = find_qemu();
   config.accelerator = choose_accelerator(choice, qemu);

@@ -18,6 +18,10 @@ class DeviceSlots {
       : type_(type), command_(command) {}
 
   void add(const std::string& device, const std::string& properties) {
+    if (type_ == MachineType::kMicrovm && next_ == kMicrovmSlots) {
+      throw Error(std::format("microvm has room for {} devices only", kMicrovmSlots),
+                  "choose --machine q35");
+    }
     command_.emplace_back("-device");
     if (type_ == MachineType::kMicrovm) {
       command_.push_back(
@@ -30,6 +34,7 @@ class DeviceSlots {
 
  private:
   static constexpr unsigned kFirstPciSlot = 4;  // past the chipset's own
+  static constexpr unsigned kMicrovmSlots = 8;
 
   MachineType type_;
   std::vector<std::string>& command_;
@@ -153,6 +158,14 @@ std::vector<std::string> qemu_command(const std::string& qemu, const MachineConf
                    {"-drive", std::format("if=none,id=root,format=raw,readonly=on,file={}",
                                           escape(config.image.root->string()))});
     slots.add("blk", ",drive=root");
+  }
+  for (const SharedDirectory& shared : config.volumes) {
+    command.insert(command.end(),
+                   {"-fsdev", std::format("local,id={},path={},security_model={},multidevs=remap{}",
+                                          shared.tag, escape(shared.volume.host.string()),
+                                          shared.security_model,
+                                          shared.volume.read_only ? ",readonly=on" : "")});
+    slots.add("9p", std::format(",fsdev={0},mount_tag={0}", shared.tag));
   }
   if (config.gdb_port) {
     command.insert(command.end(),

@@ -6,6 +6,7 @@
 
 #include "image/cache.hpp"
 #include "machine/accelerator.hpp"
+#include "machine/volumes.hpp"
 #include "manifest/manifest.hpp"
 
 namespace aril::tool {
@@ -20,6 +21,7 @@ struct MachineConfig {
   unsigned cpus = 1;
   Network network;
   std::vector<PortForward> ports;
+  std::vector<SharedDirectory> volumes;
   std::optional<uint16_t> gdb_port;  ///< wait there for gdb before the first instruction
 };
 

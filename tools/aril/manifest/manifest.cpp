@@ -13,7 +13,8 @@ namespace {
 
 const std::vector<std::string> kKeys = {
     "program", "arguments", "environment", "files", "directories", "links", "root",   "cwd",
-    "user",    "hostname",  "memory",      "cpus",  "ports",       "net",   "machine"};
+    "user",    "hostname",  "memory",      "cpus",  "ports",       "net",   "machine",
+    "volumes"};
 
 void read_content(const TomlReader& reader, const fs::path& directory, Manifest& manifest) {
   if (const auto* node = reader.find("files")) {
@@ -76,7 +77,7 @@ void read_program(const TomlReader& reader, const fs::path& directory, Manifest&
   }
 }
 
-void read_machine(const TomlReader& reader, Manifest& manifest) {
+void read_machine(const TomlReader& reader, const fs::path& directory, Manifest& manifest) {
   if (const auto* node = reader.find("memory")) {
     manifest.memory = reader.at(
         *node, "memory", [&] { return parse_memory(reader.text_or_number(*node, "the value")); });
@@ -88,6 +89,12 @@ void read_machine(const TomlReader& reader, Manifest& manifest) {
   if (const auto* node = reader.find("ports")) {
     for (const auto& [text, element] : reader.texts(*node, "ports")) {
       manifest.ports.push_back(reader.at(*element, "ports", [&] { return parse_port(text); }));
+    }
+  }
+  if (const auto* node = reader.find("volumes")) {
+    for (const auto& [text, element] : reader.texts(*node, "volumes")) {
+      manifest.volumes.push_back(
+          reader.at(*element, "volumes", [&] { return parse_volume(text, directory); }));
     }
   }
   if (const auto* node = reader.find("net")) {
@@ -114,7 +121,7 @@ Manifest parse_manifest(std::string_view text, const std::string& name, const fs
   Manifest manifest;
   read_program(reader, directory, manifest);
   read_content(reader, directory, manifest);
-  read_machine(reader, manifest);
+  read_machine(reader, directory, manifest);
   if (manifest.program.empty()) throw Error(std::format("{}:1: there is no key 'program'", name));
   return manifest;
 }

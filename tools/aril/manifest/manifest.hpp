@@ -27,6 +27,14 @@ struct PortForward {
   bool operator==(const PortForward&) const = default;
 };
 
+/// A directory of the host that the guest reads and writes in place.
+struct Volume {
+  std::filesystem::path host;   ///< absolute
+  std::filesystem::path guest;  ///< absolute
+  bool read_only = false;
+  bool from_command_line = false;
+};
+
 enum class NetworkKind { kUser, kTap, kNone };
 
 struct Network {
@@ -63,6 +71,7 @@ struct Manifest {
   std::optional<uint64_t> memory;             ///< bytes, default kDefaultMemory
   std::optional<unsigned> cpus;               ///< default 1
   std::vector<PortForward> ports;
+  std::vector<Volume> volumes;
   std::optional<Network> network;      ///< default user
   std::optional<MachineType> machine;  ///< default microvm
 };

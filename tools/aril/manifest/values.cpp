@@ -170,6 +170,22 @@ FileMapping parse_file(std::string_view text, const fs::path& directory) {
   return mapping;
 }
 
+Volume parse_volume(std::string_view text, const fs::path& directory) {
+  const std::vector<std::string> parts = split(text, ':');
+  const bool has_mode = parts.size() == 3;
+  if (parts.size() < 2 || parts.size() > 3 || parts[0].empty() ||
+      (has_mode && parts[2] != "ro" && parts[2] != "rw")) {
+    throw Error(std::format("'{}' is not a volume", text),
+                "HOSTDIR:/GUESTDIR[:ro], for example ./data:/data");
+  }
+  Volume volume;
+  volume.host = fs::absolute(directory / parts[0]).lexically_normal();
+  volume.guest = parse_guest_path(parts[1]);
+  if (volume.guest == "/") throw Error(std::format("'{}': the root cannot be a volume", text));
+  volume.read_only = has_mode && parts[2] == "ro";
+  return volume;
+}
+
 User parse_user(std::string_view text) {
   const std::vector<std::string> parts = split(text, ':');
   const auto uid = parse_number(parts[0]);

@@ -19,6 +19,8 @@ std::string_view machine_name(MachineType machine);
 /// HOST[:GUEST]; HOST is relative to `directory`. GUEST defaults to HOST's absolute path; when it
 /// ends in '/', HOST's file name is added to it.
 FileMapping parse_file(std::string_view text, const std::filesystem::path& directory);
+/// HOST:GUEST[:ro]; HOST is relative to `directory`.
+Volume parse_volume(std::string_view text, const std::filesystem::path& directory);
 /// UID[:GID]
 User parse_user(std::string_view text);
 /// NAME=VALUE

@@ -55,6 +55,8 @@ class DeviceSet {
   /// In order of discovery.
   [[nodiscard]] std::span<NetDevice* const> net() const { return net_; }
   [[nodiscard]] std::span<BlockDevice* const> block() const { return block_; }
+  /// Volumes of the host, by 9P.
+  [[nodiscard]] std::span<MessageDevice* const> volumes() const { return volumes_; }
   /// hvc0, hvc1, ...
   [[nodiscard]] std::span<CharDevice* const> consoles() const { return consoles_; }
 
@@ -78,6 +80,7 @@ class DeviceSet {
   std::vector<NetDevice*> net_;
   std::vector<BlockDevice*> block_;
   std::vector<CharDevice*> consoles_;
+  std::vector<MessageDevice*> volumes_;
 };
 
 }  // namespace aril::virtio

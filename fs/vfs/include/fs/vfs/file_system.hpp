@@ -32,6 +32,9 @@ class FileSystem : public RefCounted {
   virtual Result<void> sync() { return {}; }
   [[nodiscard]] virtual bool is_read_only() const { return false; }
 
+  /// Others than this machine change its names: a cached one is asked about before it is used
+  /// (Inode::is_still), and the absence of a name is not cached.
+  [[nodiscard]] bool revalidates_names() const { return revalidates_names_; }
   /// st_dev: unique to this instance.
   [[nodiscard]] uint64_t device() const { return device_; }
   /// The root directory's dentry.
@@ -45,6 +48,8 @@ class FileSystem : public RefCounted {
   Result<void> set_root(RefPtr<Inode> inode);
   /// First thing in the derived class's destructor: drops all inodes while the class still stands.
   void drop_inodes();
+  /// By the derived class's constructor.
+  bool revalidates_names_ = false;
 
  private:
   const uint64_t device_;

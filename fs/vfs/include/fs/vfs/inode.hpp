@@ -88,6 +88,9 @@ class Inode : public RefCounted {
   /// False: names may appear, vanish and change meaning by themselves (/proc), so none is cached,
   /// and lookup() and read_directory() run without the namespace mutex.
   [[nodiscard]] virtual bool has_stable_names() const { return true; }
+  /// Asked before a cached name is used when the file system revalidates names: does `name` still
+  /// mean `child`? Perhaps under the namespace mutex.
+  virtual Result<bool> is_still(std::string_view name, Inode& child);
   /// Makes a file of any type but symbolic link: `mode` holds the type too. `device` for devices.
   virtual Result<RefPtr<Inode>> create(std::string_view name, uint32_t mode, uint64_t device,
                                        const Identity& owner);

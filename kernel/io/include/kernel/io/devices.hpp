@@ -34,6 +34,22 @@ class BlockDevice {
   virtual Result<void> flush() = 0;
 };
 
+/// A channel to a server on the host that answers each message with one message (9P). Implemented
+/// by drivers/, used by fs/.
+class MessageDevice {
+ public:
+  virtual ~MessageDevice() = default;
+  /// What the machine's owner calls it: tells several apart.
+  [[nodiscard]] virtual std::string_view tag() const = 0;
+  using Segment = BlockDevice::Segment;  ///< any length here
+  /// Sends a message, and sleeps until its answer is in `answer`: how many bytes the server wrote
+  /// there, never more than fit. kIo when the device fails. Any number of threads at once.
+  virtual Result<size_t> exchange(std::span<const Segment> message,
+                                  std::span<const Segment> answer) = 0;
+  /// The most segments of both together.
+  static constexpr size_t kMaxSegments = 60;
+};
+
 using MacAddress = std::array<uint8_t, 6>;
 
 enum class NetOffload : uint32_t {

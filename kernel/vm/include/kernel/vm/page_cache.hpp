@@ -83,6 +83,7 @@ class PageCache final : public MemoryObject {
   Result<void> punch_hole(uint64_t start, uint64_t end);
   /// Writes every dirty page to the backing; a no-op without one.
   Result<void> write_back() override;
+  [[nodiscard]] bool has_mappings() const { return is_mapped(); }
   /// Drops clean, unmapped pages (POSIX_FADV_DONTNEED); the number freed.
   size_t drop_clean();
   [[nodiscard]] uint64_t resident_pages() const;

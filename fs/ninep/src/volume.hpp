@@ -1,0 +1,45 @@
+#pragma once
+#include <array>
+
+#include "client.hpp"
+#include "fs/vfs/file_system.hpp"
+
+namespace aril::ninep {
+
+class NinepInode;
+
+/// A mounted directory of the host.
+class Volume final : public vfs::FileSystem {
+ public:
+  static Result<RefPtr<Volume>> create(MessageDevice& device);
+  ~Volume() override;
+
+  [[nodiscard]] std::string_view type_name() const override { return "9p"; }
+  vfs::FileSystemStatus status() override;
+  Result<void> sync() override;
+
+  const RefPtr<Client>& client() { return client_; }
+  /// The inode of the file that `fid` names: the one that is there already, which takes over the
+  /// fid, or a new one.
+  Result<RefPtr<vfs::Inode>> inode_for(RefPtr<Fid> fid);
+  /// Its number may come to mean another file.
+  void forget(NinepInode& inode);
+
+ private:
+  template <typename T, typename... A>
+  friend Result<RefPtr<T>> aril::try_make_ref(A&&...);
+  explicit Volume(RefPtr<Client> client) : client_(std::move(client)) {
+    revalidates_names_ = true;
+  }
+
+  static constexpr size_t kBuckets = 1024;
+  [[nodiscard]] NinepInode*& bucket(uint64_t number) {
+    return buckets_[(number * 0x9e37'79b9'7f4a'7c15) >> 54];
+  }
+
+  const RefPtr<Client> client_;
+  SpinLock lock_{LockRank::kSpinLeaf};  // guards the table of inodes
+  std::array<NinepInode*, kBuckets> buckets_{};
+};
+
+}  // namespace aril::ninep

@@ -9,8 +9,8 @@ namespace aril::virtio {
 Result<void> NinepDriver::start() {
   ARIL_TRY(negotiate(kNinepMountTag | kFeatureIndirect));
   if (has(kNinepMountTag)) {
-    size_t length = std::min<size_t>(transport().read_config(kNinepConfigTagLength, 2),
-                                     tag_.size() - 1);
+    size_t length =
+        std::min<size_t>(transport().read_config(kNinepConfigTagLength, 2), tag_.size() - 1);
     for (unsigned i = 0; i < length; ++i)
       tag_[i] = static_cast<char>(transport().read_config(kNinepConfigTag + i, 1));
   }

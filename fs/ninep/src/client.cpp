@@ -299,9 +299,8 @@ Result<void> Client::make_symlink(const Fid& directory, std::string_view name,
 }
 
 Result<void> Client::link(const Fid& directory, const Fid& file, std::string_view name) {
-  return call(Type::kLink, [&](Writer& out) {
-    out.u32(directory.number()).u32(file.number()).text(name);
-  });
+  return call(Type::kLink,
+              [&](Writer& out) { out.u32(directory.number()).u32(file.number()).text(name); });
 }
 
 Result<void> Client::unlink(const Fid& directory, std::string_view name, Kind kind) {
@@ -331,8 +330,7 @@ Result<Client::XattrFid> Client::open_xattr(const Fid& file, std::string_view na
   RefPtr<Fid> fid = ARIL_TRY(new_fid());
   uint64_t size = 0;
   ARIL_TRY(call(
-      Type::kXattrWalk,
-      [&](Writer& out) { out.u32(file.number()).u32(fid->number()).text(name); },
+      Type::kXattrWalk, [&](Writer& out) { out.u32(file.number()).u32(fid->number()).text(name); },
       [&](Reader& in) { size = in.u64(); }));
   fid->known_ = true;
   constexpr uint64_t kLimit = 65536;  // XATTR_SIZE_MAX, XATTR_LIST_MAX

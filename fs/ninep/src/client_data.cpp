@@ -75,8 +75,8 @@ Result<size_t> Client::read(const Fid& fid, uint64_t offset, IoBuffer& buffer) {
   BouncePages pages(std::min(buffer.remaining(), max_payload_));
   if (pages.bytes().empty()) return fail(Errno::kNoMem);
   while (buffer.remaining() != 0) {
-    auto wanted = static_cast<uint32_t>(
-        std::min({buffer.remaining(), pages.bytes().size(), max_payload_}));
+    auto wanted =
+        static_cast<uint32_t>(std::min({buffer.remaining(), pages.bytes().size(), max_payload_}));
     Segment segment{pages.physical(), wanted};
     Result<size_t> got = read(fid, offset + done, std::span(&segment, 1));
     if (got && *got != 0) {

@@ -37,7 +37,7 @@ Result<void> FileBacking::read_pages(uint64_t index, std::span<PageRef> pages) {
       segments[first] = {pages[first]->physical() + done % kPageSize,
                          static_cast<uint32_t>(kPageSize - done % kPageSize)};
       size_t got = ARIL_TRY(client_->read(*fid, index * kPageSize + done,
-                                         std::span(segments).subspan(first, batch - first)));
+                                          std::span(segments).subspan(first, batch - first)));
       if (got == 0) break;  // the end of the file
       done += got;
     }

@@ -60,8 +60,8 @@ Result<void> NinepInode::refresh() {
   Result<Attributes> attributes = client().attributes(*fid());
   if (attributes) {
     // Another file took the name on the host: this one is as it was.
-    bool same = attributes->qid.path == number() &&
-                (attributes->mode & vfs::mode::kTypeMask) == type();
+    bool same =
+        attributes->qid.path == number() && (attributes->mode & vfs::mode::kTypeMask) == type();
     if (same) take(*attributes);
     return {};
   }

@@ -87,7 +87,7 @@ class NinepInode final : public vfs::Inode {
   FileBacking* backing_ = nullptr;  // cache_'s
   int64_t cached_modify_ns_ = 0;    // the file's when cache_ was last known to hold its contents
   uint64_t cached_size_ = 0;
-  bool cache_settled_ = true;       // nothing in cache_ waits to be written
+  bool cache_settled_ = true;  // nothing in cache_ waits to be written
 
   const RefPtr<FileState> state_;
   std::atomic<uint64_t> blocks_{0};

@@ -36,7 +36,8 @@ Result<void> Volume::sync() {
         // By ascending address, so that the walk goes on without the lock.
         NinepInode* next = nullptr;
         for (NinepInode* one = buckets_[i]; one != nullptr; one = one->next_in_bucket_) {
-          if (reinterpret_cast<uint64_t>(one) > after && (next == nullptr || one < next)) next = one;
+          if (reinterpret_cast<uint64_t>(one) > after && (next == nullptr || one < next))
+            next = one;
         }
         if (next == nullptr) break;
         after = reinterpret_cast<uint64_t>(next);
@@ -54,8 +55,8 @@ Result<RefPtr<vfs::Inode>> Volume::inode_for(RefPtr<Fid> fid) {
   uint64_t number = attributes.qid.path;
   auto find_locked = [&]() -> RefPtr<NinepInode> {
     for (NinepInode* one = bucket(number); one != nullptr; one = one->next_in_bucket_) {
-      bool same = one->number() == number &&
-                  one->type() == (attributes.mode & vfs::mode::kTypeMask);
+      bool same =
+          one->number() == number && one->type() == (attributes.mode & vfs::mode::kTypeMask);
       if (same && one->try_add_ref()) return RefPtr<NinepInode>::adopt(one);
     }
     return nullptr;

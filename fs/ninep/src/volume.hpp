@@ -28,9 +28,7 @@ class Volume final : public vfs::FileSystem {
  private:
   template <typename T, typename... A>
   friend Result<RefPtr<T>> aril::try_make_ref(A&&...);
-  explicit Volume(RefPtr<Client> client) : client_(std::move(client)) {
-    revalidates_names_ = true;
-  }
+  explicit Volume(RefPtr<Client> client) : client_(std::move(client)) { revalidates_names_ = true; }
 
   static constexpr size_t kBuckets = 1024;
   [[nodiscard]] NinepInode*& bucket(uint64_t number) {

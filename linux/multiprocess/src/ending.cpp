@@ -51,11 +51,11 @@ bool blocks_child_signal(Process& process) {
 }
 
 /// The first process inherits orphans whether or not it knows. One that handles SIGCHLD, or blocks
-/// it to fetch it, or waits for just anybody at this moment, is asked; for another one the kernel
-/// does what a minimal init would do: the zombie goes.
+/// it to fetch it, or waits for just anybody at this moment, or calls itself a reaper, is asked;
+/// for another one the kernel does what a minimal init would do: the zombie goes.
 bool init_collects(Process& init) {
-  SignalAction action = child_action(init);
-  return action.handler > kSignalIgnore || blocks_child_signal(init) || !init.child_queue().empty();
+  return child_action(init).handler > kSignalIgnore || init.is_subreaper ||
+         blocks_child_signal(init) || !init.child_queue().empty();
 }
 
 /// Zombies that the first process may leave uncollected among those that it did not create.

@@ -109,7 +109,9 @@ void Task::on_switch_in() { set_current_address_space(process_->address_space_re
 
 void Task::release_user_state() {
   exit_robust_list(robust_list, robust_list_size, tid_);
-  if (clear_child_tid == 0) return;
+  // Linux leaves the word alone when nobody is left who could look at it through this memory.
+  bool is_last = process_->task_count() == 1 && process_->address_space().ref_count() == 1;
+  if (clear_child_tid == 0 || is_last) return;
   // [set_tid_address(2)]: pthread_join sleeps on this word.
   if (UserPtr<uint32_t>(clear_child_tid).write(0)) (void)wake_futex(clear_child_tid, 1);
 }

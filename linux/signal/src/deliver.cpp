@@ -51,7 +51,11 @@ void apply_default(Task& task, const arch::TrapFrame& frame, const Delivery& del
       process.stop(delivery.number);
     return;
   }
-  if (kReportedSignals.contains(delivery.number)) report_fatal_signal(frame, delivery.info);
+  // What one program sends to another is their affair; a fault, abort(3), and the end of the first
+  // program are the user's.
+  bool is_sent = delivery.info.code <= 0 && delivery.info.sender.pid != process.pid();
+  if (kReportedSignals.contains(delivery.number) && (!is_sent || process.pid() == 1))
+    report_fatal_signal(frame, delivery.info);
   process.request_exit({.signal = delivery.number});
   Task::exit(0);
 }

@@ -24,7 +24,7 @@ void add_content_options(CLI::App& app, ContentOptions& options) {
   app.add_option("--cwd", options.cwd, "Working directory of the program (default /)")
       ->type_name("DIR");
   app.add_option("--user", options.user, "User and group of the program (default 0:0)")
-      ->type_name("UID[:GID]");
+      ->type_name("USER[:GROUP]");
   app.add_option("--hostname", options.hostname, "Host name of the machine (default aril)")
       ->type_name("NAME");
   app.add_option("--kernel", options.kernel,

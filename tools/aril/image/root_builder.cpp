@@ -6,9 +6,11 @@
 #include <cstdlib>
 #include <iterator>
 #include <set>
+#include <span>
 
 #include "elf/elf_file.hpp"
 #include "image/etc_files.hpp"
+#include "image/script.hpp"
 #include "support/error.hpp"
 #include "support/file.hpp"
 #include "support/process.hpp"
@@ -116,6 +118,20 @@ std::vector<MissingLibrary> really_missing(const std::vector<MissingLibrary>& no
   return missing;
 }
 
+/// A script that the manifest names brings its interpreter along when this host has it.
+void add_interpreters(Tree& tree, const fs::path& file) {
+  std::error_code ignored;
+  if (!fs::is_regular_file(file, ignored) || ::access(file.c_str(), X_OK) != 0) return;
+  if (!read_script_line(file)) return;
+  try {
+    const std::vector<fs::path> programs = programs_to_execute(file);
+    for (const fs::path& path : std::span(programs).subspan(1)) tree.add_mirrored(path);
+  } catch (const Error&) {
+    // It goes along as the text that it is.
+    return;
+  }
+}
+
 RootPlan plan_from_directory(const Manifest& manifest) {
   const fs::path& root = *manifest.root;
   std::error_code ignored;
@@ -138,7 +154,8 @@ RootPlan plan_from_directory(const Manifest& manifest) {
     throw Error(std::format("{}: no such program in {}", manifest.program, root.string()), {},
                 ExitStatus::kNotFound);
   }
-  if (entry->kind == EntryKind::kHostFile) {
+  // What interprets a script is looked for inside the root when it is executed.
+  if (entry->kind == EntryKind::kHostFile && !read_script_line(entry->host)) {
     check_program(entry->host);
     plan.program = entry->host;
   }
@@ -153,19 +170,24 @@ RootPlan plan_from_host(const Manifest& manifest) {
     throw Error(std::format("{}: no such program in PATH", manifest.program), {},
                 ExitStatus::kNotFound);
   }
-  plan.program = fs::absolute(*found).lexically_normal();
+  const fs::path program = fs::absolute(*found).lexically_normal();
+  const std::vector<fs::path> executed = programs_to_execute(program);
+  plan.program = executed.back();
   check_program(plan.program);
-  plan.records = records_of(manifest, plan.program);
+  plan.records = records_of(manifest, program);
 
   ClosureBuilder closure({}, variable(manifest, "LD_LIBRARY_PATH"));
-  plan.tree.add_mirrored(plan.program);
-  closure.add(plan.program);
+  for (const fs::path& path : executed) {
+    plan.tree.add_mirrored(path);
+    if (!read_script_line(path)) closure.add(path);
+  }
   if (!closure.closure().missing.empty()) fail_missing(closure.closure().missing.front());
   for (const FileMapping& file : manifest.files) {
     if (file.guest == file.host && fs::is_symlink(file.host)) {
       plan.tree.add_mirrored(file.host);
     }
     plan.tree.add(file.host, file.guest);
+    add_interpreters(plan.tree, file.host);
   }
   add_link_targets(plan.tree);
   add_libraries_of_files(plan.tree, closure);

@@ -1,7 +1,9 @@
 #include "manifest/values.hpp"
 
 #include <arpa/inet.h>
+#include <grp.h>
 #include <net/if.h>
+#include <pwd.h>
 
 #include <algorithm>
 #include <format>
@@ -188,12 +190,29 @@ Volume parse_volume(std::string_view text, const fs::path& directory) {
 
 User parse_user(std::string_view text) {
   const std::vector<std::string> parts = split(text, ':');
-  const auto uid = parse_number(parts[0]);
-  const auto gid = parts.size() > 1 ? parse_number(parts[1]) : uid;
-  if (parts.size() > 2 || !uid || !gid || *uid >= UINT32_MAX || *gid >= UINT32_MAX) {
-    throw Error(std::format("'{}' is not a user", text), "UID[:GID], as numbers");
+  const auto number = [](const std::string& part) -> std::optional<uint32_t> {
+    const auto value = parse_number(part);
+    if (!value || *value >= UINT32_MAX) return std::nullopt;
+    return static_cast<uint32_t>(*value);
+  };
+  auto uid = number(parts[0]);
+  auto gid = uid;
+  if (!uid) {
+    if (const passwd* account = getpwnam(parts[0].c_str())) {
+      uid = account->pw_uid;
+      gid = account->pw_gid;
+    }
   }
-  return {static_cast<uint32_t>(*uid), static_cast<uint32_t>(*gid)};
+  if (parts.size() > 1) {
+    gid = number(parts[1]);
+    const group* named = gid ? nullptr : getgrnam(parts[1].c_str());
+    if (named != nullptr) gid = named->gr_gid;
+  }
+  if (parts.size() > 2 || !uid || !gid) {
+    throw Error(std::format("'{}' is not a user", text),
+                "USER[:GROUP], as numbers or as names that this host knows");
+  }
+  return {*uid, *gid};
 }
 
 std::pair<std::string, std::string> parse_variable(std::string_view text) {

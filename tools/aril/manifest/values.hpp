@@ -21,7 +21,7 @@ std::string_view machine_name(MachineType machine);
 FileMapping parse_file(std::string_view text, const std::filesystem::path& directory);
 /// HOST:GUEST[:ro]; HOST is relative to `directory`.
 Volume parse_volume(std::string_view text, const std::filesystem::path& directory);
-/// UID[:GID]
+/// USER[:GROUP], as numbers or as names of this host.
 User parse_user(std::string_view text);
 /// NAME=VALUE
 std::pair<std::string, std::string> parse_variable(std::string_view text);

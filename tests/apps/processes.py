@@ -1,0 +1,194 @@
+#!/usr/bin/env python3
+"""Programs that are made of processes: shells, scripts, nginx with workers, PostgreSQL."""
+import glob
+import os
+import re
+import signal
+import subprocess
+import time
+
+import harness
+from harness import aril, case, get, instance, need, run, scratch
+
+PROBE = b"HEAD / HTTP/1.0\r\n\r\n"
+
+
+def files(*names):
+    """--file options for the host files that exist."""
+    options = []
+    for name in names:
+        if os.path.exists(name.split(":")[0]):
+            options += ["--file", name]
+    return options
+
+
+def shell(script, *options, status=0, program="/bin/bash", timeout=100):
+    return run(aril(*options, program, "--", "-c", script), status=status, timeout=timeout)
+
+
+@case(timeout=60, everywhere=True)
+def a_shell_loop_with_a_pipeline():
+    output = shell("for i in 1 2 3; do echo $i | sed s/^/line/ ; done; exit 7",
+                   *files("/bin/sed"), status=7, program="/bin/sh")
+    assert output == "line1\nline2\nline3\n", output
+
+
+@case(timeout=100, everywhere=True)
+def bash_pipelines_subshells_traps_and_jobs():
+    script = r"""
+set -m
+echo $(printf 'c\nb\na\n' | sort | tr '\n' ' ')
+(cd /tmp; x=1; exit 9); echo "subshell $?"
+trap 'echo trapped' USR1; kill -USR1 $$
+sleep 60 & kill -TERM $!; wait $!; echo "terminated $?"
+sleep 60 & kill -STOP %%; while [[ $(jobs %%) != *Stopped* ]]; do sleep 0.05; done; echo stopped
+kill -KILL %%; wait %% ; echo "killed $?"
+diff <(echo same) <(echo same) && echo same
+cat <<< "$(coproc { read line; echo "co $line"; }; echo in >&"${COPROC[1]}"; cat <&"${COPROC[0]}")"
+exec 3< <(seq 100000); wc -l <&3
+trap 'echo bye' EXIT
+"""
+    output = shell(script, *files("/usr/bin/sort", "/usr/bin/tr", "/usr/bin/sleep", "/usr/bin/diff",
+                                  "/usr/bin/cat", "/usr/bin/seq", "/usr/bin/wc"))
+    assert output.splitlines() == ["a b c", "subshell 9", "trapped", "terminated 143", "stopped",
+                                   "killed 137", "same", "co in", "100000", "bye"], output
+
+
+@case(timeout=60)
+def a_script_is_a_program():
+    with scratch() as directory:
+        path = os.path.join(directory, "script.sh")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write('#!/bin/sh -e\necho "$1 from $0"\nexit 4\n')
+        os.chmod(path, 0o755)
+        assert run(aril(path, "--", "hello"), status=4) == f"hello from {path}\n"
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("#!/usr/bin/env bash\necho $((6 * 7)) $UID\n")
+        assert run(aril("--user", "nobody", path)) == "42 65534\n"
+
+
+@case(timeout=90)
+def a_whole_directory_as_root():
+    need("busybox")
+    with scratch() as directory:
+        for name in ("bin", "tmp"):
+            os.mkdir(os.path.join(directory, name))
+        binary = os.path.join(directory, "bin", "busybox")
+        subprocess.run(["cp", "/bin/busybox", binary], check=True)
+        for applet in ("sh", "ls", "sed", "grep", "sort", "ps", "awk", "find", "xargs", "cat"):
+            os.symlink("busybox", os.path.join(directory, "bin", applet))
+        output = run(aril("--root", directory, "/bin/sh", "--", "-c",
+                          "find /bin -type l | xargs -n 2 echo | sed 's#/bin/##g' | sort | "
+                          "awk '{n += NF} END {print n}'; ps | grep -c busybox; exit 3"), status=3)
+        assert output.splitlines()[0] == "10", output
+
+
+@case(timeout=60)
+def apt_get_says_its_version():
+    need("apt-get")
+    output = run(aril(*files("/usr/lib/apt", "/etc/apt", "/var/lib/dpkg/status", "/usr/bin/dpkg",
+                             "/usr/share/dpkg"),
+                      "/usr/bin/apt-get", "--", "--version"))
+    assert output.startswith("apt "), output
+
+
+CONFIGURATION = """worker_processes 2;
+error_log stderr notice;
+pid /run/nginx.pid;
+events {{ worker_connections 512; }}
+http {{ access_log off; server {{ listen 80; location / {{ return 200 "{text} $pid\\n"; }} }} }}
+"""
+
+
+@case(timeout=120, everywhere=True)
+def nginx_with_a_master_and_two_workers_reloads():
+    need("nginx")
+    port = harness.free_port()
+    with scratch() as directory:
+        path = os.path.join(directory, "nginx.conf")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(CONFIGURATION.format(text="old"))
+        new = CONFIGURATION.format(text="new").replace("$", "\\$").replace('"', '\\"')
+        # The master is a child: the shell changes the configuration when it is told to.
+        script = (f'mkdir -p /var/log/nginx /var/lib/nginx; nginx -g "daemon off;" & master=$!; '
+                  f'trap "kill -QUIT $master" TERM; '
+                  f'trap \'printf "%s" "{new}" > /etc/nginx/nginx.conf; kill -HUP $master\' HUP; '
+                  f'while kill -0 $master 2>/dev/null; do wait $master; status=$?; done; '
+                  f'exit $status')
+        with instance("--port", f"{port}:80", "--file", f"{path}:/etc/nginx/nginx.conf",
+                      *files("/usr/sbin/nginx", "/usr/bin/mkdir"), "/bin/bash", "--", "-c", script,
+                      stderr=subprocess.DEVNULL) as nginx:
+            nginx.wait_for(port, probe=PROBE)
+            old = {get(f"http://127.0.0.1:{port}/").decode() for _ in range(20)}
+            assert all(re.fullmatch(r"old \d+\n", text) for text in old), old
+            nginx.process.send_signal(signal.SIGHUP)
+            deadline = time.monotonic() + 40
+            while not get(f"http://127.0.0.1:{port}/").startswith(b"new"):
+                assert time.monotonic() < deadline, "not reloaded"
+                time.sleep(0.2)
+            assert nginx.stop(signal.SIGTERM, timeout=40) == 0
+
+
+# Process 1 is a shell, which also kills the backend that a client names in a file: a program that
+# the server ran itself would be one of its own children.
+POSTGRES = """
+mkdir -p /data /run/postgresql; chown postgres /data /run/postgresql
+as="setpriv --reuid postgres --regid postgres --init-groups"
+$as initdb -D /data/pg -A trust -U postgres --no-sync > /dev/null || exit 1
+echo "host all all 0.0.0.0/0 trust" >> /data/pg/pg_hba.conf
+$as postgres -D /data/pg -c "listen_addresses=*" & server=$!
+trap "kill -TERM $server" TERM
+while kill -0 $server 2> /dev/null; do
+  [ -s /data/victim ] && kill -9 "$(cat /data/victim)" && rm /data/victim
+  sleep 0.3 & wait -n $! $server
+done
+wait $server
+"""
+
+
+@case(timeout=600)
+def postgresql_with_its_processes():
+    [programs] = glob.glob("/usr/lib/postgresql/15/bin") or [None]
+    if programs is None:
+        raise harness.Skip("postgresql-15 is not installed")
+    port = harness.free_port()
+    options = ["--memory", "512M", "--port", f"{port}:5432", "--env",
+               f"PATH={programs}:/usr/bin:/bin",
+               *files("/usr/lib/postgresql/15", "/usr/share/postgresql/15", "/usr/share/zoneinfo",
+                      "/usr/bin/setpriv", "/usr/bin/mkdir", "/usr/bin/chown", "/usr/bin/cat",
+                      "/usr/bin/rm", "/usr/bin/sleep", "/bin/sh")]
+    environment = {**os.environ, "PGHOST": "127.0.0.1", "PGPORT": str(port), "PGUSER": "postgres"}
+
+    def client(name, *arguments, status=0, timeout=200):
+        return run([os.path.join(programs, name), *arguments], env=environment, status=status,
+                   timeout=timeout)
+
+    def wait_until_ready():
+        deadline = time.monotonic() + 120
+        while subprocess.run([os.path.join(programs, "psql"), "-c", "select 1", "postgres"],
+                             env=environment, stdout=subprocess.DEVNULL,
+                             stderr=subprocess.DEVNULL, timeout=30).returncode != 0:
+            assert time.monotonic() < deadline, "the server does not come up"
+            time.sleep(0.5)
+
+    with instance(*options, "/bin/bash", "--", "-c", POSTGRES,
+                  stderr=subprocess.DEVNULL) as server:
+        wait_until_ready()
+        client("pg_isready")
+        client("pgbench", "-i", "-s", "5", "postgres")
+        output = client("pgbench", "-c", "8", "-T", "30", "postgres")
+        assert "number of failed transactions: 0 " in output, output
+        count = client("psql", "-At", "-c", "select count(*) from pgbench_history", "postgres")
+        assert int(count) > 50, count
+        with subprocess.Popen([os.path.join(programs, "psql"), "-c", "select pg_sleep(100)",
+                               "postgres"], env=environment, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL) as sleeper:
+            time.sleep(2)
+            client("psql", "-c", "copy (select pid from pg_stat_activity where query like "
+                   "'select pg_sleep%') to '/data/victim'", "postgres")
+            sleeper.wait(60)
+        wait_until_ready()
+        again = client("psql", "-At", "-c", "select count(*) from pgbench_history", "postgres")
+        assert again == count, (again, count)
+        assert server.stop(signal.SIGTERM, timeout=60) == 0
+

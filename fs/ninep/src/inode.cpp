@@ -8,9 +8,10 @@ namespace aril::ninep {
 
 using vfs::AttributeChange;
 
-NinepInode::NinepInode(Volume& volume, RefPtr<Fid> fid, const Attributes& attributes)
+NinepInode::NinepInode(Volume& volume, RefPtr<Fid> fid, Place place, const Attributes& attributes)
     : Inode(volume, attributes.qid.path, attributes.mode),
       fid_(std::move(fid)),
+      place_(std::move(place)),
       state_(adopt_ref(new FileState)) {
   special_device_ = attributes.device;
   take(attributes);
@@ -46,13 +47,19 @@ void NinepInode::take(const Attributes& attributes) {
   state_->size.store(size, std::memory_order_relaxed);
 }
 
-void NinepInode::adopt(RefPtr<Fid> fid, const Attributes& attributes) {
+void NinepInode::adopt(RefPtr<Fid> fid, Place place, const Attributes& attributes) {
   {
     LockGuard hold(lock_);
-    std::swap(fid_, fid);  // the old one goes without the lock
+    std::swap(fid_, fid);  // the old ones go without the lock
+    std::swap(place_, place);
   }
   nameless_.store(false, std::memory_order_relaxed);
   take(attributes);
+}
+
+void NinepInode::set_place(Place place) {
+  LockGuard hold(lock_);
+  std::swap(place_, place);
 }
 
 Result<void> NinepInode::refresh() {

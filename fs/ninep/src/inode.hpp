@@ -17,7 +17,7 @@ namespace aril::ninep {
 /// about it is answered from what was known, and a size that is cut is kept here.
 class NinepInode final : public vfs::Inode {
  public:
-  NinepInode(Volume& volume, RefPtr<Fid> fid, const Attributes& attributes);
+  NinepInode(Volume& volume, RefPtr<Fid> fid, Place place, const Attributes& attributes);
   ~NinepInode() override;
 
   // Names: inode_names.cpp.
@@ -51,8 +51,8 @@ class NinepInode final : public vfs::Inode {
   Client& client() { return *volume().client(); }
   /// Names the file at the server.
   RefPtr<Fid> fid() const;
-  /// The server says this of the file, found by a name: `fid` names it from now on.
-  void adopt(RefPtr<Fid> fid, const Attributes& attributes);
+  /// The server says this of the file, found at `place`: `fid` names it from now on.
+  void adopt(RefPtr<Fid> fid, Place place, const Attributes& attributes);
   /// Asks for the attributes, unless the file has no name any more.
   Result<void> refresh();
 
@@ -72,6 +72,7 @@ class NinepInode final : public vfs::Inode {
   void take(const Attributes& attributes);
   /// A name was removed here.
   void lost_name();
+  void set_place(Place place);
   [[nodiscard]] bool is_nameless() const { return nameless_.load(std::memory_order_relaxed); }
   /// The page cache when somebody maps the file; else null, and nothing in it waits to be written.
   Result<RefPtr<PageCache>> mapped_cache();
@@ -83,6 +84,7 @@ class NinepInode final : public vfs::Inode {
   mutable SpinLock lock_{LockRank::kSpinLeaf};
   // Guarded by lock_.
   RefPtr<Fid> fid_;
+  Place place_;  // fid_'s
   RefPtr<PageCache> cache_;
   FileBacking* backing_ = nullptr;  // cache_'s
   int64_t cached_modify_ns_ = 0;    // the file's when cache_ was last known to hold its contents

@@ -11,12 +11,17 @@ NinepInode& ours(vfs::Inode& inode) { return static_cast<NinepInode&>(inode); }
 }  // namespace
 
 Result<RefPtr<vfs::Inode>> NinepInode::lookup(std::string_view name) {
-  return volume().inode_for(ARIL_TRY(client().walk(*fid(), name)));
+  return volume().inode_for(ARIL_TRY(client().walk(*fid(), name)), {number(), std::string(name)});
 }
 
-Result<bool> NinepInode::is_still(std::string_view, Inode& child) {
+Result<bool> NinepInode::is_still(std::string_view name, Inode& child) {
   NinepInode& inode = ours(child);
   if (inode.is_nameless()) return false;
+  {
+    // Its fid may have come by another name since, which proves nothing of this one.
+    LockGuard hold(inode.lock_);
+    if (inode.place_.directory != number() || inode.place_.name != name) return false;
+  }
   Result<Attributes> attributes = client().attributes(*inode.fid());
   if (!attributes) {
     if (attributes.error() == Errno::kNoEnt || attributes.error() == Errno::kNotDir) return false;
@@ -80,10 +85,11 @@ Result<void> NinepInode::rmdir(std::string_view name, Inode& victim) {
 
 Result<void> NinepInode::rename(std::string_view name, Inode& moved, Inode& target_parent,
                                 std::string_view target_name, Inode* replaced, bool exchange) {
-  (void)moved;
   if (exchange) return fail(Errno::kInval);  // 9P has no such message
   ARIL_TRY(client().rename(*fid(), name, *ours(target_parent).fid(), target_name));
   if (replaced != nullptr) ours(*replaced).lost_name();
+  // The server takes its fids along.
+  ours(moved).set_place({target_parent.number(), std::string(target_name)});
   return {};
 }
 

@@ -11,7 +11,7 @@ Result<RefPtr<vfs::FileSystem>> mount(MessageDevice& device) {
 
 Result<RefPtr<Volume>> Volume::create(MessageDevice& device) {
   RefPtr<Volume> volume = ARIL_TRY(try_make_ref<Volume>(ARIL_TRY(try_make_ref<Client>(device))));
-  RefPtr<vfs::Inode> root = ARIL_TRY(volume->inode_for(ARIL_TRY(volume->client_->connect())));
+  RefPtr<vfs::Inode> root = ARIL_TRY(volume->inode_for(ARIL_TRY(volume->client_->connect()), {}));
   if (!root->is_directory()) return fail(Errno::kNotDir);
   ARIL_TRY(volume->set_root(std::move(root)));
   return volume;
@@ -50,7 +50,7 @@ Result<void> Volume::sync() {
   return {};
 }
 
-Result<RefPtr<vfs::Inode>> Volume::inode_for(RefPtr<Fid> fid) {
+Result<RefPtr<vfs::Inode>> Volume::inode_for(RefPtr<Fid> fid, Place place) {
   Attributes attributes = ARIL_TRY(client_->attributes(*fid));
   uint64_t number = attributes.qid.path;
   auto find_locked = [&]() -> RefPtr<NinepInode> {
@@ -67,7 +67,7 @@ Result<RefPtr<vfs::Inode>> Volume::inode_for(RefPtr<Fid> fid) {
     known = find_locked();
   }
   if (!known) {
-    RefPtr<NinepInode> made = ARIL_TRY(try_make_ref<NinepInode>(*this, fid, attributes));
+    RefPtr<NinepInode> made = ARIL_TRY(try_make_ref<NinepInode>(*this, fid, place, attributes));
     LockGuard hold(lock_);
     known = find_locked();
     if (!known) {
@@ -78,7 +78,7 @@ Result<RefPtr<vfs::Inode>> Volume::inode_for(RefPtr<Fid> fid) {
       return RefPtr<vfs::Inode>(std::move(made));
     }
   }
-  known->adopt(std::move(fid), attributes);
+  known->adopt(std::move(fid), std::move(place), attributes);
   return RefPtr<vfs::Inode>(std::move(known));
 }
 

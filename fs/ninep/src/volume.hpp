@@ -1,5 +1,6 @@
 #pragma once
 #include <array>
+#include <string>
 
 #include "client.hpp"
 #include "fs/vfs/file_system.hpp"
@@ -7,6 +8,12 @@
 namespace aril::ninep {
 
 class NinepInode;
+
+/// A name in a directory. To the server a fid stands for the name by which it was found.
+struct Place {
+  uint64_t directory = 0;  ///< its number
+  std::string name;
+};
 
 /// A mounted directory of the host.
 class Volume final : public vfs::FileSystem {
@@ -19,9 +26,9 @@ class Volume final : public vfs::FileSystem {
   Result<void> sync() override;
 
   const RefPtr<Client>& client() { return client_; }
-  /// The inode of the file that `fid` names: the one that is there already, which takes over the
-  /// fid, or a new one.
-  Result<RefPtr<vfs::Inode>> inode_for(RefPtr<Fid> fid);
+  /// The inode of the file that `fid` names, found at `place`: the one that is there already, which
+  /// takes over the fid, or a new one.
+  Result<RefPtr<vfs::Inode>> inode_for(RefPtr<Fid> fid, Place place);
   /// Its number may come to mean another file.
   void forget(NinepInode& inode);
 

@@ -132,6 +132,16 @@ TEST_F(VolumeTest, SeesWhatTheHostChanges) {
   EXPECT_EQ(error_of(open_at("other", OpenFlags::kReadOnly)), 2);
 }
 
+// A file that replaced another on the host, whose number a third one got.
+TEST_F(VolumeTest, FollowsNamesNotNumbers) {
+  server.numbers = {{"hello", 10}};
+  EXPECT_EQ(read_from(**open_at("hello", OpenFlags::kReadOnly)), "one");
+  server.files = {{"hello", "replaced"}, {"third", ""}};
+  server.numbers = {{"hello", 11}, {"third", 10}};
+  EXPECT_TRUE(open_at("third", OpenFlags::kReadOnly));
+  EXPECT_EQ(read_from(**open_at("hello", OpenFlags::kReadOnly)), "replaced");
+}
+
 TEST_F(VolumeTest, WritesAppendsAndRemoves) {
   EXPECT_EQ(write_file("new", "abc"), 0);
   EXPECT_EQ(server.files["new"], "abc");

@@ -39,6 +39,7 @@ class FakeServer final : public MessageDevice {
   std::function<void(Type, Bytes&)> tamper;
   std::map<uint32_t, std::string> fids;  ///< what each stands for; "" is the directory
   std::string version = "9P2000.L";
+  std::map<std::string, uint64_t> numbers;  ///< those that a test fixes
 
  private:
   Bytes serve(const Bytes& request) {
@@ -62,9 +63,9 @@ class FakeServer final : public MessageDevice {
   }
 
   void put_qid(Writer& out, const std::string& name) {
-    out.u8(name.empty() ? Qid::kDirectory : 0)
-        .u32(1)
-        .u64(1 + std::hash<std::string>{}(name) % 1000);
+    uint64_t number =
+        numbers.contains(name) ? numbers[name] : 100 + std::hash<std::string>{}(name) % 1000;
+    out.u8(name.empty() ? Qid::kDirectory : 0).u32(1).u64(number);
   }
 
   uint32_t answer(Type type, Reader& in, Writer& out) {

@@ -9,7 +9,7 @@ import time
 
 import harness
 from application import application, load, page
-from harness import case, example, get, instance, need, run, scratch
+from harness import Skip, case, example, get, instance, need, run, scratch
 
 PROBE = b"HEAD / HTTP/1.0\r\n\r\n"
 CONFIGURATION = """daemon off;
@@ -30,6 +30,16 @@ http {{
   server {{ listen 80; root /srv; {server} }}
 }}
 """
+
+
+def welcome():
+    """The page that Debian's configuration shows first, on a host where Apache may be too."""
+    for name in ("index.html", "index.nginx-debian.html"):
+        path = os.path.join("/var/www/html", name)
+        if os.path.exists(path):
+            with open(path, encoding="utf-8") as file:
+                return file.read()
+    raise Skip("nginx's welcome page is not on this host")
 
 
 def configure(directory, sendfile="on", server=""):
@@ -53,8 +63,7 @@ def serve(options, extra=(), **keywords):
              tier="essential", manifest=example("nginx.aril"))
 def check(nginx):
     with nginx.http(80) as server:
-        with open("/var/www/html/index.nginx-debian.html", encoding="utf-8") as file:
-            assert page(server) == file.read()
+        assert page(server) == welcome()
         load(server, requests=3000, clients=50)
         assert server.stop(signal.SIGTERM) == 0
 
@@ -64,8 +73,7 @@ def nginx_serves_its_page():
     port = harness.free_port()
     with instance("--port", f"{port}:80", example("nginx.aril")) as nginx:
         nginx.wait_for(port, probe=PROBE)
-        with open("/var/www/html/index.nginx-debian.html", "rb") as file:
-            assert get(f"http://127.0.0.1:{port}/") == file.read()
+        assert get(f"http://127.0.0.1:{port}/").decode() == welcome()
         status = nginx.stop(signal.SIGINT)
         assert status == 0, f"status {status} after SIGINT"
 

@@ -86,11 +86,11 @@ class AppTest:
         self.cpus = cpus
         self.measured = {}
 
-    def run(self, memory=""):
+    def run(self, memory="", **environment):
         with tempfile.TemporaryDirectory(prefix="aril-apps-") as directory:
             record = os.path.join(directory, "record.json")
-            environment = {"ARIL_TEST_MACHINE": self.machine, "ARIL_TEST_CPUS": str(self.cpus),
-                           "ARIL_TEST_MEMORY": memory, "ARIL_TEST_RECORD": record}
+            environment |= {"ARIL_TEST_MACHINE": self.machine, "ARIL_TEST_CPUS": str(self.cpus),
+                            "ARIL_TEST_MEMORY": memory, "ARIL_TEST_RECORD": record}
             command = [sys.executable, os.path.join(APPS, "harness.py"), self.path, self.case.name]
             outcome = run_process(command, self.name, self.case.timeout, environment)
             if os.path.exists(record):

@@ -20,9 +20,10 @@ Unmodified programs of Debian {debian}, or built there with Debian's compilers, 
 a real client. Written by `./dev test apps --table`, which runs `tests/apps/NAME/check.py` in the machine
 of `tests/apps/NAME/NAME.aril` on each machine type; do not edit.
 
-*Memory* is the smallest machine that passes the check (microvm, 1 CPU; of 8, 12, 16, 24,
-32, 48, ... MiB); images of up to 64 MiB are in it too. *First answer* is the time from `aril run` (QEMU's start included, the image built before) to the program's
-first answer or output, the least of five, on the machine that wrote this file ({host}).
+*Memory* is the smallest machine that passes the check (microvm, 1 CPU; of 8, 12, 16, 24, 32, 48, ...
+MiB); images of up to 64 MiB are held in it too. *First answer* is the time from `aril run` (QEMU's
+start included, the image built before) to the program's first answer or output: the least of five
+starts, on the machine that wrote this file ({host}).
 
 | program | Debian package | what was done with it | machines, CPUs | memory | first answer |
 |---|---|---|---|---|---|

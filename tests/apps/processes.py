@@ -42,7 +42,8 @@ echo $(printf 'c\nb\na\n' | sort | tr '\n' ' ')
 trap 'echo trapped' USR1; kill -USR1 $$
 sleep 60 & kill -TERM $!; wait $!; echo "terminated $?"
 sleep 60 & kill -STOP %%; while [[ $(jobs %%) != *Stopped* ]]; do sleep 0.05; done; echo stopped
-kill -KILL %%; wait %% ; echo "killed $?"
+p=$!; kill -KILL %%; while [[ $(jobs %% 2>&1) == *Stopped* ]]; do sleep 0.05; done
+wait $p; echo "killed $?"
 diff <(echo same) <(echo same) && echo same
 cat <<< "$(coproc { read line; echo "co $line"; }; echo in >&"${COPROC[1]}"; cat <&"${COPROC[0]}")"
 exec 3< <(seq 100000); wc -l <&3
@@ -57,6 +58,7 @@ trap 'echo bye' EXIT
 @case(timeout=60)
 def a_script_is_a_program():
     with scratch() as directory:
+        os.chmod(directory, 0o755)
         path = os.path.join(directory, "script.sh")
         with open(path, "w", encoding="utf-8") as file:
             file.write('#!/bin/sh -e\necho "$1 from $0"\nexit 4\n')

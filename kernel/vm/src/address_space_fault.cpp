@@ -11,6 +11,7 @@ namespace {
 
 constinit std::array<std::atomic<AddressSpace*>, arch::kMaxCpus> current_spaces{};
 constinit std::array<FaultOutcome, arch::kMaxCpus> last_outcomes{};
+constinit std::atomic<OutOfMemoryHandler> out_of_memory_handler{nullptr};
 
 Result<PageRef> allocate_page(page_allocator::Fill fill) {
   return page_allocator::allocate(fill, page_allocator::Purpose::kApplication);
@@ -231,8 +232,10 @@ FaultOutcome AddressSpace::Implementation::fault(uint64_t address, Access access
     }
     // Without our lock reclaim can take pages from this very space.
     fetched.reset();
-    if (++attempt > kReclaimAttempts || page_allocator::reclaim(kReclaimPages) == 0)
-      return FaultOutcome::kOutOfMemory;
+    if (++attempt <= kReclaimAttempts && page_allocator::reclaim(kReclaimPages) != 0) continue;
+    OutOfMemoryHandler handler = out_of_memory_handler.load(std::memory_order_relaxed);
+    if (handler == nullptr || !handler()) return FaultOutcome::kOutOfMemory;
+    attempt = 0;
   }
 }
 
@@ -279,6 +282,8 @@ AddressSpace::~AddressSpace() {
     slot.compare_exchange_strong(self, nullptr, std::memory_order_relaxed);
   }
 }
+
+void set_out_of_memory_handler(OutOfMemoryHandler handler) { out_of_memory_handler = handler; }
 
 FaultOutcome last_fault_outcome() { return last_outcomes[arch::cpu_index()]; }
 

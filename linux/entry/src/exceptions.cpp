@@ -50,9 +50,12 @@ SignalInfo page_fault_signal(const arch::TrapFrame& frame, uint64_t address) {
     case FaultOutcome::kOutOfMemory:
       break;
   }
-  write_record(
-      "report out of memory: the program used more than the machine has; pass a larger "
-      "--memory");
+  // The component linux/multiprocess has chosen and reported its victim.
+  bool is_chosen = pending_signals(current_task()).contains(kSigKill);
+  if (!is_chosen)
+    write_record(
+        "report out of memory: the program used more than the machine has; pass a larger "
+        "--memory");
   return SignalInfo{.signal = kSigKill, .code = kSiKernel};
 }
 

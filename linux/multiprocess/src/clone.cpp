@@ -6,6 +6,7 @@
 #include "linux/process/family.hpp"
 #include "linux/process/fs_context.hpp"
 #include "operations.hpp"
+#include "out_of_memory.hpp"
 #include "pidfd.hpp"
 
 /// clone without CLONE_THREAD: a process [clone(2), fork(2), vfork(2)].
@@ -124,6 +125,7 @@ Result<int64_t> clone_process(arch::TrapFrame& frame, const CloneArguments& argu
   ARIL_TRY(check_flags(arguments));
   Task& caller = current_task();
   ARIL_TRY(check_task_limit(caller));
+  watch_memory();
   RefPtr<Process> child = ARIL_TRY(make_process(caller.process(), arguments));
   RefPtr<Task> task = ARIL_TRY(make_task(child, frame, arguments));
   if ((arguments.flags & kPidfd) != 0) ARIL_TRY(give_pidfd(child, arguments.pidfd));

@@ -175,6 +175,7 @@ void on_process_end(Process& process) {
   // After the lock: what was collected goes, and groups are signalled.
   Collected collected;
   OrphanedGroups orphaned;
+  if (process.session.load() == process.pid()) family::announce_session_end(process.pid());
   {
     LockGuard guard(family::lock());
     leave_children_locked(process, collected, orphaned);

@@ -18,6 +18,7 @@ struct Tree {
 };
 
 [[clang::no_destroy]] constinit Tree tree;
+constinit std::atomic<SessionEndHandler> session_end_handler{nullptr};
 
 }  // namespace
 
@@ -75,6 +76,12 @@ bool has_stopped_member_locked(int group) {
     if (process.process_group.load() == group && process.is_stopped()) return true;
   }
   return false;
+}
+
+void set_session_end_handler(SessionEndHandler handler) { session_end_handler = handler; }
+void announce_session_end(int session) {
+  SessionEndHandler handler = session_end_handler.load();
+  if (handler != nullptr) handler(session);
 }
 
 bool is_orphaned_group(int group) {

@@ -73,12 +73,24 @@ QueueOutcome queue(Process& process, Task* task, int number, QueuedSignal* signa
   return outcome;
 }
 
+// Null when memory is short, or when as many wait as RLIMIT_SIGPENDING's default allows: the signal
+// is then only marked as pending.
+QueuedSignal* make_instance(Process& process, const SignalInfo& info) {
+  constexpr uint32_t kLimit = 4096;
+  if (process.queued_signals.load(std::memory_order_relaxed) >= kLimit) return nullptr;
+  auto* signal = new (std::nothrow) QueuedSignal;
+  if (signal == nullptr) return nullptr;
+  signal->info = info;
+  signal->account = &process.queued_signals;
+  process.queued_signals.fetch_add(1, std::memory_order_relaxed);
+  return signal;
+}
+
 Result<void> send(Process& process, Task* task, const SignalInfo& info,
                   ContinueNotice notice = ContinueNotice::kToParent) {
-  auto* signal = new (std::nothrow) QueuedSignal;
+  QueuedSignal* signal = make_instance(process, info);
   if (signal == nullptr && info.signal >= kSignalRealTimeMin && info.code != kSiUser)
     return fail(Errno::kAgain);
-  if (signal != nullptr) signal->info = info;
   if (queue(process, task, info.signal, signal, notice) != QueueOutcome::kQueued) delete signal;
   return {};
 }

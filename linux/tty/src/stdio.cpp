@@ -2,7 +2,7 @@
 
 #include "base/unique.hpp"
 #include "fs/vfs/devices.hpp"
-#include "linux/process/process.hpp"
+#include "linux/process/family.hpp"
 #include "linux/tty/host_stream.hpp"
 #include "linux/tty/terminal.hpp"
 #include "pty.hpp"
@@ -56,12 +56,16 @@ Result<RefPtr<File>> open_console(const vfs::Path& path, OpenFlags flags) {
   return ARIL_TRY(try_make_ref<TerminalNodeFile>(path, flags, RefPtr<Terminal>(g_console)));
 }
 
-/// /dev/tty: the caller's controlling terminal.
-Result<RefPtr<File>> open_controlling_terminal(const vfs::Path& path, OpenFlags flags) {
-  int session = current_process().session.load();
+RefPtr<Terminal> find_terminal_of_session(int session) {
   RefPtr<Terminal> terminal = find_pseudo_terminal_of_session(session);
   if (!terminal && g_console != nullptr && g_console->session() == session)
     terminal = RefPtr<Terminal>(g_console);
+  return terminal;
+}
+
+/// /dev/tty: the caller's controlling terminal.
+Result<RefPtr<File>> open_controlling_terminal(const vfs::Path& path, OpenFlags flags) {
+  RefPtr<Terminal> terminal = find_terminal_of_session(current_process().session.load());
   if (!terminal) return fail(Errno::kNxIo);
   return ARIL_TRY(try_make_ref<TerminalNodeFile>(path, flags, std::move(terminal)));
 }
@@ -69,6 +73,9 @@ Result<RefPtr<File>> open_controlling_terminal(const vfs::Path& path, OpenFlags 
 }  // namespace
 
 Result<StdioFiles> create_stdio(const StdioConfig& config) {
+  family::set_session_end_handler([](int session) {
+    if (RefPtr<Terminal> terminal = find_terminal_of_session(session)) terminal->end_session();
+  });
   ARIL_ASSERT(config.output != nullptr);
   CharDevice& error = config.error != nullptr ? *config.error : *config.output;
   g_input = ARIL_TRY(try_make_unique<HostInput>(config.input)).release();

@@ -5,7 +5,7 @@
 
 #include "kernel/sched/timer.hpp"
 #include "linux/abi/ioctl.hpp"
-#include "linux/process/process.hpp"
+#include "linux/process/family.hpp"
 #include "linux/signal/signal.hpp"
 
 namespace aril::linux_abi {
@@ -44,6 +44,30 @@ void Terminal::send_signal_to_foreground(int number) {
   (void)send_group_signal(group, info);
 }
 
+Result<void> Terminal::check_foreground(int signal) {
+  Task& task = current_task();
+  Process& process = task.process();
+  int group = process.process_group.load();
+  int foreground = foreground_.load(std::memory_order_relaxed);
+  if (session() != process.session.load() || foreground == 0 || foreground == group) return {};
+  bool is_deaf;
+  {
+    LockGuard guard(process.signal_lock());
+    is_deaf =
+        task.blocked.contains(signal) || process.action_locked(signal).handler == kSignalIgnore;
+  }
+  if (is_deaf) return signal == kSigTtin ? Result<void>(fail(Errno::kIo)) : Result<void>{};
+  if (family::is_orphaned_group(group)) return fail(Errno::kIo);
+  (void)send_group_signal(group, {.signal = signal, .code = kSiKernel});
+  return fail(Errno::kRestart);
+}
+
+void Terminal::end_session() {
+  send_signal_to_foreground(kSigHup);
+  send_signal_to_foreground(kSigCont);
+  set_session(0, 0);
+}
+
 void Terminal::type(std::span<const std::byte> bytes) {
   HeldEffects effects;
   {
@@ -69,8 +93,11 @@ void Terminal::end(End how) {
   }
   if (how == End::kHangUp) {
     hung_up_.store(true, std::memory_order_release);
-    send_signal_to_foreground(kSigHup);
-    send_signal_to_foreground(kSigCont);
+    // The leader passes it on, or its end does.
+    if (RefPtr<Process> leader = process_table::find_process(session())) {
+      send_kernel_signal(*leader, kSigHup);
+      send_kernel_signal(*leader, kSigCont);
+    }
   }
   queue_.wake_all();
 }
@@ -107,6 +134,7 @@ Result<void> Terminal::wait_readable(size_t wanted, Blocking blocking) {
 
 Result<size_t> Terminal::read(IoBuffer& buffer, Blocking blocking) {
   if (buffer.remaining() == 0) return 0;
+  ARIL_TRY(check_foreground(kSigTtin));
   ARIL_TRY(wait_readable(buffer.remaining(), blocking));
   size_t total = 0;
   for (;;) {
@@ -128,6 +156,12 @@ Result<size_t> Terminal::read(IoBuffer& buffer, Blocking blocking) {
 
 Result<size_t> Terminal::write(IoBuffer& buffer, Blocking blocking) {
   size_t total = 0;
+  bool stops_background;
+  {
+    LockGuard guard(mutex_);
+    stops_background = (discipline_.settings().local & TOSTOP) != 0;
+  }
+  if (stops_background) ARIL_TRY(check_foreground(kSigTtou));
   while (buffer.remaining() != 0) {
     if (has_hung_up()) return fail(Errno::kIo);
     std::byte raw[kPiece], shown[2 * kPiece];
@@ -186,6 +220,7 @@ void Terminal::set_window(const WindowSize& window) {
 }
 
 Result<int64_t> Terminal::set_termios(uint64_t argument, bool flush) {
+  ARIL_TRY(check_foreground(kSigTtou));
   Termios settings = ARIL_TRY(UserPtr<Termios>(argument).read());
   {
     LockGuard guard(mutex_);
@@ -243,6 +278,12 @@ Result<int64_t> Terminal::ioctl(uint32_t request, uint64_t argument) {
       int group = ARIL_TRY(UserPtr<int32_t>(argument).read());
       if (group < 0) return fail(Errno::kInval);
       if (session() != current_process().session.load()) return fail(Errno::kNoTty);
+      ARIL_TRY(check_foreground(kSigTtou));
+      {
+        LockGuard guard(family::lock());
+        if (!family::has_group_locked(group, 0)) return fail(Errno::kSrch);
+        if (!family::has_group_locked(group, session())) return fail(Errno::kPerm);
+      }
       foreground_.store(group, std::memory_order_relaxed);
       return 0;
     }
@@ -254,7 +295,7 @@ Result<int64_t> Terminal::ioctl(uint32_t request, uint64_t argument) {
       return take_control();
     case TIOCNOTTY:
       if (session() != current_process().session.load()) return fail(Errno::kNoTty);
-      if (session() == current_process().pid()) set_session(0, 0);
+      if (session() == current_process().pid()) end_session();
       return 0;
     case FIONREAD: {
       size_t count;

@@ -166,6 +166,11 @@ AddressSpace* current_address_space();
 /// space that is destroyed is forgotten by every CPU. The last reference must go in thread context.
 void set_current_address_space(AddressSpace* space);
 
+/// Asked when a fault finds no memory and nothing can be reclaimed: true when it made some, and the
+/// fault is tried again. Called in thread context under any locks below kAddressSpace. Null: none.
+using OutOfMemoryHandler = bool (*)();
+void set_out_of_memory_handler(OutOfMemoryHandler handler);
+
 /// Why aril_on_page_fault last refused a fault on this CPU: for aril_on_application_exception,
 /// which calls it before anything that may block.
 FaultOutcome last_fault_outcome();

@@ -58,5 +58,11 @@ bool has_stopped_member_locked(int group);
 /// The same, taking the lock.
 bool is_orphaned_group(int group);
 
+/// Told when the leader of a session has ended: its terminal hangs up on the foreground group.
+/// linux/tty sets it, linux/multiprocess calls it, in thread context.
+using SessionEndHandler = void (*)(int session);
+void set_session_end_handler(SessionEndHandler handler);
+void announce_session_end(int session);
+
 }  // namespace family
 }  // namespace aril::linux_abi

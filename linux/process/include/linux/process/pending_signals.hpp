@@ -1,4 +1,5 @@
 #pragma once
+#include <atomic>
 #include <cstdint>
 
 #include "base/intrusive_list.hpp"
@@ -12,6 +13,14 @@ struct QueuedSignal {
   ListNode node;
   SignalInfo info;
   bool owned_by_queue = true;  ///< false: embedded in its sender, which unlinks it before it dies
+  /// Counts the instances from the heap that wait in one process [RLIMIT_SIGPENDING]; null: not
+  /// counted.
+  std::atomic<uint32_t>* account = nullptr;
+
+  QueuedSignal() = default;
+  ~QueuedSignal() {
+    if (account != nullptr) account->fetch_sub(1, std::memory_order_relaxed);
+  }
 };
 
 /// Signals that wait for delivery, to a task or to a whole process. Standard signals are pending at

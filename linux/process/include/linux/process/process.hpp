@@ -140,6 +140,8 @@ class Process final : public RefCounted {
   SpinLock& signal_lock() { return signal_lock_; }
   SignalAction& action_locked(int number) { return actions_[size_t(number - 1)]; }
   PendingSignals& pending_locked() { return pending_; }
+  /// Instances that wait for this process and its tasks, but for those that their senders own.
+  std::atomic<uint32_t> queued_signals{0};
   /// Woken when a signal becomes pending for the process or any task: signalfd, sigtimedwait.
   WaitQueue& signal_queue() { return signal_queue_; }
 
@@ -253,7 +255,8 @@ class Process final : public RefCounted {
   WaitQueue stop_queue_;
   ExitStatus exit_status_;
   std::array<char, 16> last_name_{};  // under tasks_lock()
-  std::atomic<int> leader_code_{0};  // what its leader called exit with, should no task end the whole process
+  std::atomic<int> leader_code_{
+      0};  // what its leader called exit with, should no task end the whole process
   std::atomic<bool> left_memory_{false};
   WaitQueue memory_queue_, child_queue_, end_queue_;
 };

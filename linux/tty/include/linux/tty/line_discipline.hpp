@@ -21,7 +21,8 @@ inline constexpr uint32_t IGNBRK = 1, IGNCR = 0200, ICRNL = 0400, INLCR = 0100, 
                           ISTRIP = 040;
 inline constexpr uint32_t OPOST = 1, ONLCR = 4, OCRNL = 010;
 inline constexpr uint32_t ISIG = 1, ICANON = 2, ECHO = 010, ECHOE = 020, ECHOK = 040, ECHONL = 0100,
-                          NOFLSH = 0200, ECHOCTL = 01000, ECHOKE = 04000, IEXTEN = 0100000;
+                          NOFLSH = 0200, TOSTOP = 0400, ECHOCTL = 01000, ECHOKE = 04000,
+                          IEXTEN = 0100000;
 inline constexpr size_t VINTR = 0, VQUIT = 1, VERASE = 2, VKILL = 3, VEOF = 4, VTIME = 5, VMIN = 6,
                         VSTART = 8, VSTOP = 9, VSUSP = 10, VEOL = 11, VWERASE = 14, VLNEXT = 15,
                         VEOL2 = 16;

@@ -36,6 +36,8 @@ class Terminal : public RefCounted {
   void set_window(const WindowSize& window);
   [[nodiscard]] uint64_t device() const { return device_; }
   [[nodiscard]] int session() const { return session_.load(std::memory_order_relaxed); }
+  /// Its session's leader has ended: nobody's terminal any more, and the foreground group is told.
+  void end_session();
   void set_session(int session, int group) {
     session_.store(session, std::memory_order_relaxed);
     foreground_.store(group, std::memory_order_relaxed);
@@ -49,6 +51,10 @@ class Terminal : public RefCounted {
   void notify_writers() { queue_.wake_all(std::to_underlying(kWritable)); }
 
  private:
+  /// What a background process that uses its own terminal gets [termios(3), setpgid(2)]: its group
+  /// the signal and it kRestart; kIo when nothing could continue it; nothing when it blocks or
+  /// ignores the signal (kSigTtou).
+  Result<void> check_foreground(int signal);
   Result<void> wait_readable(size_t wanted, Blocking blocking);
   Result<int64_t> set_termios(uint64_t argument, bool flush);
   Result<int64_t> take_control();

@@ -325,8 +325,7 @@ PROPERTY(sem_many_threads_count_right) {
     thread = std::thread([&] {
       for (int i = 0; i < 200; ++i) {
         sembuf take[] = {{0, -1, SEM_UNDO}};
-        while (semop(set, take, 1) != 0) {
-        }
+        while (semop(set, take, 1) != 0) {}
         int copy = shared;
         sched_yield();
         shared = copy + 1;

@@ -21,19 +21,31 @@ struct Lock {
 
 using LockList = IntrusiveList<Lock, &Lock::node>;
 
+struct Identity {
+  uint64_t device, inode;
+};
+
+/// Someone who waits for a lock, on his own stack.
+struct Waiter {
+  ListNode node;
+  Identity id;
+  Family family;
+  const void* owner;
+  Kind kind;
+  Range range;
+};
+using WaiterList = IntrusiveList<Waiter, &Waiter::node>;
+
 /// All locks of all files: programs hold few. The mutex ranks as a leaf.
 struct Table {
   Mutex mutex{LockRank::kMutexLeaf};
   LockList locks;
+  WaiterList waiters;
   WaitQueue released;
   std::atomic<uint64_t> changes{0};
   std::atomic<size_t> count{0};
 };
 [[clang::no_destroy]] constinit Table g_table;
-
-struct Identity {
-  uint64_t device, inode;
-};
 
 Result<Identity> identity(File& file) {
   FileStatus status = ARIL_TRY(file.status());
@@ -53,6 +65,24 @@ const Lock* conflict_locked(Identity id, Family family, const void* owner, Kind 
       return &lock;
   }
   return nullptr;
+}
+
+/// [fcntl(2)] EDEADLK: whether the owner of `blocker` waits, directly or through others, for
+/// `owner`. As on Linux only owners that are processes are looked at, and chains of some length
+/// only.
+bool would_deadlock_locked(const void* owner, const Lock* blocker) {
+  constexpr int kLongestChain = 10;
+  for (int step = 0; step < kLongestChain && blocker != nullptr; ++step) {
+    const Waiter* waiting = nullptr;
+    for (Waiter& waiter : g_table.waiters) {
+      if (waiter.owner == blocker->owner) waiting = &waiter;
+    }
+    if (waiting == nullptr) return false;
+    blocker = conflict_locked(waiting->id, waiting->family, waiting->owner, waiting->kind,
+                              waiting->range);
+    if (blocker != nullptr && blocker->owner == owner) return true;
+  }
+  return false;
 }
 
 void insert_locked(std::unique_ptr<Lock> lock) {
@@ -157,22 +187,34 @@ Result<void> acquire(File& file, Family family, const void* owner, int pid, Kind
   added->pid = pid;
   added->family = family;
   added->kind = kind;
+  bool owned_by_process = family == Family::kRecord && owner != &file;
+  Waiter waiter{{}, id, family, owner, kind, range};
   for (;;) {
     uint64_t seen;
     {
       LockGuard guard(g_table.mutex);
-      if (conflict_locked(id, family, owner, kind, range) == nullptr) {
+      const Lock* conflict = conflict_locked(id, family, owner, kind, range);
+      if (conflict == nullptr) {
         cut_locked(id, family, owner, range, spare);
         Lock& lock = *added;
         insert_locked(std::move(added));
         merge_locked(lock);
         break;
       }
+      if (waiting == Waiting::kNo) return fail(Errno::kAgain);
+      if (owned_by_process) {
+        if (would_deadlock_locked(owner, conflict)) return fail(Errno::kDeadLk);
+        g_table.waiters.push_back(waiter);
+      }
       seen = g_table.changes.load(std::memory_order_relaxed);
     }
-    if (waiting == Waiting::kNo) return fail(Errno::kAgain);
-    ARIL_TRY(g_table.released.wait_until(
-        [&] { return g_table.changes.load(std::memory_order_relaxed) != seen; }));
+    Result<void> waited = g_table.released.wait_until(
+        [&] { return g_table.changes.load(std::memory_order_relaxed) != seen; });
+    if (owned_by_process) {
+      LockGuard guard(g_table.mutex);
+      g_table.waiters.remove(waiter);
+    }
+    ARIL_TRY(waited);
   }
   announce();  // a write lock may have become a read lock
   return {};

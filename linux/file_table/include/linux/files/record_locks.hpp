@@ -30,7 +30,7 @@ enum class Waiting : uint8_t { kNo, kYes };
 
 /// Sets or replaces `owner`'s lock on the range, splitting and merging its own. kAgain on conflict
 /// with kNo; kRestart when a signal ends the wait; kNoMem. `pid` is shown by F_GETLK (-1 for OFD).
-/// No deadlock detection: a cycle of waiters waits until a signal.
+/// kDeadLk when a process would wait for itself through the locks that others wait for.
 Result<void> acquire(File& file, Family family, const void* owner, int pid, Kind kind, Range range,
                      Waiting waiting);
 /// Gives up `owner`'s locks within the range.

@@ -2,6 +2,8 @@
 
 #include <limits>
 
+#include "fs/vfs/watch.hpp"
+
 namespace aril::ninep {
 namespace {
 
@@ -36,7 +38,9 @@ Result<size_t> NinepFile::read_at(IoBuffer& buffer, uint64_t offset) {
   if (!is_readable()) return fail(Errno::kBadF);
   if (offset > kMaximumOffset) return fail(Errno::kInval);
   buffer.truncate(kMaximumOffset - offset);
-  return node().read(*fid_, offset, buffer);
+  size_t count = ARIL_TRY(node().read(*fid_, offset, buffer));
+  if (count != 0) announce(path(), vfs::FileEvent::kAccess);
+  return count;
 }
 
 Result<size_t> NinepFile::read(IoBuffer& buffer) {
@@ -61,7 +65,9 @@ Result<size_t> NinepFile::write_at(IoBuffer& buffer, uint64_t offset) {
   offset = ARIL_TRY(write_offset_locked(offset));
   if (offset >= kMaximumOffset) return fail(Errno::kFBig);
   buffer.truncate(kMaximumOffset - offset);
-  return node().write(fid_, offset, buffer);
+  size_t count = ARIL_TRY(node().write(fid_, offset, buffer));
+  announce(path(), vfs::FileEvent::kModify);
+  return count;
 }
 
 Result<size_t> NinepFile::write(IoBuffer& buffer) {
@@ -74,6 +80,7 @@ Result<size_t> NinepFile::write(IoBuffer& buffer) {
   buffer.truncate(kMaximumOffset - offset);
   size_t count = ARIL_TRY(node().write(fid_, offset, buffer));
   position_ = offset + count;
+  announce(path(), vfs::FileEvent::kModify);
   return count;
 }
 
@@ -120,7 +127,9 @@ Result<void> NinepFile::truncate(uint64_t size) {
   if (!is_writable()) return fail(Errno::kInval);
   if (size > kMaximumOffset) return fail(Errno::kInval);
   LockGuard guard(inode().mutex());
-  return node().resize(*fid_, size);
+  ARIL_TRY(node().resize(*fid_, size));
+  announce(path(), vfs::FileEvent::kModify);
+  return {};
 }
 
 Result<void> NinepFile::sync() {

@@ -1,4 +1,5 @@
 #include "fs/vfs/operations.hpp"
+#include "fs/vfs/watch.hpp"
 #include "permissions.hpp"
 
 namespace aril::vfs {
@@ -32,6 +33,16 @@ Result<void> access(const LookupContext& context, const Path& path, Access wante
   return {};
 }
 
+namespace {
+
+Result<void> set_and_tell(const Path& path, const AttributeChange& change) {
+  ARIL_TRY(path.inode().set_attributes(change));
+  announce(path, FileEvent::kAttributes);
+  return {};
+}
+
+}  // namespace
+
 Result<void> change_mode(const LookupContext& context, const Path& path, uint32_t permissions) {
   ARIL_TRY(require_writable_mount(path));
   Inode& inode = path.inode();
@@ -40,7 +51,7 @@ Result<void> change_mode(const LookupContext& context, const Path& path, uint32_
   uint32_t mode = permissions & mode::kPermissions;
   if (!context.identity.has_override && !context.identity.in_group(inode.gid()))
     mode &= ~mode::kSetGid;
-  return inode.set_attributes({.mode = mode});
+  return set_and_tell(path, {.mode = mode});
 }
 
 namespace {
@@ -77,7 +88,7 @@ Result<void> change_owner(const LookupContext& context, const Path& path,
       change.mode = kept & mode::kPermissions;
     }
   }
-  return inode.set_attributes(change);
+  return set_and_tell(path, change);
 }
 
 Result<void> change_times(const LookupContext& context, const Path& path, TimeChange accessed,
@@ -96,7 +107,7 @@ Result<void> change_times(const LookupContext& context, const Path& path, TimeCh
     if (change.kind == Kind::kOmit) return std::nullopt;
     return change.kind == Kind::kNow ? now : change.ns;
   };
-  return inode.set_attributes({.access_ns = value(accessed), .modify_ns = value(modified)});
+  return set_and_tell(path, {.access_ns = value(accessed), .modify_ns = value(modified)});
 }
 
 Result<void> drop_lent_rights(const LookupContext& context, Inode& inode) {
@@ -114,7 +125,9 @@ Result<void> truncate(const LookupContext& context, const Path& path, uint64_t s
   ARIL_TRY(check_access(inode, context.identity, Access::kWrite));
   ARIL_TRY(drop_lent_rights(context, inode));
   LockGuard guard(inode.mutex());
-  return inode.resize_locked(size);
+  ARIL_TRY(inode.resize_locked(size));
+  announce(path, FileEvent::kModify);
+  return {};
 }
 
 namespace {
@@ -161,12 +174,16 @@ Result<void> set_xattr(const LookupContext& context, const Path& path, std::stri
                        std::span<const std::byte> value, XattrFlags flags) {
   if (value.size() > kXattrSizeLimit) return fail(Errno::k2Big);
   ARIL_TRY(check_xattr(context, path, name, XattrUse::kWrite));
-  return path.inode().set_xattr(name, value, flags);
+  ARIL_TRY(path.inode().set_xattr(name, value, flags));
+  announce(path, FileEvent::kAttributes);
+  return {};
 }
 
 Result<void> remove_xattr(const LookupContext& context, const Path& path, std::string_view name) {
   ARIL_TRY(check_xattr(context, path, name, XattrUse::kWrite));
-  return path.inode().remove_xattr(name);
+  ARIL_TRY(path.inode().remove_xattr(name));
+  announce(path, FileEvent::kAttributes);
+  return {};
 }
 
 Result<std::string> list_xattrs(const LookupContext& context, const Path& path) {

@@ -5,6 +5,7 @@
 #include <new>
 
 #include "fs/vfs/lookup.hpp"
+#include "fs/vfs/watch.hpp"
 
 namespace aril::vfs {
 namespace {
@@ -96,6 +97,12 @@ Result<void> MountTree::remount(const Path& at, MountFlags flags) {
 Result<void> MountTree::unmount(const Path& at) {
   RefPtr<Mount> gone;
   RefPtr<Dentry> mount_point;
+  ARIL_TRY(detach(at, gone, mount_point));
+  announce_unmount(gone->file_system());
+  return {};
+}
+
+Result<void> MountTree::detach(const Path& at, RefPtr<Mount>& gone, RefPtr<Dentry>& mount_point) {
   LockGuard guard(mutex_);
   Mount& mount = at.mount();
   if (at.dentry_ref() != mount.root() || mount.tree() != this || mount.parent_ == nullptr)

@@ -1,6 +1,7 @@
 #include "fs/vfs/devices.hpp"
 #include "fs/vfs/open_file.hpp"
 #include "fs/vfs/operations.hpp"
+#include "fs/vfs/watch.hpp"
 #include "kernel/log/log.hpp"
 #include "permissions.hpp"
 #include "walker.hpp"
@@ -54,8 +55,11 @@ Result<RefPtr<File>> finish_open(const LookupContext& context, const Path& path,
     ARIL_TRY(drop_lent_rights(context, inode));
     LockGuard guard(inode.mutex());
     ARIL_TRY(inode.resize_locked(0));
+    announce(path, FileEvent::kModify);
   }
-  return inode.open(path, flags & ~kCreationFlags);
+  RefPtr<File> file = ARIL_TRY(inode.open(path, flags & ~kCreationFlags));
+  announce(path, FileEvent::kOpen);
+  return file;
 }
 
 /// O_CREAT in a directory like /tmp does not open what somebody else put there in wait, unless it
@@ -90,6 +94,7 @@ Result<Created> find_or_create(const LookupContext& context, const Path& parent,
   Identity owner = owner_for_new(parent.inode(), context.identity, mode);
   RefPtr<Inode> inode = ARIL_TRY(parent.inode().create(name, mode, 0, owner));
   dentry = ARIL_TRY(file_system.dentries().add(parent.dentry(), name, std::move(inode)));
+  announce_name(parent.inode(), name, *dentry->inode(), FileEvent::kCreate);
   return Created{std::move(dentry), true};
 }
 

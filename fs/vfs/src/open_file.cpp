@@ -7,6 +7,7 @@
 #include "fs/vfs/file_system.hpp"
 #include "fs/vfs/lookup.hpp"
 #include "fs/vfs/mount.hpp"
+#include "fs/vfs/watch.hpp"
 
 namespace aril::vfs {
 namespace {
@@ -25,7 +26,15 @@ Result<uint64_t> moved(uint64_t base, int64_t offset) {
 
 }  // namespace
 
-NodeFile::~NodeFile() = default;
+NodeFile::NodeFile(Path path, OpenFlags flags) : File(flags), path_(std::move(path)) {
+  inode().count_open();
+}
+
+NodeFile::~NodeFile() {
+  if (!has(flags(), OpenFlags::kPath))
+    announce(path_, is_writable() ? FileEvent::kCloseWrite : FileEvent::kCloseNoWrite);
+  if (inode().count_closed() && inode().link_count() == 0) announce_end(inode());
+}
 
 Result<FileStatus> NodeFile::status() { return inode().status(); }
 
@@ -58,6 +67,7 @@ Result<size_t> OpenFile::read_at(IoBuffer& buffer, uint64_t offset) {
   RefPtr<PageCache> cache = ARIL_TRY(inode().page_cache(PageAccess::kRead));
   size_t count = ARIL_TRY(cache->read(buffer, offset));
   if (!has(flags(), OpenFlags::kNoAtime)) inode().touch_accessed();
+  if (count != 0) announce(path(), FileEvent::kAccess);
   return count;
 }
 
@@ -72,7 +82,9 @@ Result<size_t> OpenFile::write_locked(IoBuffer& buffer, uint64_t offset) {
   if (buffer.remaining() == 0) return size_t{0};
   if (offset >= kMaximumOffset) return fail(Errno::kFBig);
   buffer.truncate(kMaximumOffset - offset);
-  return inode().write_locked(buffer, offset);
+  size_t count = ARIL_TRY(inode().write_locked(buffer, offset));
+  if (count != 0) announce(path(), FileEvent::kModify);
+  return count;
 }
 
 Result<size_t> OpenFile::write_at(IoBuffer& buffer, uint64_t offset) {
@@ -134,7 +146,9 @@ Result<void> OpenFile::truncate(uint64_t size) {
   if (!is_writable()) return fail(Errno::kInval);
   if (size > kMaximumOffset) return fail(Errno::kInval);
   LockGuard guard(inode().mutex());
-  return inode().resize_locked(size);
+  ARIL_TRY(inode().resize_locked(size));
+  announce(path(), FileEvent::kModify);
+  return {};
 }
 
 Result<void> OpenFile::allocate(uint32_t mode, uint64_t offset, uint64_t length) {
@@ -142,7 +156,9 @@ Result<void> OpenFile::allocate(uint32_t mode, uint64_t offset, uint64_t length)
   if (offset > kMaximumOffset || length > kMaximumOffset || length == 0) return fail(Errno::kInval);
   if (offset + length > kMaximumOffset) return fail(Errno::kFBig);
   LockGuard guard(inode().mutex());
-  return inode().allocate_locked(mode, offset, length);
+  ARIL_TRY(inode().allocate_locked(mode, offset, length));
+  announce(path(), FileEvent::kModify);
+  return {};
 }
 
 // What lists names that are not stable (/proc) may need any lock for it.
@@ -196,6 +212,7 @@ Result<void> DirectoryFile::read_directory(DirectoryEmitter& emitter) {
   PositionRecorder recorder(emitter, position_);
   FileSystem& file_system = path().mount().file_system();
   if (path().dentry().is_deleted()) return fail(Errno::kNoEnt);
+  announce(path(), FileEvent::kAccess);
   if (position_ == 0 && !recorder.emit(".", inode().number(), kType, 1)) return {};
   if (position_ == 1) {
     RefPtr<Dentry> parent = file_system.dentries().parent_of(path().dentry());

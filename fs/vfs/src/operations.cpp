@@ -1,5 +1,6 @@
 #include "fs/vfs/operations.hpp"
 
+#include "fs/vfs/watch.hpp"
 #include "permissions.hpp"
 
 namespace aril::vfs {
@@ -16,6 +17,7 @@ Result<Path> create_name(const LookupContext& context, const NewName& target, Vi
   RefPtr<Dentry> dentry =
       ARIL_TRY(file_system.dentries().add(target.parent.dentry(), target.name, std::move(inode),
                                           target.parent.inode().has_stable_names()));
+  announce_name(target.parent.inode(), target.name, *dentry->inode(), FileEvent::kCreate);
   return Path(target.parent.mount_ref(), std::move(dentry));
 }
 
@@ -95,6 +97,7 @@ Result<void> make_link(const LookupContext& context, const Path& source, const P
     if (inode->link_count() == 0 && !inode->is_linkable()) return fail(Errno::kNoEnt);
     if (inode->is_directory()) return fail(Errno::kPerm);
     ARIL_TRY(parent.link(target.name, *inode));
+    announce_self(*inode, FileEvent::kAttributes);
     return inode;
   };
   Result<void> allowed = may_link(context, source.inode());
@@ -116,6 +119,9 @@ Result<void> remove_file(const LookupContext& context, const Path& start, std::s
   ARIL_TRY(may_remove_from(context, target.parent, *victim, Victim::kFile));
   ARIL_TRY(target.parent.inode().unlink(target.name, *victim->inode()));
   file_system.dentries().remove_deleted(*victim);
+  announce_self(*victim->inode(), FileEvent::kAttributes);
+  announce_name(target.parent.inode(), target.name, *victim->inode(), FileEvent::kDelete);
+  announce_end(*victim->inode());
   return {};
 }
 
@@ -141,10 +147,24 @@ Result<void> remove_directory(const LookupContext& context, const Path& start,
   ARIL_TRY(may_remove_from(context, target.parent, *victim, Victim::kDirectory));
   ARIL_TRY(target.parent.inode().rmdir(target.name, *victim->inode()));
   file_system.dentries().remove_deleted(*victim);
+  announce_name(target.parent.inode(), target.name, *victim->inode(), FileEvent::kDelete);
+  announce_end(*victim->inode());
   return {};
 }
 
 namespace {
+
+void announce_move(const ParentLookup& from, const ParentLookup& to, const Inode& moved,
+                   const Inode* replaced) {
+  if (!is_anything_watched()) return;
+  uint32_t cookie = next_event_cookie();
+  announce_name(from.parent.inode(), from.name, moved, FileEvent::kMovedFrom, cookie);
+  announce_name(to.parent.inode(), to.name, moved, FileEvent::kMovedTo, cookie);
+  if (replaced != nullptr && !replaced->is_directory())
+    announce_self(*replaced, FileEvent::kAttributes);
+  announce_self(moved, FileEvent::kMoveSelf);
+  if (replaced != nullptr) announce_end(*replaced);
+}
 
 /// Linux's do_renameat2 and vfs_rename below the namespace mutex. `dropped` gets what the caller
 /// must keep until the mutex is released.
@@ -189,8 +209,12 @@ Result<void> rename_locked(const LookupContext& context, const ParentLookup& fro
   }
   ARIL_TRY(from.parent.inode().rename(from.name, *moved->inode(), to.parent.inode(), to.name,
                                       replaced->inode(), exchange));
-  return cache.move(*moved, to.parent.dentry(), to.name, target_exists ? replaced.get() : nullptr,
-                    exchange);
+  ARIL_TRY(cache.move(*moved, to.parent.dentry(), to.name, target_exists ? replaced.get() : nullptr,
+                      exchange));
+  announce_move(from, to, *moved->inode(),
+                target_exists && !exchange ? replaced->inode() : nullptr);
+  if (exchange) announce_move(to, from, *replaced->inode(), nullptr);
+  return {};
 }
 
 }  // namespace

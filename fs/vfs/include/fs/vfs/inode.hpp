@@ -162,6 +162,11 @@ class Inode : public RefCounted {
   RefPtr<Attachment> attach_if_none(RefPtr<Attachment> made);
 
   [[nodiscard]] uint32_t link_count() const { return link_count_.load(std::memory_order_relaxed); }
+  /// Some File stands for it. For NodeFile to keep.
+  [[nodiscard]] bool is_open() const { return open_files_.load(std::memory_order_relaxed) != 0; }
+  void count_open() { open_files_.fetch_add(1, std::memory_order_relaxed); }
+  /// True for the last one.
+  bool count_closed() { return open_files_.fetch_sub(1, std::memory_order_relaxed) == 1; }
   /// Without a name, but may get one (O_TMPFILE).
   [[nodiscard]] bool is_linkable() const { return linkable_.load(std::memory_order_relaxed); }
   /// Sets modification and change time (or change time alone) to now.
@@ -178,6 +183,7 @@ class Inode : public RefCounted {
   std::atomic<bool> linkable_{false};
 
  private:
+  std::atomic<uint32_t> open_files_{0};
   FileSystem& file_system_;
   const uint64_t number_;
   mutable Mutex mutex_{LockRank::kInode};

@@ -95,6 +95,7 @@ class MountTree {
  private:
   Result<Path> attach(const Path& at, RefPtr<FileSystem> file_system, RefPtr<Dentry> root,
                       std::string_view source, MountFlags flags);
+  Result<void> detach(const Path& at, RefPtr<Mount>& gone, RefPtr<Dentry>& mount_point);
   Mutex mutex_{LockRank::kMutexLeaf};
   RefPtr<Mount> root_;
   std::vector<Mount*> order_;

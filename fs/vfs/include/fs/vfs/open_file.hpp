@@ -15,7 +15,7 @@ struct LookupContext;
 /// terminals of other layers included.
 class NodeFile : public File {
  public:
-  NodeFile(Path path, OpenFlags flags) : File(flags), path_(std::move(path)) {}
+  NodeFile(Path path, OpenFlags flags);
   ~NodeFile() override;
 
   [[nodiscard]] const Path& path() const { return path_; }

@@ -9,6 +9,7 @@
 #include <sys/msg.h>
 #include <sys/sem.h>
 #include <sys/shm.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -453,6 +454,63 @@ PROPERTY(ids_are_not_used_again_at_once) {
   int second = msgget(IPC_PRIVATE, 0600);
   CHECK(second != first);
   msgctl(second, IPC_RMID, nullptr);
+}
+
+PROPERTY(shm_is_shared_by_fork_and_counted) {
+  int id = shmget(IPC_PRIVATE, 4096, 0600);
+  auto* memory = static_cast<volatile char*>(shmat(id, nullptr, 0));
+  pid_t child = fork();
+  if (child == 0) {
+    shmid_ds status{};
+    shmctl(id, IPC_STAT, &status);
+    memory[0] = 'c';
+    _exit(static_cast<int>(status.shm_nattch));
+  }
+  int status;
+  waitpid(child, &status, 0);
+  CHECK_EQ(WEXITSTATUS(status), 2);
+  CHECK_EQ(memory[0], 'c');
+  shmid_ds after{};
+  CHECK_EQ(shmctl(id, IPC_STAT, &after), 0);
+  CHECK_EQ(after.shm_nattch, 1u);
+  CHECK_EQ(after.shm_lpid, child);
+  CHECK_EQ(shmctl(id, IPC_RMID, nullptr), 0);
+  shmdt(const_cast<char*>(memory));
+  CHECK_ERRNO(shmctl(id, IPC_STAT, &after), EINVAL);
+}
+
+PROPERTY(sem_undo_at_the_end_of_a_process) {
+  int set = semget(IPC_PRIVATE, 2, 0600);
+  CHECK_EQ(operate(set, 0, 5), 0);
+  pid_t child = fork();
+  if (child == 0) {
+    operate(set, 0, -2, SEM_UNDO);
+    operate(set, 1, 3, SEM_UNDO);
+    operate(set, 1, 4);
+    _exit(value_of(set, 0) * 10 + value_of(set, 1));
+  }
+  int status;
+  waitpid(child, &status, 0);
+  CHECK_EQ(WEXITSTATUS(status), 37);
+  CHECK_EQ(value_of(set, 0), 5);
+  CHECK_EQ(value_of(set, 1), 4);
+  CHECK_EQ(semctl(set, 0, GETPID), child);
+  semctl(set, 0, IPC_RMID);
+}
+
+PROPERTY(sem_undo_wakes_who_waits) {
+  int set = semget(IPC_PRIVATE, 1, 0600);
+  CHECK_EQ(operate(set, 0, 1), 0);
+  pid_t child = fork();
+  if (child == 0) {
+    operate(set, 0, -1, SEM_UNDO);
+    while (semctl(set, 0, GETNCNT) == 0) sleep_ms(2);
+    _exit(0);  // without giving it back
+  }
+  while (value_of(set, 0) != 0) sleep_ms(2);
+  CHECK_EQ(operate(set, 0, -1), 0);
+  waitpid(child, nullptr, 0);
+  semctl(set, 0, IPC_RMID);
 }
 
 PROPERTY(tunables) {

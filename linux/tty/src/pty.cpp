@@ -70,7 +70,7 @@ struct Table {
   PseudoTerminal* terminals[kMaxTerminals] = {};  // owned by their masters
 };
 [[clang::no_destroy]] constinit Table g_table;
-constinit const PtsDirectory* g_directory = nullptr;
+constinit PtsDirectory g_directory{};
 
 class MasterFile final : public vfs::NodeFile {
  public:
@@ -81,7 +81,7 @@ class MasterFile final : public vfs::NodeFile {
       LockGuard guard(g_table.mutex);
       g_table.terminals[terminal_->number()] = nullptr;
     }
-    if (g_directory != nullptr) g_directory->remove(terminal_->number());
+    if (g_directory.remove != nullptr) g_directory.remove(terminal_->number());
     terminal_->end(Terminal::End::kHangUp);
   }
   Result<size_t> read(IoBuffer& buffer) override {
@@ -156,9 +156,9 @@ Result<RefPtr<File>> open_master(const vfs::Path& path, OpenFlags flags) {
     g_table.terminals[terminal->number()] = nullptr;
     return fail(master.error());
   }
-  if (g_directory != nullptr) {
+  if (g_directory.add != nullptr) {
     const Credentials& credentials = current_task().credentials;
-    ARIL_TRY(g_directory->add(terminal->number(), credentials.fsuid, credentials.fsgid));
+    ARIL_TRY(g_directory.add(terminal->number(), credentials.fsuid, credentials.fsgid));
   }
   return *master;
 }
@@ -183,7 +183,7 @@ Result<RefPtr<File>> open_slave(const vfs::Path& path, OpenFlags flags) {
 
 }  // namespace
 
-void set_pts_directory(const PtsDirectory& directory) { g_directory = &directory; }
+void set_pts_directory(const PtsDirectory& directory) { g_directory = directory; }
 
 void register_pseudo_terminals() {
   vfs::register_char_device(kTtyMajor, kPtmxMinor, open_master);

@@ -11,7 +11,7 @@ struct PtsDirectory {
   Result<void> (*add)(uint32_t number, uint32_t uid, uint32_t gid);
   void (*remove)(uint32_t number);
 };
-/// Once, at start-up; `directory` lives for ever.
+/// Once, at start-up.
 void set_pts_directory(const PtsDirectory& directory);
 
 }  // namespace aril::linux_abi

@@ -73,6 +73,30 @@ Result<void> read_one(const ControlHeader& header, std::span<const std::byte> da
         return fail(Errno::kInval);
     }
   }
+  if (header.level == net::SOL_IPV6) {
+    switch (header.type) {
+      case net::IPV6_PKTINFO: {
+        net::Ipv6PacketInfo info;
+        if (data.size() < sizeof(info)) return fail(Errno::kInval);
+        memcpy(&info, data.data(), sizeof(info));
+        control.ipv6_packet_info = info;
+        return {};
+      }
+      case net::IPV6_HOPLIMIT:
+      case net::IPV6_TCLASS: {
+        int32_t value;
+        if (data.size() != sizeof(value)) return fail(Errno::kInval);
+        memcpy(&value, data.data(), sizeof(value));
+        if (value < -1 || value > 255) return fail(Errno::kInval);
+        (header.type == net::IPV6_TCLASS ? control.traffic_class : control.hop_limit) = value;
+        return {};
+      }
+      case net::IPV6_DONTFRAG:
+        return {};
+      default:
+        return fail(Errno::kInval);
+    }
+  }
   return {};  // [Linux] other levels' messages are for other protocols
 }
 
@@ -181,6 +205,12 @@ Result<WrittenControl> write_control(net::Socket& socket, net::ControlData& cont
     ARIL_TRY(
         writer.add_value(net::SOL_IP, net::IP_TOS, static_cast<uint8_t>(*control.type_of_service)));
   }
+  if (control.ipv6_packet_info)
+    ARIL_TRY(writer.add_value(net::SOL_IPV6, net::IPV6_PKTINFO, *control.ipv6_packet_info));
+  if (control.hop_limit)
+    ARIL_TRY(writer.add_value(net::SOL_IPV6, net::IPV6_HOPLIMIT, *control.hop_limit));
+  if (control.traffic_class)
+    ARIL_TRY(writer.add_value(net::SOL_IPV6, net::IPV6_TCLASS, *control.traffic_class));
   if (control.credentials)
     ARIL_TRY(writer.add_value(net::SOL_SOCKET, kCredentials, *control.credentials));
   if (!control.files.empty()) ARIL_TRY(write_rights(writer, control, close_on_exec));

@@ -9,7 +9,7 @@ namespace aril::linux_abi {
 
 namespace {
 
-constinit FamilyOperations g_unix, g_inet, g_netlink;
+constinit FamilyOperations g_unix, g_inet, g_inet6, g_netlink;
 constinit net::Runtime* g_runtime = nullptr;
 
 FamilyOperations* slot(int family) {
@@ -18,6 +18,8 @@ FamilyOperations* slot(int family) {
       return &g_unix;
     case net::Family::kInet:
       return &g_inet;
+    case net::Family::kInet6:
+      return &g_inet6;
     case net::Family::kNetlink:
       return &g_netlink;
     default:
@@ -42,10 +44,14 @@ Result<FamilyOperations> family_operations(int family) {
 void register_inet_family(net::Runtime& runtime) {
   g_runtime = &runtime;
   runtime.set_listen_hook([](uint16_t port) { write_record("listening %u", unsigned{port}); });
-  register_family(net::Family::kInet,
-                  {.create = [](net::SocketType type, int protocol, OpenFlags flags) {
-                    return net::create_inet_socket(*g_runtime, type, protocol, flags);
-                  }});
+  register_family(
+      net::Family::kInet, {.create = [](net::SocketType type, int protocol, OpenFlags flags) {
+        return net::create_inet_socket(*g_runtime, net::Family::kInet, type, protocol, flags);
+      }});
+  register_family(
+      net::Family::kInet6, {.create = [](net::SocketType type, int protocol, OpenFlags flags) {
+        return net::create_inet_socket(*g_runtime, net::Family::kInet6, type, protocol, flags);
+      }});
   register_family(net::Family::kNetlink,
                   {.create = [](net::SocketType type, int protocol, OpenFlags flags) {
                     return create_netlink_socket(*g_runtime, type, protocol, flags);

@@ -97,6 +97,15 @@ class AnswerWriter {
 
 uint32_t network_order(net::IpAddress address) { return std::byteswap(address.v4_value()); }
 
+constexpr uint8_t kInet = std::to_underlying(net::Family::kInet),
+                  kInet6 = std::to_underlying(net::Family::kInet6);
+
+/// An address as an attribute of its family's length.
+void address_attribute(AnswerWriter& out, uint16_t type, net::IpAddress address) {
+  if (address.is_v4()) return out.attribute(type, network_order(address));
+  out.attribute(type, net::Ipv6Bytes::of(address));
+}
+
 void describe_link(AnswerWriter& out, const net::Interface& interface) {
   constexpr uint16_t kEthernet = 1, kHardwareLoopback = 772;
   constexpr uint16_t kAddress = 1, kBroadcastAddress = 2, kName = 3, kMtu = 4, kQueueLength = 13,
@@ -137,21 +146,49 @@ void describe_address(AnswerWriter& out, const net::Interface& interface,
   out.finish();
 }
 
+void describe_address(AnswerWriter& out, const net::Interface& interface,
+                      const net::Ipv6InterfaceAddress& address, Instant now) {
+  constexpr uint16_t kAddress = 1, kCacheInformation = 6;
+  constexpr uint8_t kPermanent = 0x80, kDeprecated = 0x20, kOptimistic = 4;
+  constexpr uint8_t kScopeGlobal = 0, kScopeLink = 253, kScopeHost = 254;
+  uint8_t flags = address.valid_until == Instant::never() ? kPermanent : 0;
+  if (address.preferred_until <= now) flags |= kDeprecated;
+  if (address.is_optimistic) flags |= kOptimistic;
+  auto seconds = [&](Instant end) {
+    return end == Instant::never() ? ~0u : static_cast<uint32_t>((end - now).ns / 1'000'000'000);
+  };
+  out.begin(kNewAddress, kMulti,
+            AddressMessage{.family = kInet6,
+                           .prefix_length = address.prefix_length,
+                           .flags = flags,
+                           .scope = interface.is_loopback()           ? kScopeHost
+                                    : address.address.is_link_local() ? kScopeLink
+                                                                      : kScopeGlobal,
+                           .index = interface.index()});
+  address_attribute(out, kAddress, address.address);
+  // struct ifa_cacheinfo
+  uint32_t cache[4] = {seconds(std::max(address.preferred_until, now)),
+                       seconds(address.valid_until), 0, 0};
+  out.attribute(kCacheInformation, cache);
+  out.finish();
+}
+
 void describe_route(AnswerWriter& out, const net::RouteEntry& route) {
   constexpr uint16_t kDestination = 1, kOutput = 4, kGateway = 5, kPreferredSource = 7, kTable = 15;
-  constexpr uint8_t kMainTable = 254, kProtocolBoot = 3, kScopeLink = 253, kUnicast = 1;
+  constexpr uint8_t kMainTable = 254, kProtocolBoot = 3, kProtocolRouter = 9, kScopeLink = 253,
+                    kUnicast = 1;
   bool on_link = route.gateway.is_unspecified();
   out.begin(kNewRoute, kMulti,
-            RouteMessage{.family = std::to_underlying(net::Family::kInet) & 0xff,
+            RouteMessage{.family = route.network.is_v4() ? kInet : kInet6,
                          .destination_length = route.prefix_length,
                          .table = kMainTable,
-                         .protocol = kProtocolBoot,
-                         .scope = on_link ? kScopeLink : uint8_t{0},
+                         .protocol = route.is_advertised ? kProtocolRouter : kProtocolBoot,
+                         .scope = on_link && route.network.is_v4() ? kScopeLink : uint8_t{0},
                          .type = kUnicast});
   out.attribute(kTable, uint32_t{kMainTable});
-  if (route.prefix_length != 0) out.attribute(kDestination, network_order(route.network));
-  if (!on_link) out.attribute(kGateway, network_order(route.gateway));
-  if (!route.source.is_unspecified()) out.attribute(kPreferredSource, network_order(route.source));
+  if (route.prefix_length != 0) address_attribute(out, kDestination, route.network);
+  if (!on_link) address_attribute(out, kGateway, route.gateway);
+  if (!route.source.is_unspecified()) address_attribute(out, kPreferredSource, route.source);
   out.attribute(kOutput, route.interface->index());
   out.finish();
 }
@@ -191,7 +228,11 @@ class NetlinkSocket final : public net::Socket {
       NetlinkHeader header;
       memcpy(&header, bytes + offset, sizeof(header));
       if (header.length < sizeof(header) || header.length > length - offset) break;
-      ARIL_TRY(answer(header));
+      // The first byte of every request's body is the family that it is about; 0 is any.
+      uint8_t family = header.length > sizeof(header)
+                           ? std::to_integer<uint8_t>(bytes[offset + sizeof(header)])
+                           : uint8_t{0};
+      ARIL_TRY(answer(header, family));
       offset += std::min<size_t>(align_up(size_t{header.length}, 4), length - offset);
     }
     return length;
@@ -259,11 +300,11 @@ class NetlinkSocket final : public net::Socket {
     return port_;
   }
 
-  Result<void> answer(const NetlinkHeader& request) {
+  Result<void> answer(const NetlinkHeader& request, uint8_t family) {
     if ((request.flags & kRequest) == 0) return {};
     AnswerWriter out(request.sequence, port());
     bool dump = (request.flags & kDump) != 0;
-    if (dump && describe(request.type, out)) {
+    if (dump && describe(request.type, family, out)) {
       ARIL_TRY(queue_answer(out.take()));
       AnswerWriter done(request.sequence, port());
       done.begin(kDone, kMulti, int32_t{0});
@@ -282,11 +323,13 @@ class NetlinkSocket final : public net::Socket {
     return queue_answer(out.take());
   }
 
-  bool describe(uint16_t type, AnswerWriter& out) {
+  bool describe(uint16_t type, uint8_t family, AnswerWriter& out) {
+    bool with_v4 = family != kInet6, with_v6 = family != kInet;
     net::Runtime::Guard guard(runtime_);
     net::IpLayer& ip = guard->ip();
     if (type == kGetRoute) {
-      for (const net::RouteEntry& route : ip.routes()) describe_route(out, route);
+      for (const net::RouteEntry& route : ip.routes())
+        if (route.network.is_v4() ? with_v4 : with_v6) describe_route(out, route);
       return true;
     }
     if (type != kGetLink && type != kGetAddress) return false;
@@ -296,8 +339,12 @@ class NetlinkSocket final : public net::Socket {
         describe_link(out, interface);
         continue;
       }
-      for (const net::InterfaceAddress& address : interface.addresses())
-        describe_address(out, interface, address);
+      if (with_v4)
+        for (const net::InterfaceAddress& address : interface.addresses())
+          describe_address(out, interface, address);
+      if (!with_v6) continue;
+      for (const net::Ipv6InterfaceAddress& address : interface.ipv6_addresses())
+        describe_address(out, interface, address, ip.context().now);
     }
     return true;
   }

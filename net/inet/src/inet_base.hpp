@@ -10,8 +10,8 @@ inline constexpr int kIpProtocolTcp = 6, kIpProtocolUdp = 17;
 /// Lock order: the receive mutex (kSocket), then the stack's.
 class InetSocket : public Socket, protected SocketObserver {
  public:
-  InetSocket(Runtime& runtime, SocketType type, int protocol, OpenFlags flags)
-      : Socket(Family::kInet, type, protocol, flags), runtime_(runtime) {}
+  InetSocket(Runtime& runtime, Family family, SocketType type, int protocol, OpenFlags flags)
+      : Socket(family, type, protocol, flags), runtime_(runtime) {}
 
   PollEvents poll(PollRegistrar* registrar) override {
     if (registrar != nullptr) registrar->watch(queue_);
@@ -44,7 +44,14 @@ class InetSocket : public Socket, protected SocketObserver {
   Mutex receive_mutex_{LockRank::kSocket};
 };
 
-Result<RefPtr<Socket>> create_tcp_socket(Runtime& runtime, OpenFlags flags);
-Result<RefPtr<Socket>> create_udp_socket(Runtime& runtime, OpenFlags flags);
+Result<RefPtr<Socket>> create_tcp_socket(Runtime& runtime, Family family, OpenFlags flags);
+Result<RefPtr<Socket>> create_udp_socket(Runtime& runtime, Family family, OpenFlags flags);
+
+/// "Any" of a family.
+constexpr IpAddress any_of(Family family) {
+  return family == Family::kInet6 ? IpAddress::v6(0, 0) : IpAddress();
+}
+/// IPV6_UNICAST_HOPS and its like: -1 is the default. kInval.
+Result<int32_t> option_hops(int32_t value, int32_t standard);
 
 }  // namespace aril::net

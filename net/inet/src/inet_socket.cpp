@@ -18,9 +18,34 @@ struct SockaddrIn {
 };
 static_assert(sizeof(SockaddrIn) == 16);
 
+/// struct sockaddr_in6.
+struct SockaddrIn6 {
+  uint16_t family;
+  Be<uint16_t> port;
+  Be<uint32_t> flow;
+  Be<uint64_t> high, low;
+  uint32_t scope;
+
+  static constexpr size_t kShortLength = 24;  // [RFC 2133]: without the scope
+};
+static_assert(sizeof(SockaddrIn6) == 28);
+
+Result<Endpoint> endpoint_of_ipv6(const SocketAddress& address) {
+  if (address.length < SockaddrIn6::kShortLength) return fail(Errno::kInval);
+  SockaddrIn6 in{};
+  memcpy(&in, address.bytes.data(), std::min<size_t>(address.length, sizeof(in)));
+  if (in.family != std::to_underlying(Family::kInet6)) return fail(Errno::kAfNoSupport);
+  Endpoint endpoint{IpAddress::v6(in.high, in.low), in.port.get()};
+  // No machine has so many interfaces: an unknown one is refused where it is used.
+  if (endpoint.address.needs_scope())
+    endpoint.scope = static_cast<uint16_t>(std::min<uint32_t>(in.scope, 0xffff));
+  return endpoint;
+}
+
 }  // namespace
 
-Result<Endpoint> endpoint_of(const SocketAddress& address) {
+Result<Endpoint> endpoint_of(const SocketAddress& address, Family family) {
+  if (family == Family::kInet6) return endpoint_of_ipv6(address);
   if (address.length < sizeof(SockaddrIn)) return fail(Errno::kInval);
   SockaddrIn in;
   memcpy(&in, address.bytes.data(), sizeof(in));
@@ -28,7 +53,19 @@ Result<Endpoint> endpoint_of(const SocketAddress& address) {
   return Endpoint{IpAddress::v4(in.address.get()), in.port.get()};
 }
 
-SocketAddress address_of(const Endpoint& endpoint) {
+SocketAddress address_of(const Endpoint& endpoint, Family family) {
+  if (family == Family::kInet6) {
+    SockaddrIn6 in{.family = std::to_underlying(Family::kInet6),
+                   .port = endpoint.port,
+                   .flow = 0u,
+                   .high = endpoint.address.high(),
+                   .low = endpoint.address.low(),
+                   .scope = endpoint.scope};
+    SocketAddress address;
+    address.length = sizeof(in);
+    memcpy(address.bytes.data(), &in, sizeof(in));
+    return address;
+  }
   SockaddrIn in{};
   in.family = std::to_underlying(Family::kInet);
   in.port = endpoint.port;
@@ -39,20 +76,25 @@ SocketAddress address_of(const Endpoint& endpoint) {
   return address;
 }
 
-Result<RefPtr<Socket>> create_inet_socket(Runtime& runtime, SocketType type, int protocol,
-                                          OpenFlags flags) {
+Result<RefPtr<Socket>> create_inet_socket(Runtime& runtime, Family family, SocketType type,
+                                          int protocol, OpenFlags flags) {
   switch (type) {
     case SocketType::kStream:
       if (protocol != 0 && protocol != kIpProtocolTcp) return fail(Errno::kProtoNoSupport);
-      return create_tcp_socket(runtime, flags);
+      return create_tcp_socket(runtime, family, flags);
     case SocketType::kDatagram:
       if (protocol != 0 && protocol != kIpProtocolUdp) return fail(Errno::kProtoNoSupport);
-      return create_udp_socket(runtime, flags);
+      return create_udp_socket(runtime, family, flags);
     case SocketType::kRaw:
       return fail(Errno::kProtoNoSupport);
     default:
       return fail(Errno::kSockTNoSupport);
   }
+}
+
+Result<int32_t> option_hops(int32_t value, int32_t standard) {
+  if (value < -1 || value > 255) return fail(Errno::kInval);
+  return value == -1 ? standard : value;
 }
 
 Result<uint32_t> InetSocket::interface_index(std::span<const std::byte> name) {

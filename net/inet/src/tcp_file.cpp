@@ -18,13 +18,13 @@ constexpr uint32_t kFionread = 0x541b, kSiocOutq = 0x5411, kSiocOutqNsd = 0x894b
 
 }  // namespace
 
-Result<RefPtr<Socket>> create_tcp_socket(Runtime& runtime, OpenFlags flags) {
+Result<RefPtr<Socket>> create_tcp_socket(Runtime& runtime, Family family, OpenFlags flags) {
   RefPtr<TcpSocket> handle;
   {
     Runtime::Guard guard(runtime);
-    handle = ARIL_TRY(guard->create_tcp_socket());
+    handle = ARIL_TRY(guard->create_tcp_socket(any_of(family)));
   }
-  auto file = try_make_ref<TcpFile>(runtime, std::move(handle), flags);
+  auto file = try_make_ref<TcpFile>(runtime, family, std::move(handle), flags);
   if (file) return *file;
   Runtime::Guard guard(runtime);
   // NOLINTNEXTLINE(bugprone-use-after-move): without memory for the file nothing was moved
@@ -32,8 +32,9 @@ Result<RefPtr<Socket>> create_tcp_socket(Runtime& runtime, OpenFlags flags) {
   return fail(file.error());
 }
 
-TcpFile::TcpFile(Runtime& runtime, RefPtr<TcpSocket> handle, OpenFlags flags)
-    : InetSocket(runtime, SocketType::kStream, kIpProtocolTcp, flags), handle_(std::move(handle)) {
+TcpFile::TcpFile(Runtime& runtime, Family family, RefPtr<TcpSocket> handle, OpenFlags flags)
+    : InetSocket(runtime, family, SocketType::kStream, kIpProtocolTcp, flags),
+      handle_(std::move(handle)) {
   Runtime::Guard guard(runtime_);
   handle_->set_observer(this);
 }
@@ -63,7 +64,7 @@ TcpFile::~TcpFile() {
 }
 
 Result<void> TcpFile::bind(const SocketAddress& address) {
-  Endpoint local = ARIL_TRY(endpoint_of(address));
+  Endpoint local = ARIL_TRY(endpoint_of(address, family()));
   Runtime::Guard guard(runtime_);
   return handle_->bind(local);
 }
@@ -80,7 +81,7 @@ Result<void> TcpFile::connect(const SocketAddress& address) {
     Runtime::Guard guard(runtime_);
     return handle_->disconnect();
   }
-  Endpoint remote = ARIL_TRY(endpoint_of(address));
+  Endpoint remote = ARIL_TRY(endpoint_of(address, family()));
   Result<void> started;
   {
     Runtime::Guard guard(runtime_);
@@ -106,12 +107,12 @@ Result<RefPtr<Socket>> TcpFile::accept(OpenFlags flags, SocketAddress* peer) {
       accepted = handle_->accept();
       if (accepted) {
         auto remote = (*accepted)->remote();
-        address = address_of(remote.value_or(Endpoint{}));
+        address = address_of(remote.value_or(Endpoint{any_of(family())}), family());
       }
     }
     if (accepted) {
       if (peer != nullptr) *peer = address;
-      auto* file = new (std::nothrow) TcpFile(runtime_, *accepted, flags);
+      auto* file = new (std::nothrow) TcpFile(runtime_, family(), *accepted, flags);
       if (file == nullptr) {
         Runtime::Guard guard(runtime_);
         (*accepted)->abort();
@@ -139,12 +140,12 @@ Result<void> TcpFile::shutdown(ShutdownSide side) {
 
 Result<SocketAddress> TcpFile::local_address() {
   Runtime::Guard guard(runtime_);
-  return address_of(handle_->local());
+  return address_of(handle_->local(), family());
 }
 
 Result<SocketAddress> TcpFile::peer_address() {
   Runtime::Guard guard(runtime_);
-  return address_of(ARIL_TRY(handle_->remote()));
+  return address_of(ARIL_TRY(handle_->remote()), family());
 }
 
 /// Sends what the chain holds, waiting for room as often as may be. The count; an error only when

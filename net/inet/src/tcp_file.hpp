@@ -6,7 +6,7 @@ namespace aril::net {
 /// A TCP socket as a file. The handle is used, and released, under the stack's lock.
 class TcpFile final : public InetSocket {
  public:
-  TcpFile(Runtime& runtime, RefPtr<TcpSocket> handle, OpenFlags flags);
+  TcpFile(Runtime& runtime, Family family, RefPtr<TcpSocket> handle, OpenFlags flags);
   ~TcpFile() override;
 
   Result<void> bind(const SocketAddress& address) override;
@@ -35,6 +35,8 @@ class TcpFile final : public InetSocket {
   Result<size_t> receive_some(IoBuffer& data, bool peek, size_t skip);
   Result<void> set_tcp_option(int name, std::span<const std::byte> value);
   Result<void> set_ip_option(int name, std::span<const std::byte> value);
+  Result<void> set_ipv6_option(int name, std::span<const std::byte> value);
+  Result<OptionValue> get_ipv6_option(int name);
   Result<OptionValue> get_tcp_option(int name);
   Result<OptionValue> get_ip_option(int name);
   template <typename Change>

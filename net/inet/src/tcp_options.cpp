@@ -119,6 +119,7 @@ Result<void> TcpFile::set_protocol_option(int level, int name, std::span<const s
   }
   if (level == SOL_TCP) return set_tcp_option(name, value);
   if (level == SOL_IP) return set_ip_option(name, value);
+  if (level == SOL_IPV6 && family() == Family::kInet6) return set_ipv6_option(name, value);
   return fail(Errno::kNoProtoOpt);
 }
 
@@ -126,6 +127,7 @@ Result<OptionValue> TcpFile::get_protocol_option(int level, int name) {
   if (level == SOL_SOCKET && name == SO_BINDTODEVICE) return interface_name();
   if (level == SOL_TCP) return get_tcp_option(name);
   if (level == SOL_IP) return get_ip_option(name);
+  if (level == SOL_IPV6 && family() == Family::kInet6) return get_ipv6_option(name);
   // [Linux tcp_setsockopt] another level is not supported, as opposed to an unknown option.
   return fail(level == SOL_SOCKET ? Errno::kNoProtoOpt : Errno::kOpNotSupp);
 }

@@ -3,20 +3,22 @@
 #include <algorithm>
 #include <bit>
 
+#include "base/endian.hpp"
+
 namespace aril::net {
 
 namespace {
-constexpr size_t kMaxPayload = 65507;  // 65535 less the headers of IP and UDP
+constexpr size_t kMaxPayload = 65527;  // 65535 less UDP's header: what IPv6 can carry
 constexpr uint32_t kFionread = 0x541b, kSiocOutq = 0x5411;
 }  // namespace
 
-Result<RefPtr<Socket>> create_udp_socket(Runtime& runtime, OpenFlags flags) {
+Result<RefPtr<Socket>> create_udp_socket(Runtime& runtime, Family family, OpenFlags flags) {
   RefPtr<UdpSocket> handle;
   {
     Runtime::Guard guard(runtime);
-    handle = ARIL_TRY(guard->create_udp_socket());
+    handle = ARIL_TRY(guard->create_udp_socket(any_of(family)));
   }
-  auto file = try_make_ref<UdpFile>(runtime, std::move(handle), flags);
+  auto file = try_make_ref<UdpFile>(runtime, family, std::move(handle), flags);
   if (file) return *file;
   Runtime::Guard guard(runtime);
   // NOLINTNEXTLINE(bugprone-use-after-move): without memory for the file nothing was moved
@@ -24,8 +26,8 @@ Result<RefPtr<Socket>> create_udp_socket(Runtime& runtime, OpenFlags flags) {
   return fail(file.error());
 }
 
-UdpFile::UdpFile(Runtime& runtime, RefPtr<UdpSocket> handle, OpenFlags flags)
-    : InetSocket(runtime, SocketType::kDatagram, kIpProtocolUdp, flags),
+UdpFile::UdpFile(Runtime& runtime, Family family, RefPtr<UdpSocket> handle, OpenFlags flags)
+    : InetSocket(runtime, family, SocketType::kDatagram, kIpProtocolUdp, flags),
       handle_(std::move(handle)) {
   Runtime::Guard guard(runtime_);
   handle_->set_observer(this);
@@ -39,7 +41,7 @@ UdpFile::~UdpFile() {
 }
 
 Result<void> UdpFile::bind(const SocketAddress& address) {
-  Endpoint local = ARIL_TRY(endpoint_of(address));
+  Endpoint local = ARIL_TRY(endpoint_of(address, family()));
   Runtime::Guard guard(runtime_);
   return handle_->bind(local);
 }
@@ -50,7 +52,7 @@ Result<void> UdpFile::connect(const SocketAddress& address) {
     handle_->disconnect();
     return {};
   }
-  Endpoint remote = ARIL_TRY(endpoint_of(address));
+  Endpoint remote = ARIL_TRY(peer_of(address));
   Runtime::Guard guard(runtime_);
   return handle_->connect(remote);
 }
@@ -65,19 +67,19 @@ Result<void> UdpFile::shutdown(ShutdownSide side) {
 
 Result<SocketAddress> UdpFile::local_address() {
   Runtime::Guard guard(runtime_);
-  return address_of(handle_->local());
+  return address_of(handle_->local(), family());
 }
 
 Result<SocketAddress> UdpFile::peer_address() {
   Runtime::Guard guard(runtime_);
-  return address_of(ARIL_TRY(handle_->remote()));
+  return address_of(ARIL_TRY(handle_->remote()), family());
 }
 
 Result<size_t> UdpFile::send(OutgoingMessage& message) {
   if (has(message.flags, MessageFlags::kOutOfBand)) return fail(Errno::kOpNotSupp);
   std::optional<Endpoint> to;
   if (message.destination != nullptr && message.destination->length != 0)
-    to = ARIL_TRY(endpoint_of(*message.destination));
+    to = ARIL_TRY(peer_of(*message.destination));
   size_t length = message.data.remaining();
   if (length > kMaxPayload) return fail(Errno::kMsgSize);
   UdpSource source;
@@ -85,6 +87,17 @@ Result<size_t> UdpFile::send(OutgoingMessage& message) {
     const PacketInfo& info = *message.control->packet_info;
     source.interface = static_cast<uint32_t>(info.interface);
     source.address = IpAddress::v4(std::byteswap(info.local));
+  }
+  if (message.control != nullptr) {
+    const ControlData& control = *message.control;
+    if (control.ipv6_packet_info) {
+      Be<uint64_t> halves[2];
+      memcpy(halves, control.ipv6_packet_info->address.data(), sizeof(halves));
+      source.interface = control.ipv6_packet_info->interface;
+      source.address = IpAddress::v6(halves[0], halves[1]);
+    }
+    source.hop_limit = control.hop_limit.value_or(-1);
+    source.traffic_class = control.traffic_class.value_or(-1);
   }
   // DNS and its like fit on the stack; the application's memory is touched without the lock.
   std::byte small[1024];
@@ -120,12 +133,22 @@ Result<UdpFile::Received> UdpFile::take(bool peek) {
 }
 
 void UdpFile::fill_control(const UdpDatagram& datagram, ControlData& control) {
-  if (packet_info_) {
+  if (packet_info_ && datagram.to.is_v4()) {
     uint32_t address = std::byteswap(datagram.to.v4_value());
     control.packet_info = PacketInfo{static_cast<int32_t>(datagram.interface), address, address};
   }
   if (receive_ttl_) control.time_to_live = datagram.time_to_live;
   if (receive_tos_) control.type_of_service = datagram.type_of_service;
+  // [Linux ip6_datagram_recv_specific_ctl] For IPv4 datagrams only the address is told.
+  if (ipv6_packet_info_) {
+    Be<uint64_t> halves[2] = {datagram.to.high(), datagram.to.low()};
+    Ipv6PacketInfo info{.interface = datagram.interface};
+    memcpy(info.address.data(), halves, sizeof(halves));
+    control.ipv6_packet_info = info;
+  }
+  if (receive_hop_limit_ && !datagram.to.is_v4()) control.hop_limit = datagram.time_to_live;
+  if (receive_traffic_class_ && !datagram.to.is_v4())
+    control.traffic_class = datagram.type_of_service;
   // Monotonic here: the socket calls know the realtime clock.
   if (options_.timestamp || options_.timestamp_ns) control.received_ns = datagram.received.ns;
 }
@@ -147,7 +170,7 @@ Result<size_t> UdpFile::receive(IncomingMessage& message) {
     size_t count = std::min(payload.size(), room);
     if (count != 0 && ARIL_TRY(message.data.copy_out(payload.first(count))) != count)
       return fail(Errno::kFault);
-    message.source = address_of(received->datagram.from);
+    message.source = address_of(received->datagram.from, family());
     fill_control(received->datagram, message.control);
     if (payload.size() > room) {
       message.result_flags |= MessageFlags::kTruncated;

@@ -6,7 +6,7 @@ namespace aril::net {
 /// A UDP socket as a file. The handle is used, and released, under the stack's lock.
 class UdpFile final : public InetSocket {
  public:
-  UdpFile(Runtime& runtime, RefPtr<UdpSocket> handle, OpenFlags flags);
+  UdpFile(Runtime& runtime, Family family, RefPtr<UdpSocket> handle, OpenFlags flags);
   ~UdpFile() override;
 
   Result<void> bind(const SocketAddress& address) override;
@@ -37,11 +37,19 @@ class UdpFile final : public InetSocket {
   void fill_control(const UdpDatagram& datagram, ControlData& control);
   Result<void> set_ip_option(int name, std::span<const std::byte> value);
   Result<OptionValue> get_ip_option(int name);
+  Result<void> set_ipv6_option(int name, std::span<const std::byte> value);
+  Result<void> change_ipv6_membership(int name, std::span<const std::byte> value);
+  Result<OptionValue> get_ipv6_option(int name);
+  /// A datagram's destination: IPv6 sockets also take IPv4's form [Linux udpv6_sendmsg].
+  Result<Endpoint> peer_of(const SocketAddress& address) const {
+    return endpoint_of(address, address.family() == Family::kInet ? Family::kInet : this->family());
+  }
   template <typename Change>
   Result<void> change_options(Change change);
 
   RefPtr<UdpSocket> handle_;
   bool packet_info_ = false, receive_ttl_ = false, receive_tos_ = false;
+  bool ipv6_packet_info_ = false, receive_hop_limit_ = false, receive_traffic_class_ = false;
 };
 
 }  // namespace aril::net

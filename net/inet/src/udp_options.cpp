@@ -40,12 +40,14 @@ Result<void> UdpFile::set_protocol_option(int level, int name, std::span<const s
     return apply_options();
   }
   if (level == SOL_IP) return set_ip_option(name, value);
+  if (level == SOL_IPV6 && family() == Family::kInet6) return set_ipv6_option(name, value);
   return fail(Errno::kNoProtoOpt);
 }
 
 Result<OptionValue> UdpFile::get_protocol_option(int level, int name) {
   if (level == SOL_SOCKET && name == SO_BINDTODEVICE) return interface_name();
   if (level == SOL_IP) return get_ip_option(name);
+  if (level == SOL_IPV6 && family() == Family::kInet6) return get_ipv6_option(name);
   return fail(Errno::kNoProtoOpt);
 }
 

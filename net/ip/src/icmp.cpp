@@ -85,10 +85,10 @@ void IpLayer::reply_echo(const IpPacketInfo& info, std::span<const std::byte> me
                          .header_length = sizeof reply,
                          .payload = {&piece, payload.empty() ? size_t{0} : size_t{1}},
                          .payload_length = payload.size()};
-  Ipv4Fields fields{.source = info.destination,
-                    .destination = info.source,
-                    .protocol = IpProtocol::kIcmp,
-                    .type_of_service = info.type_of_service};
+  IpFields fields{.source = info.destination,
+                  .destination = info.source,
+                  .protocol = IpProtocol::kIcmp,
+                  .type_of_service = info.type_of_service};
   context_.counters.add(Counter::kIcmpOutMsgs);
   context_.counters.add(Counter::kIcmpOutEchoReps);
   if (!send(*route, fields, output)) context_.counters.add(Counter::kIcmpOutErrors);
@@ -112,19 +112,39 @@ void IpLayer::receive_icmp_error(const IcmpHeader& header, std::span<const std::
     error.error = Errno::kProto;
     error.is_fatal = true;
   }
-  report_error(error, *view);
+  report_error(error, view->protocol(), view->payload());
 }
 
-void IpLayer::report_error(const IpError& error, const Ipv4View& quoted) {
-  if (quoted.payload().size() < 8) return;
-  switch (static_cast<IpProtocol>(quoted.protocol())) {
+void IpLayer::report_error(const IpError& error, uint8_t protocol,
+                           std::span<const std::byte> quoted) {
+  if (quoted.size() < 8) return;
+  switch (static_cast<IpProtocol>(protocol)) {
     case IpProtocol::kTcp:
-      return tcp_->receive_error(error, quoted.payload());
+      return tcp_->receive_error(error, quoted);
     case IpProtocol::kUdp:
-      return udp_->receive_error(error, quoted.payload());
+      return udp_->receive_error(error, quoted);
     case IpProtocol::kIcmp:
+    case IpProtocol::kIcmpv6:
       return;
   }
+}
+
+bool IpLayer::take_error_token() {
+  int64_t earned = (context_.now - error_tokens_filled_).ns / kErrorTokenTime.ns;
+  if (earned > 0) {
+    error_tokens_ = static_cast<uint32_t>(std::min<int64_t>(kErrorBurst, error_tokens_ + earned));
+    error_tokens_filled_ = context_.now;
+  }
+  if (error_tokens_ == 0) return false;
+  --error_tokens_;
+  return true;
+}
+
+void IpLayer::send_port_unreachable(const IpPacketInfo& info) {
+  if (info.destination.is_v4())
+    return send_icmp_error(IcmpHeader::kUnreachable, IcmpHeader::kPortUnreachable, info.packet);
+  send_icmpv6_error(*info.interface, Icmpv6::kUnreachable, Icmpv6::kPortUnreachable, 0,
+                    info.packet);
 }
 
 void IpLayer::send_icmp_error(uint8_t type, uint8_t code, std::span<const std::byte> packet) {
@@ -137,13 +157,7 @@ void IpLayer::send_icmp_error(uint8_t type, uint8_t code, std::span<const std::b
     auto body = view->payload();
     if (body.empty() || static_cast<uint8_t>(body[0]) != IcmpHeader::kEchoRequest) return;
   }
-  int64_t earned = (context_.now - error_tokens_filled_).ns / kErrorTokenTime.ns;
-  if (earned > 0) {
-    error_tokens_ = static_cast<uint32_t>(std::min<int64_t>(kErrorBurst, error_tokens_ + earned));
-    error_tokens_filled_ = context_.now;
-  }
-  if (error_tokens_ == 0) return context_.counters.add(Counter::kIcmpOutRateLimitGlobal);
-  --error_tokens_;
+  if (!take_error_token()) return context_.counters.add(Counter::kIcmpOutRateLimitGlobal);
 
   IpAddress source = is_local(view->destination()) ? view->destination() : IpAddress();
   auto route = this->route(view->source(), source);
@@ -162,7 +176,7 @@ void IpLayer::send_icmp_error(uint8_t type, uint8_t code, std::span<const std::b
                          .header_length = sizeof header,
                          .payload = {&piece, 1},
                          .payload_length = quoted.size()};
-  Ipv4Fields fields{
+  IpFields fields{
       .source = route->source, .destination = view->source(), .protocol = IpProtocol::kIcmp};
   context_.counters.add(Counter::kIcmpOutMsgs);
   context_.counters.add(type == IcmpHeader::kUnreachable ? Counter::kIcmpOutDestUnreachs

@@ -43,6 +43,8 @@ void IpLayer::receive_frame(Interface& interface, std::span<const std::byte> fra
   switch (header.type.get()) {
     case kEtherTypeIpv4:
       return receive_ipv4(interface, body, checksum);
+    case kEtherTypeIpv6:
+      return receive_ipv6(interface, body, checksum);
     case kEtherTypeArp:
       return receive_arp(interface, body);
     default:
@@ -76,7 +78,11 @@ bool IpLayer::deliver_one_loopback() {
   ++interface.statistics_.received_frames;
   interface.statistics_.sent_bytes += packet->size();
   interface.statistics_.received_bytes += packet->size();
-  receive_ipv4(interface, packet->bytes(), ChecksumState::kVerified);
+  if (std::to_integer<uint8_t>(packet->bytes()[0]) >> 4 == 6) {
+    receive_ipv6(interface, packet->bytes(), ChecksumState::kVerified);
+  } else {
+    receive_ipv4(interface, packet->bytes(), ChecksumState::kVerified);
+  }
   return true;
 }
 
@@ -96,7 +102,7 @@ void IpLayer::receive_ipv4(Interface& interface, std::span<const std::byte> byte
   bool is_broadcast = false;
   if (!accept_addresses(interface, *view, is_broadcast)) return;
   if (!view->is_fragment()) return deliver(interface, *view, checksum, is_broadcast);
-  PacketPtr whole = reassembly_.add(*view);
+  PacketPtr whole = reassembly_.add(FragmentView(*view));
   if (!whole) return;
   // The first fragment's header with the whole's payload behind it: its length field is not used.
   if (auto joined = Ipv4View::parse_quoted(whole->bytes()))
@@ -143,6 +149,8 @@ void IpLayer::deliver(Interface& interface, const Ipv4View& view, ChecksumState 
       return udp_->receive(info, view.payload());
     case IpProtocol::kIcmp:
       return receive_icmp(info, view.payload());
+    case IpProtocol::kIcmpv6:
+      break;
   }
   context_.counters.add(Counter::kIpInUnknownProtos);
   context_.counters.drop(DropReason::kIpUnknownProtocol);

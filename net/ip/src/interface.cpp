@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "net/wire/ndp.hpp"
+
 namespace aril::net {
 
 Interface::Interface(uint32_t index, Kind kind, const InterfaceConfig& config, LinkSink* sink)
@@ -15,7 +17,20 @@ Interface::Interface(uint32_t index, Kind kind, const InterfaceConfig& config, L
   std::copy_n(config.name.begin(), name_length_, name_.begin());
 }
 
+const Ipv6InterfaceAddress* Interface::find_ipv6(IpAddress address) const {
+  for (const Ipv6InterfaceAddress& own : ipv6_addresses())
+    if (own.address == address) return &own;
+  return nullptr;
+}
+
+bool Interface::is_member(IpAddress group) const {
+  return group == kAllNodes ||
+         std::ranges::any_of(std::span(groups_).first(group_count_),
+                             [&](const Group& joined) { return joined.address == group; });
+}
+
 bool Interface::has_address(IpAddress address) const {
+  if (!address.is_v4()) return find_ipv6(address) != nullptr;
   return std::ranges::any_of(addresses(), [&](const InterfaceAddress& own) {
     return own.address == address || (is_loopback() && own.contains(address));
   });

@@ -4,11 +4,7 @@
 
 namespace aril::net {
 namespace {
-constexpr uint32_t kLoopbackMtu = 16384 + sizeof(Ipv4Header) + kMaxTcpHeader;
-
-uint32_t mask_of(uint8_t prefix_length) {
-  return prefix_length == 0 ? 0 : ~uint32_t{0} << (32 - prefix_length);
-}
+constexpr uint32_t kLoopbackMtu = 16384 + sizeof(Ipv6Header) + kMaxTcpHeader;
 }  // namespace
 
 IpLayer::IpLayer(StackContext& context)
@@ -17,22 +13,30 @@ IpLayer::IpLayer(StackContext& context)
       reassembly_(
           context,
           [](void* self, std::span<const std::byte> first) {
-            static_cast<IpLayer*>(self)->send_icmp_error(
-                IcmpHeader::kTimeExceeded, IcmpHeader::kReassemblyTimeExceeded, first);
+            auto* layer = static_cast<IpLayer*>(self);
+            if (Ipv4View::parse_quoted(first))
+              return layer->send_icmp_error(IcmpHeader::kTimeExceeded,
+                                            IcmpHeader::kReassemblyTimeExceeded, first);
+            // The interface only matters to a link-local sender, whose fragments are not kept long
+            // enough to tell it.
+            layer->send_icmpv6_error(*layer->interfaces_[0], Icmpv6::kTimeExceeded,
+                                     Icmpv6::kReassemblyTimeExceeded, 0, first);
           },
           this),
-      error_tokens_filled_(context.now) {
+      error_tokens_filled_(context.now),
+      ipv6_timer_([](void* self) { static_cast<IpLayer*>(self)->on_ipv6_timer(); }, this) {
   for (uint16_t& value : identifications_) value = static_cast<uint16_t>(context.random());
 }
 
-IpLayer::~IpLayer() = default;
+IpLayer::~IpLayer() { context_.timers.cancel(ipv6_timer_); }
 
 Result<void> IpLayer::initialize(Transport& tcp, Transport& udp) {
   tcp_ = &tcp;
   udp_ = &udp;
   InterfaceConfig config{.name = "lo", .mtu = kLoopbackMtu, .features = LinkFeatures::kChecksum};
   Interface* loopback = ARIL_TRY(add_interface(Interface::Kind::kLoopback, config, nullptr));
-  return add_address(*loopback, {IpAddress::v4(127, 0, 0, 1), 8});
+  ARIL_TRY(add_address(*loopback, {IpAddress::v4(127, 0, 0, 1), 8}));
+  return add_ipv6_address(*loopback, {.address = IpAddress::v6(0, 1), .prefix_length = 128});
 }
 
 Result<Interface*> IpLayer::add_interface(Interface::Kind kind, const InterfaceConfig& config,
@@ -72,14 +76,60 @@ Result<void> IpLayer::add_address(Interface& interface, const InterfaceAddress& 
   return {};
 }
 
+Result<void> IpLayer::add_ipv6_address(Interface& interface, const Ipv6InterfaceAddress& added) {
+  if (added.address.is_v4() || added.prefix_length > 128 || added.address.is_unspecified() ||
+      added.address.is_multicast() || (added.address.is_loopback() && !interface.is_loopback()))
+    return fail(Errno::kInval);
+  if (interface.find_ipv6(added.address) != nullptr) return fail(Errno::kExist);
+  if (interface.ipv6_address_count_ == Interface::kMaxIpv6Addresses) return fail(Errno::kNoSpc);
+  if (!added.is_autoconfigured && added.prefix_length < 128) {
+    auto routed = add_route({.network = network_of(added.address, added.prefix_length),
+                             .prefix_length = added.prefix_length,
+                             .gateway = IpAddress::v6(0, 0),
+                             .interface = &interface,
+                             .source = IpAddress::v6(0, 0)});
+    if (!routed && routed.error() != Errno::kExist) return routed;
+  }
+  if (!interface.is_loopback()) ARIL_TRY(join_group(interface, solicited_node(added.address)));
+  Ipv6InterfaceAddress& own = interface.ipv6_addresses_[interface.ipv6_address_count_++];
+  own = added;
+  if (interface.is_loopback()) return {};
+  // [RFC 4862] 5.4, [RFC 4429]: asks once whether anybody has it, and uses it meanwhile.
+  own.is_optimistic = true;
+  own.probe_end = context_.now + Duration::seconds(1);
+  send_neighbour_message(interface, Icmpv6::kNeighbourSolicitation, IpAddress::v6(0, 0),
+                         solicited_node(own.address), own.address, 0, false);
+  arm_ipv6_timer(own.probe_end);
+  return {};
+}
+
 void IpLayer::remove_address(Interface& interface, IpAddress address) {
+  if (const Ipv6InterfaceAddress* own = interface.find_ipv6(address)) {
+    size_t at = static_cast<size_t>(own - interface.ipv6_addresses_.data());
+    Ipv6InterfaceAddress removed = *own;
+    auto* list = interface.ipv6_addresses_.data();
+    std::copy(list + at + 1, list + interface.ipv6_address_count_, list + at);
+    --interface.ipv6_address_count_;
+    leave_group(interface, solicited_node(address));
+    bool prefix_used = std::ranges::any_of(interface.ipv6_addresses(), [&](const auto& other) {
+      return !other.is_autoconfigured && other.prefix_length == removed.prefix_length &&
+             network_of(other.address, other.prefix_length) ==
+                 network_of(address, removed.prefix_length);
+    });
+    if (!prefix_used && !removed.is_autoconfigured)
+      remove_route({.network = network_of(address, removed.prefix_length),
+                    .prefix_length = removed.prefix_length,
+                    .gateway = IpAddress::v6(0, 0),
+                    .interface = &interface});
+    return;
+  }
   auto* end = interface.addresses_.data() + interface.address_count_;
   auto* kept = std::remove_if(interface.addresses_.data(), end,
                               [&](const auto& own) { return own.address == address; });
   interface.address_count_ = static_cast<uint8_t>(kept - interface.addresses_.data());
   auto* routes_end = routes_.data() + route_count_;
   auto* kept_routes = std::remove_if(routes_.data(), routes_end, [&](const RouteEntry& route) {
-    return route.interface == &interface &&
+    return route.interface == &interface && route.network.is_v4() &&
            (route.source == address || interface.address_count_ == 0);
   });
   route_count_ = static_cast<size_t>(kept_routes - routes_.data());
@@ -114,14 +164,16 @@ bool IpLayer::is_local(IpAddress address) const {
 }
 
 Result<Route> IpLayer::route(IpAddress destination, IpAddress source, uint32_t interface) {
-  if (!destination.is_v4()) return fail(Errno::kAfNoSupport);
+  if (!destination.is_v4()) return route_ipv6(destination, source, interface);
+  if (!source.is_v4()) source = source.is_unspecified() ? IpAddress() : source;
+  if (!source.is_v4()) return fail(Errno::kInval);
   if (!source.is_unspecified() && !is_local(source)) return fail(Errno::kInval);
   // Connecting to "any" means this machine, as on Linux.
   if (destination.is_unspecified()) destination = IpAddress::v4(127, 0, 0, 1);
   if (is_local(destination))
     return Route{interfaces_[0].get(), source.is_unspecified() ? destination : source, destination};
   if (destination.is_limited_broadcast() || destination.is_multicast()) {
-    if (Interface* link = group_interface(interface)) {
+    if (Interface* link = group_interface(destination, interface)) {
       IpAddress own = link->addresses().empty() ? IpAddress() : link->addresses()[0].address;
       return Route{link, source.is_unspecified() ? own : source, destination, true};
     }
@@ -142,22 +194,22 @@ Result<Route> IpLayer::route(IpAddress destination, IpAddress source, uint32_t i
 }
 
 const RouteEntry* IpLayer::find_route(IpAddress destination, uint32_t interface) const {
-  for (const RouteEntry& entry : routes()) {
-    uint32_t difference = destination.v4_value() ^ entry.network.v4_value();
-    if ((difference & mask_of(entry.prefix_length)) == 0 &&
-        (interface == 0 || entry.interface->index() == interface))
+  for (const RouteEntry& entry : routes())
+    if (entry.matches(destination) && (interface == 0 || entry.interface->index() == interface))
       return &entry;
-  }
   return nullptr;
 }
 
-Interface* IpLayer::group_interface(uint32_t bound) {
+Interface* IpLayer::group_interface(IpAddress group, uint32_t bound) {
   if (Interface* chosen = interface(bound)) return chosen;
-  // The default route's link, the last in the table, or else any link that has an address.
-  if (route_count_ != 0 && routes_[route_count_ - 1].prefix_length == 0)
-    return routes_[route_count_ - 1].interface;
-  for (uint32_t i = 1; i < interface_count_; ++i)
-    if (!interfaces_[i]->addresses().empty()) return interfaces_[i].get();
+  // The default route's link, or else any link that has an address.
+  for (const RouteEntry& entry : routes())
+    if (entry.prefix_length == 0 && entry.network.is_v4() == group.is_v4()) return entry.interface;
+  for (uint32_t i = 1; i < interface_count_; ++i) {
+    const Interface& link = *interfaces_[i];
+    if (group.is_v4() ? !link.addresses().empty() : !link.ipv6_addresses().empty())
+      return interfaces_[i].get();
+  }
   return nullptr;
 }
 

@@ -81,13 +81,44 @@ void Neighbours::receive(Interface& interface, const ArpPacket& packet, bool is_
   Entry* entry = find(interface, sender);
   if (entry == nullptr && is_for_us && packet.operation == ArpPacket::kRequest)
     entry = create(interface, sender);
-  if (entry != nullptr) learn(*entry, packet.sender_hardware);
+  if (entry != nullptr) learn(*entry, packet.sender_hardware, context_.now);
 }
 
-void Neighbours::learn(Entry& entry, const EthernetAddress& hardware) {
+void Neighbours::heard_of(Interface& interface, IpAddress address,
+                          const EthernetAddress& hardware) {
+  Entry* entry = find(interface, address);
+  if (entry == nullptr) entry = create(interface, address);
+  if (entry == nullptr) return;
+  if (entry->state != State::kIncomplete && entry->hardware == hardware) return;
+  learn(*entry, hardware, context_.now - kReachableTime - Duration::seconds(1));
+}
+
+void Neighbours::advertised(Interface& interface, IpAddress address,
+                            const EthernetAddress* hardware, bool is_solicited, bool is_override) {
+  Entry* entry = find(interface, address);
+  if (entry == nullptr) return;
+  Instant stale = context_.now - kReachableTime - Duration::seconds(1);
+  if (entry->state == State::kIncomplete) {
+    if (hardware != nullptr) learn(*entry, *hardware, is_solicited ? context_.now : stale);
+    return;
+  }
+  bool changed = hardware != nullptr && *hardware != entry->hardware;
+  if (changed && !is_override) {
+    // Two stations claim it: keep to the old one, and ask it soon.
+    if (entry->state == State::kReachable) entry->confirmed = stale;
+    return;
+  }
+  if (is_solicited) {
+    learn(*entry, changed ? *hardware : entry->hardware, context_.now);
+  } else if (changed) {
+    learn(*entry, *hardware, stale);
+  }
+}
+
+void Neighbours::learn(Entry& entry, const EthernetAddress& hardware, Instant confirmed) {
   entry.hardware = hardware;
   entry.state = State::kReachable;
-  entry.confirmed = context_.now;
+  entry.confirmed = confirmed;
   entry.probes = 0;
   context_.timers.cancel(entry.timer);
   while (!entry.pending.empty()) {
@@ -99,17 +130,10 @@ void Neighbours::learn(Entry& entry, const EthernetAddress& hardware) {
 
 void Neighbours::request(Entry& entry) {
   ++entry.probes;
-  IpAddress source;
-  for (const InterfaceAddress& own : entry.interface->addresses()) {
-    if (source.is_unspecified() || own.contains(entry.address)) source = own.address;
-  }
-  auto packet = ArpPacket::make(ArpPacket::kRequest, entry.interface->hardware(), source.v4_value(),
-                                {}, entry.address.v4_value());
-  // [RFC 1122] 2.3.2.1 (2): an entry in doubt is asked in unicast.
-  const EthernetAddress destination =
-      entry.state == State::kProbing ? entry.hardware : kEthernetBroadcast;
   context_.timers.arm_by(entry.timer, context_.now + kProbeInterval);
-  owner_.send_arp(*entry.interface, packet, destination);
+  // [RFC 1122] 2.3.2.1 (2): an entry in doubt is asked in unicast.
+  owner_.solicit(*entry.interface, entry.address,
+                 entry.state == State::kProbing ? &entry.hardware : nullptr);
 }
 
 void Neighbours::Entry::run_timer(void* argument) {

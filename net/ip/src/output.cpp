@@ -22,7 +22,15 @@ EthernetAddress group_hardware(IpAddress address) {
 
 }  // namespace
 
-Result<void> IpLayer::send(const Route& route, Ipv4Fields fields, const TransportOutput& output) {
+Result<void> IpLayer::send(const Route& route, const IpFields& wanted,
+                           const TransportOutput& output) {
+  if (!wanted.destination.is_v4()) return send_ipv6(route, wanted, output);
+  Ipv4Fields fields{.source = wanted.source,
+                    .destination = wanted.destination,
+                    .protocol = wanted.protocol,
+                    .time_to_live = wanted.time_to_live,
+                    .type_of_service = wanted.type_of_service,
+                    .fragment = wanted.dont_fragment ? Ipv4Header::kDontFragment : uint16_t{0}};
   context_.counters.add(Counter::kIpOutRequests);
   size_t length = output.header_length + output.payload_length;
   size_t limit = output.segment_size != 0 ? 65535 : route.interface->mtu();
@@ -37,14 +45,14 @@ Result<void> IpLayer::send(const Route& route, Ipv4Fields fields, const Transpor
   if ((fields.fragment & Ipv4Header::kDontFragment) == 0)
     fields.identification = next_identification(fields.destination);
   Ipv4Header header = make_ipv4_header(fields, length);
-  std::byte* link = output.header.bytes_;
+  std::byte* link = output.header.start(sizeof header);
   std::memcpy(link + HeaderBuffer::kLink, &header, sizeof header);
-  std::span<const std::byte> headers(
-      link, HeaderBuffer::kLink + HeaderBuffer::kNetwork + output.header_length);
+  std::span<const std::byte> headers(link,
+                                     HeaderBuffer::kLink + sizeof header + output.header_length);
   if (route.interface->is_loopback()) return send_loopback(headers, output);
   TxPacket packet{.header = headers, .payload = output.payload};
   if (output.checksum_offset != 0) {
-    packet.checksum_start = HeaderBuffer::kLink + HeaderBuffer::kNetwork;
+    packet.checksum_start = HeaderBuffer::kLink + sizeof header;
     packet.checksum_offset = output.checksum_offset;
   }
   packet.segment_size = output.segment_size;
@@ -54,9 +62,11 @@ Result<void> IpLayer::send(const Route& route, Ipv4Fields fields, const Transpor
 
 void IpLayer::send_to_link(const Route& route, std::byte* link_header, const TxPacket& packet) {
   Interface& interface = *route.interface;
-  EthernetHeader header{.source = interface.hardware(), .type = kEtherTypeIpv4};
+  bool is_v4 = route.next_hop.is_v4();
+  EthernetHeader header{.source = interface.hardware(),
+                        .type = is_v4 ? kEtherTypeIpv4 : kEtherTypeIpv6};
   if (route.is_broadcast) {
-    header.destination = group_hardware(route.next_hop);
+    header.destination = is_v4 ? group_hardware(route.next_hop) : group_ethernet(route.next_hop);
   } else if (const EthernetAddress* known = neighbours_.resolve(interface, route.next_hop)) {
     header.destination = *known;
   } else {
@@ -111,11 +121,8 @@ Result<void> IpLayer::send_loopback(std::span<const std::byte> header,
   return {};
 }
 
-// [RFC 791] 3.2. The datagram is put together first: fragments cut across its pieces.
-Result<void> IpLayer::send_fragments(const Route& route, const Ipv4Fields& fields,
-                                     const TransportOutput& output) {
-  size_t total = output.header_length + output.payload_length;
-  auto whole = ARIL_TRY(Packet::allocate(total));
+Result<PacketPtr> IpLayer::gather(const TransportOutput& output) {
+  auto whole = ARIL_TRY(Packet::allocate(output.header_length + output.payload_length));
   std::span<std::byte> body = whole->bytes();
   std::memcpy(body.data(), output.header.transport().data(), output.header_length);
   size_t at = output.header_length;
@@ -129,6 +136,15 @@ Result<void> IpLayer::send_fragments(const Route& route, const Ipv4Fields& field
     Be<uint16_t> value = sum.finish();
     std::memcpy(body.data() + output.checksum_offset, &value, sizeof value);
   }
+  return whole;
+}
+
+// [RFC 791] 3.2. The datagram is put together first: fragments cut across its pieces.
+Result<void> IpLayer::send_fragments(const Route& route, const Ipv4Fields& fields,
+                                     const TransportOutput& output) {
+  auto whole = ARIL_TRY(gather(output));
+  std::span<std::byte> body = whole->bytes();
+  size_t total = body.size();
   size_t step = align_down(route.interface->mtu() - sizeof(Ipv4Header), 8);
   Ipv4Fields part = fields;
   part.identification = next_identification(fields.destination);
@@ -136,7 +152,7 @@ Result<void> IpLayer::send_fragments(const Route& route, const Ipv4Fields& field
     size_t length = std::min(step, total - offset);
     part.fragment = static_cast<uint16_t>(offset / 8);
     if (offset + length < total) part.fragment |= Ipv4Header::kMoreFragments;
-    std::byte headers[HeaderBuffer::kLink + HeaderBuffer::kNetwork];
+    std::byte headers[HeaderBuffer::kLink + sizeof(Ipv4Header)];
     Ipv4Header header = make_ipv4_header(part, length);
     std::memcpy(headers + HeaderBuffer::kLink, &header, sizeof header);
     TxPiece piece{body.data() + offset, static_cast<uint32_t>(length), nullptr};
@@ -170,18 +186,36 @@ void IpLayer::send_arp(Interface& interface, const ArpPacket& packet,
 
 void IpLayer::send_resolved(Interface& interface, const EthernetAddress& destination,
                             std::span<const std::byte> packet) {
-  EthernetHeader header{destination, interface.hardware(), kEtherTypeIpv4};
+  bool is_v4 = std::to_integer<uint8_t>(packet[0]) >> 4 == 4;
+  EthernetHeader header{destination, interface.hardware(), is_v4 ? kEtherTypeIpv4 : kEtherTypeIpv6};
   TxPiece piece{packet.data(), static_cast<uint32_t>(packet.size()), nullptr};
   transmit(interface, {.header = std::as_bytes(std::span(&header, 1)), .payload = {&piece, 1}});
 }
 
+void IpLayer::solicit(Interface& interface, IpAddress target, const EthernetAddress* known) {
+  if (!target.is_v4()) return solicit_neighbour(interface, target, known);
+  IpAddress source;
+  for (const InterfaceAddress& own : interface.addresses())
+    if (source.is_unspecified() || own.contains(target)) source = own.address;
+  send_arp(interface,
+           ArpPacket::make(ArpPacket::kRequest, interface.hardware(), source.v4_value(), {},
+                           target.v4_value()),
+           known != nullptr ? *known : kEthernetBroadcast);
+}
+
 void IpLayer::unresolved(Interface& interface, std::span<const std::byte> packet) {
-  (void)interface;
-  auto view = Ipv4View::parse_quoted(packet);
-  if (!view) return;
-  report_error(
-      {.source = view->source(), .destination = view->destination(), .error = Errno::kHostUnreach},
-      *view);
+  if (auto view = Ipv4View::parse_quoted(packet)) {
+    report_error({.source = view->source(),
+                  .destination = view->destination(),
+                  .error = Errno::kHostUnreach},
+                 view->protocol(), view->payload());
+  } else if (auto six = Ipv6View::parse_quoted(packet)) {
+    report_error({.source = six->source(),
+                  .destination = six->destination(),
+                  .error = Errno::kHostUnreach,
+                  .scope = interface.scope_of(six->destination())},
+                 six->protocol(), six->payload());
+  }
 }
 
 }  // namespace aril::net

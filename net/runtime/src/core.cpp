@@ -2,7 +2,38 @@
 
 #include <algorithm>
 
+#include "kernel/log/log.hpp"
+#include "net/wire/address_text.hpp"
+
 namespace aril::net {
+
+namespace {
+
+bool is_usable(const Interface& interface) {
+  return !interface.addresses().empty() ||
+         std::ranges::any_of(interface.ipv6_addresses(),
+                             [](const auto& own) { return !own.address.is_link_local(); });
+}
+
+void log_event(Interface& interface, Ipv6Event event, IpAddress address) {
+  auto name = interface.name();
+  auto length = static_cast<int>(name.size());
+  AddressText text(address);
+  switch (event) {
+    case Ipv6Event::kAddressAdded:
+      return ARIL_LOG_INFO("net", "%.*s: address %s from a router", length, name.data(),
+                           text.c_str());
+    case Ipv6Event::kAddressExpired:
+      return ARIL_LOG_WARNING("net", "%.*s: address %s expired", length, name.data(), text.c_str());
+    case Ipv6Event::kDuplicate:
+      return ARIL_LOG_WARNING("net", "%.*s: another machine has address %s: not used", length,
+                              name.data(), text.c_str());
+    case Ipv6Event::kNameServers:
+      return;
+  }
+}
+
+}  // namespace
 
 Core::Core(std::unique_ptr<Stack> owned) : stack(std::move(owned)), timer_(on_timer, this) {}
 
@@ -11,6 +42,12 @@ Result<void> Core::start() {
       [](void* self, const Endpoint& local) {
         auto* core = static_cast<Core*>(self);
         if (core->listen_hook != nullptr) core->listen_hook(local.port);
+      },
+      this);
+  stack->ip().set_ipv6_hook(
+      [](void* self, Interface& interface, Ipv6Event event, IpAddress address) {
+        log_event(interface, event, address);
+        static_cast<Core*>(self)->configuration_changed();
       },
       this);
   thread_ = ARIL_TRY(Thread::create("net-timer", Thread::Kind::kKernel, run, this));
@@ -75,9 +112,11 @@ void Core::run_timers() {
 
 void Core::configuration_changed() {
   bool any = false;
-  for (size_t i = 0; i < link_count; ++i) any |= !links[i]->interface().addresses().empty();
+  for (size_t i = 0; i < link_count; ++i) any |= is_usable(links[i]->interface());
   is_configured.store(any, std::memory_order_release);
-  if (any) configured.wake_all();
+  // Release: whoever sees the count finds what it counts.
+  changes.fetch_add(1, std::memory_order_release);
+  configured.wake_all();
 }
 
 }  // namespace aril::net

@@ -35,6 +35,7 @@ class Core {
   std::atomic<size_t> link_count{0};
   WaitQueue configured;
   std::atomic<bool> is_configured{false};
+  std::atomic<uint32_t> changes{0};  // of addresses and name servers
   void (*listen_hook)(uint16_t port) = nullptr;
 
  private:

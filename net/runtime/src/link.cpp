@@ -6,6 +6,7 @@
 #include "core.hpp"
 #include "kernel/log/log.hpp"
 #include "net/runtime/runtime.hpp"
+#include "net/wire/address_text.hpp"
 
 namespace aril::net {
 namespace {
@@ -13,16 +14,7 @@ constexpr unsigned kReceiveBudget = 64;
 /// Frames up to this size are copied into the ring: cheaper than keeping track of their blocks.
 constexpr size_t kCopyLimit = 512;
 constexpr size_t kMaxPieces = 20;
-constexpr size_t kMaxHeader = sizeof(EthernetHeader) + sizeof(Ipv4Header) + kMaxTcpHeader;
-
-struct AddressText {
-  char text[16] = {};  // 15 characters at most, and a NUL
-  explicit AddressText(IpAddress address) {
-    uint32_t value = address.v4_value();
-    (void)format_to(std::span(text).first<15>(), "%u.%u.%u.%u", value >> 24, value >> 16 & 255,
-                    value >> 8 & 255, value & 255);
-  }
-};
+constexpr size_t kMaxHeader = HeaderBuffer::kSize;
 }  // namespace
 
 struct Link::Record {
@@ -31,6 +23,7 @@ struct Link::Record {
   size_t piece_count = 0;
   uint16_t checksum_start = 0, checksum_offset = 0, segment_size = 0, header_length = 0;
   std::array<std::byte, kMaxHeader> header;
+  bool is_ipv6 = false;
   PacketPtr copy;  // of payload that nobody keeps alive
 
   static void release(void* record) { delete static_cast<Record*>(record); }
@@ -66,6 +59,7 @@ Link::Record* Link::Record::make(const TxPacket& packet) {
   record->checksum_start = packet.checksum_start;
   record->checksum_offset = packet.checksum_offset;
   record->segment_size = packet.segment_size;
+  record->is_ipv6 = packet.is_ipv6;
   return record.release();
 }
 
@@ -75,6 +69,7 @@ Result<void> Link::start(unsigned number) {
   InterfaceConfig config{.name = text, .hardware = device_.mac(), .mtu = device_.mtu()};
   if (has(device_.offloads(), NetOffload::kTxChecksum)) config.features |= LinkFeatures::kChecksum;
   if (has(device_.offloads(), NetOffload::kTsoIpv4)) config.features |= LinkFeatures::kTso;
+  if (has(device_.offloads(), NetOffload::kTsoIpv6)) config.features |= LinkFeatures::kTso6;
   core_.lock();
   auto interface = core_.stack->add_interface(config, *this);
   core_.unlock();
@@ -167,7 +162,8 @@ Result<void> Link::submit(Record& record) {
                 .checksum_start = record.checksum_start,
                 .checksum_offset = record.checksum_offset,
                 .segment_size = record.segment_size,
-                .header_length = record.header_length};
+                .header_length = record.header_length,
+                .is_ipv6 = record.is_ipv6};
   return device_.transmit(frame, Record::release, &record);
 }
 
@@ -207,8 +203,39 @@ Result<void> Link::configure(const Ipv4Configuration& configuration) {
   core_.configuration_changed();
   ARIL_LOG_INFO("net", "%.*s: address %s/%u, gateway %s",
                 static_cast<int>(interface_->name().size()), interface_->name().data(),
-                AddressText(configuration.address).text, configuration.prefix_length,
-                AddressText(configuration.gateway).text);
+                AddressText(configuration.address).c_str(), configuration.prefix_length,
+                AddressText(configuration.gateway).c_str());
+  return {};
+}
+
+Result<void> Link::configure(const Ipv6Configuration& configuration) {
+  IpLayer& ip = core_.stack->ip();
+  IpAddress any = IpAddress::v6(0, 0);
+  ARIL_TRY(ip.add_ipv6_address(*interface_, {.address = configuration.address,
+                                             .prefix_length = configuration.prefix_length}));
+  IpAddress gateway = configuration.gateway;
+  if (!gateway.is_unspecified()) {
+    // A link-local gateway is on the link; another outside the prefix is made so.
+    bool on_link = gateway.is_link_local() ||
+                   network_of(gateway, configuration.prefix_length) ==
+                       network_of(configuration.address, configuration.prefix_length);
+    if (!on_link)
+      ARIL_TRY(ip.add_route({.network = gateway,
+                             .prefix_length = 128,
+                             .gateway = any,
+                             .interface = interface_,
+                             .source = any}));
+    ARIL_TRY(ip.add_route({.network = any,
+                           .prefix_length = 0,
+                           .gateway = gateway,
+                           .interface = interface_,
+                           .source = any}));
+  }
+  core_.configuration_changed();
+  ARIL_LOG_INFO("net", "%.*s: address %s/%u, gateway %s",
+                static_cast<int>(interface_->name().size()), interface_->name().data(),
+                AddressText(configuration.address).c_str(), configuration.prefix_length,
+                AddressText(gateway).c_str());
   return {};
 }
 
@@ -251,6 +278,7 @@ void Link::lease_acquired(const DhcpLease& lease) {
                                    lease.nameservers.begin() + lease.nameserver_count);
   if (same) {
     configuration_ = std::move(configuration);
+    core_.configuration_changed();
   } else if (auto done = configure(configuration); !done) {
     ARIL_LOG_WARNING("net", "cannot use the address that DHCP gave: error %d",
                      static_cast<int>(done.error()));

@@ -25,6 +25,7 @@ class Link final : public LinkSink, private DhcpHost, private SocketObserver {
   [[nodiscard]] Interface& interface() { return *interface_; }
 
   Result<void> configure(const Ipv4Configuration& configuration);
+  Result<void> configure(const Ipv6Configuration& configuration);
   Result<void> start_dhcp(std::string_view host_name);
   [[nodiscard]] const Ipv4Configuration& configuration() const { return configuration_; }
 

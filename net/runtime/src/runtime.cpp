@@ -6,6 +6,7 @@
 #include "kernel/log/log.hpp"
 #include "kernel/memory/page_allocator.hpp"
 #include "kernel/random/random.hpp"
+#include "net/wire/address_text.hpp"
 
 namespace aril::net {
 namespace {
@@ -73,6 +74,20 @@ Result<void> Runtime::configure_static(uint32_t interface, const Ipv4Configurati
   return link->configure(configuration);
 }
 
+Result<void> Runtime::configure_static(uint32_t interface, const Ipv6Configuration& configuration) {
+  Guard guard(*this);
+  Link* link = implementation_->link(interface);
+  if (link == nullptr) return fail(Errno::kNoDev);
+  return link->configure(configuration);
+}
+
+Result<void> Runtime::enable_ipv6(uint32_t interface) {
+  Guard guard(*this);
+  Link* link = implementation_->link(interface);
+  if (link == nullptr) return fail(Errno::kNoDev);
+  return guard->ip().enable_ipv6(link->interface());
+}
+
 Result<void> Runtime::configure_dhcp(uint32_t interface, std::string_view host_name) {
   Guard guard(*this);
   Link* link = implementation_->link(interface);
@@ -87,17 +102,28 @@ Result<void> Runtime::wait_configured(Instant deadline) {
       Interruptible::kNo);
 }
 
+uint32_t Runtime::wait_changed(uint32_t seen) {
+  Core& core = implementation_->core;
+  (void)core.configured.wait_until(
+      [&] { return core.changes.load(std::memory_order_acquire) != seen; }, Instant::never(),
+      Interruptible::kNo);
+  return core.changes.load(std::memory_order_acquire);
+}
+
 std::string Runtime::resolver_configuration() {
   Guard guard(*this);
   std::string text;
+  auto add = [&](IpAddress server) {
+    text += "nameserver ";
+    text += AddressText(server).view();
+    text += '\n';
+  };
   Core& core = implementation_->core;
   for (size_t i = 0; i < core.link_count; ++i) {
-    for (IpAddress server : core.links[i]->configuration().nameservers) {
-      char line[40];
-      uint32_t value = server.v4_value();
-      text += format_to(std::span(line), "nameserver %u.%u.%u.%u\n", value >> 24, value >> 16 & 255,
-                        value >> 8 & 255, value & 255);
-    }
+    for (IpAddress server : core.links[i]->configuration().nameservers) add(server);
+    // A link-local one would need its scope.
+    for (const auto& server : core.links[i]->interface().name_servers())
+      if (!server.address.is_link_local()) add(server.address);
   }
   return text;
 }

@@ -91,7 +91,7 @@ TEST_F(Ipv4, DropsAndCountsWhatIsWrong) {
   send_header([](Ipv4Header& h) { h.total_length = 19; });
   EXPECT_EQ(dropped(DropReason::kBadIpHeader), 5u);
   send_frame(kEtherTypeIpv4, {});
-  send_frame(0x86dd, {});
+  send_frame(0x1234, {});
   EXPECT_EQ(dropped(DropReason::kUnknownEtherType), 1u);
   for (IpAddress source :
        {IpAddress::v4(127, 0, 0, 1), IpAddress::v4(224, 0, 0, 1), IpAddress::v4(0xffffffff), kOurs})

@@ -40,26 +40,38 @@ inline std::vector<Bytes> to_wire(const TxPacket& packet) {
     Bytes frame(whole.begin(), whole.begin() + static_cast<long>(headers));
     frame.insert(frame.end(), whole.begin() + static_cast<long>(headers + at),
                  whole.begin() + static_cast<long>(headers + at + length));
-    Ipv4Header ip;
-    std::memcpy(&ip, frame.data() + 14, sizeof ip);
-    ip.total_length = static_cast<uint16_t>(frame.size() - 14);
-    ip.checksum = 0;
-    Checksum ip_sum;
-    ip_sum.add(std::as_bytes(std::span(&ip, 1)));
-    ip.checksum = ip_sum.finish();
-    std::memcpy(frame.data() + 14, &ip, sizeof ip);
+    size_t transport = packet.is_ipv6 ? 54 : 34;
+    IpAddress from, to;
+    if (packet.is_ipv6) {
+      Ipv6Header ip;
+      std::memcpy(&ip, frame.data() + 14, sizeof ip);
+      ip.payload_length = static_cast<uint16_t>(frame.size() - 54);
+      std::memcpy(frame.data() + 14, &ip, sizeof ip);
+      from = ip.source.get();
+      to = ip.destination.get();
+    } else {
+      Ipv4Header ip;
+      std::memcpy(&ip, frame.data() + 14, sizeof ip);
+      ip.total_length = static_cast<uint16_t>(frame.size() - 14);
+      ip.checksum = 0;
+      Checksum ip_sum;
+      ip_sum.add(std::as_bytes(std::span(&ip, 1)));
+      ip.checksum = ip_sum.finish();
+      std::memcpy(frame.data() + 14, &ip, sizeof ip);
+      from = IpAddress::v4(ip.source);
+      to = IpAddress::v4(ip.destination);
+    }
     TcpHeader tcp;
-    std::memcpy(&tcp, frame.data() + 34, sizeof tcp);
+    std::memcpy(&tcp, frame.data() + transport, sizeof tcp);
     tcp.sequence = tcp.sequence + static_cast<uint32_t>(at);
     if (at + length < total) tcp.flags = tcp.flags & ~(TcpFlags::kFin | TcpFlags::kPsh);
     tcp.checksum = 0;
-    std::memcpy(frame.data() + 34, &tcp, sizeof tcp);
+    std::memcpy(frame.data() + transport, &tcp, sizeof tcp);
     Checksum sum;
-    sum.add_pseudo_header(IpAddress::v4(ip.source), IpAddress::v4(ip.destination), 6,
-                          static_cast<uint32_t>(frame.size() - 34));
-    sum.add(std::span(frame).subspan(34));
+    sum.add_pseudo_header(from, to, 6, static_cast<uint32_t>(frame.size() - transport));
+    sum.add(std::span(frame).subspan(transport));
     tcp.checksum = sum.finish();
-    std::memcpy(frame.data() + 34, &tcp, sizeof tcp);
+    std::memcpy(frame.data() + transport, &tcp, sizeof tcp);
     frames.push_back(std::move(frame));
   }
   return frames;
@@ -79,7 +91,8 @@ struct LinkFaults {
   Duration delay = Duration::milliseconds(5);
 };
 
-/// Two stacks, 10.0.0.1 and 10.0.0.2, over a link with faults that a seed decides.
+/// Two stacks, 10.0.0.1 and 10.0.0.2 (and fd00::1 and fd00::2 once enable_ipv6() was called), over
+/// a link with faults that a seed decides.
 class TwoStacks {
  public:
   explicit TwoStacks(LinkFaults faults = {}, uint32_t seed = 1,
@@ -100,6 +113,16 @@ class TwoStacks {
   static IpAddress address(unsigned side) {
     return IpAddress::v4(10, 0, 0, static_cast<uint8_t>(side + 1));
   }
+  static IpAddress address6(unsigned side) { return IpAddress::v6(0xfd00ull << 48, side + 1); }
+  void enable_ipv6() {
+    for (unsigned i = 0; i < 2; ++i) {
+      IpLayer& ip = sides_[i].stack->ip();
+      ip.enable_ipv6(*sides_[i].interface).value();
+      ip.add_ipv6_address(*sides_[i].interface, {.address = address6(i), .prefix_length = 64})
+          .value();
+    }
+  }
+  Interface& interface(unsigned side) { return *sides_[side].interface; }
   Stack& stack(unsigned side) { return *sides_[side].stack; }
   [[nodiscard]] Instant now() const { return now_; }
   LinkFaults& faults() { return faults_; }

@@ -11,7 +11,6 @@ constexpr uint32_t kDefaultReceiveBuffer = 128 * 1024;
 constexpr uint32_t kMaxReceiveBuffer = 6 * 1024 * 1024;
 constexpr uint32_t kMinSendBuffer = 128 * 1024, kMaxSendBuffer = 4 * 1024 * 1024;
 constexpr uint32_t kPressedBuffer = 16 * 1024;
-constexpr uint32_t kHeaders = sizeof(Ipv4Header) + sizeof(TcpHeader);
 constexpr uint32_t kTimestampSpace = 12;
 constexpr size_t kMaxOrphans = 8192;
 
@@ -26,7 +25,7 @@ TcpConnection::TcpConnection(TcpLayer& layer, const FlowKey& flow, const Route& 
                                      : PortTable::Sharing::kExclusive),
       route_(route),
       options_(options),
-      path_mtu_(route.interface->mtu()),
+      path_mtu_(layer.ip_.path_mtu(route, flow.remote.address)),
       queued_(layer.context_.memory),
       received_(layer.context_.memory),
       timer_(run_timers, this) {
@@ -78,7 +77,7 @@ void TcpConnection::set_state(TcpState state) {
 }
 
 void TcpConnection::compute_mss() {
-  uint32_t limit = std::min<uint32_t>(peer_mss_, path_mtu_ - kHeaders);
+  uint32_t limit = std::min<uint32_t>(peer_mss_, path_mtu_ - header_size());
   if (options_.max_segment != 0) limit = std::min<uint32_t>(limit, options_.max_segment);
   // [RFC 6691]: the MSS counts options, so what they take comes off each segment.
   if (timestamps_) limit -= std::min(limit, kTimestampSpace);
@@ -348,7 +347,7 @@ TcpInfo TcpConnection::info() const {
   info.min_rtt_us = microseconds(rtt_.minimum());
   info.slow_start_threshold = congestion_.threshold() / mss_;
   info.congestion_window = congestion_.window() / mss_;
-  info.advertised_mss = static_cast<uint32_t>(route_.interface->mtu()) - kHeaders;
+  info.advertised_mss = static_cast<uint32_t>(route_.interface->mtu()) - header_size();
   info.receive_space = receive_buffer_;
   info.total_retransmits = total_retransmits_;
   info.bytes_acked = bytes_acked_;

@@ -89,6 +89,10 @@ class TcpConnection final : public Flow, public RefCounted {
   void set_state(TcpState state);
   void become_established();
   void compute_mss();
+  /// Of IP and TCP, without options.
+  [[nodiscard]] uint32_t header_size() const {
+    return network_header_size(key.remote.address) + uint32_t{sizeof(TcpHeader)};
+  }
   void leave_table();
   void enter_time_wait();
   void notify(PollEvents events);

@@ -81,7 +81,7 @@ void TcpListener::receive_syn(const TcpSegment& segment, const IpPacketInfo& inf
     context_.counters.add(Counter::kTcpExtListenDrops);
     return context_.counters.drop(DropReason::kTcpListenerFull);
   }
-  auto route = layer_.ip_.route(info.source, info.destination);
+  auto route = layer_.ip_.route(info.source, info.destination, segment.source.scope);
   if (!route) return;
   FlowKey flow{segment.destination, segment.source};
   size_t limit = std::max<size_t>(backlog, kMinHalfOpen);
@@ -119,9 +119,10 @@ void TcpListener::send_syn_ack(const Route& route, const FlowKey& flow, const Sy
   fields.flags = TcpFlags::kSyn | TcpFlags::kAck;
   uint32_t buffer = options.receive_buffer != 0 ? options.receive_buffer : 65535;
   fields.window = static_cast<uint16_t>(std::min<uint32_t>(buffer, 65535));
-  fields.time_to_live = options.time_to_live;
-  fields.type_of_service = options.type_of_service;
-  uint32_t mss = route.interface->mtu() - sizeof(Ipv4Header) - sizeof(TcpHeader);
+  fields.time_to_live = options.hops_to(flow.remote.address);
+  fields.type_of_service = options.class_to(flow.remote.address);
+  uint32_t mss = layer_.ip_.path_mtu(route, flow.remote.address) -
+                 network_header_size(flow.remote.address) - uint32_t{sizeof(TcpHeader)};
   if (options.max_segment != 0) mss = std::min<uint32_t>(mss, options.max_segment);
   fields.options.max_segment = static_cast<uint16_t>(std::min<uint32_t>(mss, 65535));
   fields.options.sack_permitted = syn.sack;
@@ -253,7 +254,7 @@ void TcpListener::receive_cookie(const TcpSegment& segment, const IpPacketInfo& 
     context_.counters.add(Counter::kTcpExtListenOverflows);
     return context_.counters.drop(DropReason::kTcpListenerFull);
   }
-  auto route = layer_.ip_.route(info.source, info.destination);
+  auto route = layer_.ip_.route(info.source, info.destination, segment.source.scope);
   if (!route) return;
   syn.timestamp_offset = layer_.timestamp_offset(flow);
   if (const auto& timestamps = segment.options.timestamps) {

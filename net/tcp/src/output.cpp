@@ -7,7 +7,7 @@ namespace {
 constexpr Duration kCorkTime = Duration::milliseconds(200);  // [tcp(7)] TCP_CORK
 constexpr size_t kMaxPieces = 18;
 // What one segment handed to a segmenting link may carry: a multiple of it is cut off.
-constexpr uint32_t kMaxSuperSegment = 65535 - sizeof(Ipv4Header) - kMaxTcpHeader;
+constexpr uint32_t kMaxSuperSegment = 65535 - sizeof(Ipv6Header) - kMaxTcpHeader;
 constexpr size_t kMaxSackWithTimestamps = 3;
 }  // namespace
 
@@ -23,7 +23,8 @@ void TcpConnection::output() {
 
 void TcpConnection::send_new_data() {
   if (flight() == 0 && context_.now - last_sent_ > rtt_.rto()) congestion_.on_idle(mss_);
-  bool segments = has(route_.interface->features(), LinkFeatures::kTso);
+  bool segments = has(route_.interface->features(),
+                      key.remote.address.is_v4() ? LinkFeatures::kTso : LinkFeatures::kTso6);
   uint32_t largest = segments ? kMaxSuperSegment - kMaxSuperSegment % mss_ : mss_;
   bool blocked_by_window = false;
   while (!fin_sent_) {
@@ -125,8 +126,8 @@ uint32_t TcpConnection::transmit(uint32_t sequence, uint32_t length, TcpFlags fl
 void TcpConnection::fill_common(SegmentFields& fields) {
   fields.acknowledgment = received_.next() + (fin_received_ ? 1 : 0);
   fields.window = choose_window();
-  fields.time_to_live = options_.time_to_live;
-  fields.type_of_service = options_.type_of_service;
+  fields.time_to_live = options_.hops_to(key.remote.address);
+  fields.type_of_service = options_.class_to(key.remote.address);
   if (timestamps_)
     fields.options.timestamps =
         TcpTimestamps{layer_.timestamp_clock() + timestamp_offset_, recent_timestamp_};
@@ -185,8 +186,8 @@ void TcpConnection::send_control(uint32_t sequence, TcpFlags flags) {
   fill_common(fields);
   if (has(flags, TcpFlags::kSyn)) {
     fields.window = static_cast<uint16_t>(std::min<uint32_t>(receive_buffer_, 65535));
-    fields.options.max_segment = static_cast<uint16_t>(
-        std::min<uint32_t>(path_mtu_ - sizeof(Ipv4Header) - sizeof(TcpHeader), 65535));
+    fields.options.max_segment =
+        static_cast<uint16_t>(std::min<uint32_t>(path_mtu_ - header_size(), 65535));
     fields.options.sack_permitted = sack_;
     if (send_scale_ != 0 || receive_scale_ != 0) fields.options.window_scale = receive_scale_;
   }
@@ -200,10 +201,10 @@ void TcpConnection::send_syn() {
   SegmentFields fields;
   fields.sequence = initial_send_;
   fields.flags = TcpFlags::kSyn;
-  fields.time_to_live = options_.time_to_live;
-  fields.type_of_service = options_.type_of_service;
+  fields.time_to_live = options_.hops_to(key.remote.address);
+  fields.type_of_service = options_.class_to(key.remote.address);
   fields.window = static_cast<uint16_t>(std::min<uint32_t>(receive_buffer_, 65535));
-  uint32_t mss = path_mtu_ - sizeof(Ipv4Header) - sizeof(TcpHeader);
+  uint32_t mss = path_mtu_ - header_size();
   if (options_.max_segment != 0) mss = std::min<uint32_t>(mss, options_.max_segment);
   fields.options.max_segment = static_cast<uint16_t>(std::min<uint32_t>(mss, 65535));
   fields.options.window_scale = receive_scale_;

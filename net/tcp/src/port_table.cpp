@@ -3,6 +3,7 @@
 #include <new>
 
 #include "listener.hpp"
+#include "net/ip/binding.hpp"
 
 namespace aril::net {
 
@@ -44,8 +45,8 @@ bool PortTable::conflicts(const TcpSocket& socket, const Endpoint& local, TcpPor
   const TcpOptions& options = socket.options();
   for (TcpSocket& other : port.bound_) {
     Endpoint theirs = other.local();
-    bool overlap = local.address.is_unspecified() || theirs.address.is_unspecified() ||
-                   local.address == theirs.address;
+    Binding wanted{local.address, options.v6_only};
+    bool overlap = wanted.overlaps({theirs.address, other.options().v6_only});
     bool same_link = options.interface == 0 || other.options().interface == 0 ||
                      options.interface == other.options().interface;
     bool shared =
@@ -83,9 +84,8 @@ void PortTable::unbind(TcpSocket& socket, TcpPort& port) {
 
 bool PortTable::can_listen(const TcpSocket& socket, const TcpPort& port) const {
   for (const TcpListener* other = port.listeners_; other != nullptr; other = other->next_on_port) {
-    bool overlap = socket.local().address.is_unspecified() ||
-                   other->local.address.is_unspecified() ||
-                   socket.local().address == other->local.address;
+    Binding wanted{socket.local().address, socket.options().v6_only};
+    bool overlap = wanted.overlaps({other->local.address, other->options.v6_only});
     bool shared = socket.options().reuse_port && other->options.reuse_port;
     bool same_link = socket.options().interface == 0 || other->options.interface == 0 ||
                      socket.options().interface == other->options.interface;

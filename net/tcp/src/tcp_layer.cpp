@@ -5,6 +5,7 @@
 
 #include "connection.hpp"
 #include "listener.hpp"
+#include "net/ip/binding.hpp"
 #include "net/wire/checksum.hpp"
 
 namespace aril::net {
@@ -35,7 +36,9 @@ TcpLayer::~TcpLayer() {
   });
 }
 
-Result<RefPtr<TcpSocket>> TcpLayer::create_socket() { return try_make_ref<TcpSocket>(*this); }
+Result<RefPtr<TcpSocket>> TcpLayer::create_socket(IpAddress any) {
+  return try_make_ref<TcpSocket>(*this, any);
+}
 
 void TcpLayer::send(const Route& route, const FlowKey& flow, const SegmentFields& fields,
                     std::span<const TxPiece> payload, uint32_t payload_length,
@@ -72,19 +75,20 @@ void TcpLayer::send(const Route& route, const FlowKey& flow, const SegmentFields
     std::memcpy(out.data(), &header, sizeof header);
   }
   context_.counters.add(Counter::kTcpOutSegs);
-  Ipv4Fields ip{.source = flow.local.address,
-                .destination = flow.remote.address,
-                .protocol = IpProtocol::kTcp,
-                .time_to_live = fields.time_to_live,
-                .type_of_service = fields.type_of_service,
-                .fragment = Ipv4Header::kDontFragment};
+  IpFields ip{
+      .source = flow.local.address,
+      .destination = flow.remote.address,
+      .protocol = IpProtocol::kTcp,
+      .time_to_live = fields.time_to_live != 0 ? fields.time_to_live : route.interface->hop_limit(),
+      .type_of_service = fields.type_of_service,
+      .dont_fragment = true};
   // What cannot be sent now is as good as lost, and TCP's own business to send again.
   (void)ip_.send(route, ip, output);
 }
 
 void TcpLayer::send_reset(const TcpSegment& cause) {
   if (cause.is(TcpFlags::kRst)) return;
-  auto route = ip_.route(cause.source.address, cause.destination.address);
+  auto route = ip_.route(cause.source.address, cause.destination.address, cause.source.scope);
   if (!route) return;
   SegmentFields fields;
   fields.flags = TcpFlags::kRst;
@@ -136,14 +140,15 @@ bool TcpLayer::is_pair_free(const FlowKey& flow) {
   return true;
 }
 
-Result<uint16_t> TcpLayer::pick_connect_port(const Endpoint& remote, IpAddress source) {
+Result<uint16_t> TcpLayer::pick_connect_port(const Endpoint& remote, Endpoint local) {
   // [RFC 6056] 3.3.1: from a random start.
   auto start = static_cast<uint32_t>(context_.random() % PortTable::kEphemeralCount);
   for (bool reuse_time_wait : {false, true}) {
     for (uint32_t i = 0; i < PortTable::kEphemeralCount; ++i) {
       auto port = static_cast<uint16_t>(PortTable::kFirstEphemeral +
                                         (start + i) % PortTable::kEphemeralCount);
-      FlowKey flow{{source, port}, remote};
+      local.port = port;
+      FlowKey flow{local, remote};
       bool free = reuse_time_wait ? is_pair_free(flow) : flows_.find(flow) == nullptr;
       if (free && ports_.is_free_for_connect(port)) return port;
     }
@@ -163,6 +168,8 @@ void TcpLayer::receive(const IpPacketInfo& info, std::span<const std::byte> byte
   // [RFC 9293] 3.9.2.3 (MUST-57): TCP is between two hosts.
   if (info.is_broadcast || info.source.is_unspecified())
     return context_.counters.drop(DropReason::kTcpBroadcast);
+  segment->source.scope = info.interface->scope_of(info.source);
+  segment->destination.scope = info.interface->scope_of(info.destination);
   Flow* flow = flows_.find({segment->destination, segment->source});
   if (flow == nullptr) return receive_for_listener(*segment, info, 0);
   switch (flow->kind) {
@@ -198,8 +205,10 @@ TcpListener* TcpLayer::find_listener(const TcpSegment& segment, uint32_t interfa
   for (TcpListener* listener = port->listeners_; listener != nullptr;
        listener = listener->next_on_port) {
     int score = 0;
-    if (!listener->local.address.is_unspecified()) {
-      if (listener->local.address != segment.destination.address) continue;
+    Binding binding{listener->local.address, listener->options.v6_only};
+    if (!binding.covers(segment.destination.address)) continue;
+    if (!binding.address.is_unspecified()) {
+      if (listener->local.scope != segment.destination.scope) continue;
       score += 2;
     }
     if (listener->options.interface != 0) {
@@ -227,7 +236,8 @@ void TcpLayer::receive_error(const IpError& error, std::span<const std::byte> qu
   } header;
   std::memcpy(&header, quoted.data(), sizeof header);
   Flow* flow = flows_.find(
-      {{error.source, header.source_port}, {error.destination, header.destination_port}});
+      {{error.source, header.source_port, error.source.needs_scope() ? error.scope : uint16_t{0}},
+       {error.destination, header.destination_port, error.scope}});
   if (flow == nullptr || flow->kind != Flow::Kind::kConnection)
     return context_.counters.drop(DropReason::kIcmpErrorIrrelevant);
   static_cast<TcpConnection*>(flow)->receive_error(error, header.sequence);

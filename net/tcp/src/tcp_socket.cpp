@@ -7,7 +7,8 @@
 
 namespace aril::net {
 
-TcpSocket::TcpSocket(TcpLayer& layer) : layer_(layer) {}
+TcpSocket::TcpSocket(TcpLayer& layer, IpAddress any)
+    : layer_(layer), any_(any), bound_{.address = any} {}
 
 TcpSocket::~TcpSocket() { close(); }
 
@@ -15,10 +16,12 @@ void TcpSocket::set_observer(SocketObserver* observer) { observer_ = observer; }
 
 Result<void> TcpSocket::bind(const Endpoint& local) {
   if (port_ != nullptr || connection_ || listener_) return fail(Errno::kInval);
+  if (options_.v6_only && local.address.is_v4()) return fail(Errno::kInval);
+  if (local.address.needs_scope() && local.scope == 0) return fail(Errno::kInval);
   if (!local.address.is_unspecified() && !layer_.ip_.is_local(local.address))
     return fail(Errno::kAddrNotAvail);
   port_ = ARIL_TRY(layer_.ports_.bind(*this, local));
-  bound_ = {local.address, port_->number()};
+  bound_ = {local.address, port_->number(), local.scope};
   return {};
 }
 
@@ -28,7 +31,7 @@ Result<void> TcpSocket::listen(unsigned backlog) {
     return {};
   }
   if (connection_) return fail(Errno::kInval);
-  if (port_ == nullptr) ARIL_TRY(bind({}));
+  if (port_ == nullptr) ARIL_TRY(bind({.address = any_}));
   if (!layer_.ports_.can_listen(*this, *port_)) return fail(Errno::kAddrInUse);
   auto listener = ARIL_TRY(try_make_ref<TcpListener>(layer_, *this));
   listener->backlog = backlog;
@@ -51,12 +54,15 @@ Result<void> TcpSocket::connect(const Endpoint& remote) {
   }
   if (remote.port == 0 || remote.address.is_multicast() || remote.address.is_limited_broadcast())
     return fail(remote.port == 0 ? Errno::kConnRefused : Errno::kNetUnreach);
-  Route route = ARIL_TRY(layer_.ip_.route(remote.address, bound_.address, options_.interface));
+  if (options_.v6_only && remote.address.is_v4()) return fail(Errno::kNetUnreach);
+  uint32_t link = remote.scope != 0 ? remote.scope : options_.interface;
+  Route route = ARIL_TRY(layer_.ip_.route(remote.address, bound_.address, link));
   if (route.is_broadcast) return fail(Errno::kNetUnreach);
   Endpoint peer = remote;
-  if (peer.address.is_unspecified()) peer.address = IpAddress::v4(127, 0, 0, 1);
-  Endpoint local{route.source, bound_.port};
-  if (local.port == 0) local.port = ARIL_TRY(layer_.pick_connect_port(peer, route.source));
+  if (peer.address.is_unspecified()) peer.address = loopback_of(peer.address);
+  peer.scope = route.interface->scope_of(peer.address);
+  Endpoint local{route.source, bound_.port, route.interface->scope_of(route.source)};
+  if (local.port == 0) local.port = ARIL_TRY(layer_.pick_connect_port(peer, local));
   FlowKey flow{local, peer};
   if (!layer_.is_pair_free(flow)) return fail(Errno::kAddrNotAvail);
   connection_ = ARIL_TRY(TcpConnection::create(layer_, flow, route, options_));
@@ -85,7 +91,7 @@ Result<void> TcpSocket::disconnect() {
 Result<RefPtr<TcpSocket>> TcpSocket::accept() {
   if (!listener_) return fail(Errno::kInval);
   if (!listener_->has_pending()) return fail(Errno::kAgain);
-  auto socket = ARIL_TRY(try_make_ref<TcpSocket>(layer_));
+  auto socket = ARIL_TRY(try_make_ref<TcpSocket>(layer_, any_));
   RefPtr<TcpConnection> connection = listener_->take();
   socket->options_ = connection->options();
   socket->bound_ = connection->key.local;

@@ -3,15 +3,19 @@
 #include <algorithm>
 #include <cstring>
 
+#include "net/ip/binding.hpp"
+
 namespace aril::net {
 
-Result<RefPtr<UdpSocket>> UdpLayer::create_socket() { return try_make_ref<UdpSocket>(*this); }
+Result<RefPtr<UdpSocket>> UdpLayer::create_socket(IpAddress any) {
+  return try_make_ref<UdpSocket>(*this, any);
+}
 
 bool UdpLayer::conflicts(const UdpSocket& socket, const Endpoint& local) {
   for (UdpSocket* other = bucket(local.port); other != nullptr; other = other->next_in_bucket_) {
     if (other == &socket || other->local_.port != local.port) continue;
-    bool overlap = local.address.is_unspecified() || other->local_.address.is_unspecified() ||
-                   local.address == other->local_.address;
+    Binding wanted{local.address, socket.options_.v6_only};
+    bool overlap = wanted.overlaps({other->local_.address, other->options_.v6_only});
     bool same_link = socket.options_.interface == 0 || other->options_.interface == 0 ||
                      socket.options_.interface == other->options_.interface;
     bool shared = (socket.options_.reuse_address && other->options_.reuse_address) ||
@@ -53,8 +57,9 @@ int UdpLayer::score(const UdpSocket& socket, const IpPacketInfo& info, const End
                     uint16_t port) {
   if (socket.local_.port != port) return -1;
   int points = 0;
+  if (!Binding{socket.local_.address, socket.options_.v6_only}.covers(info.destination)) return -1;
   if (!socket.local_.address.is_unspecified()) {
-    if (socket.local_.address != info.destination) return -1;
+    if (socket.local_.scope != info.interface->scope_of(info.destination)) return -1;
     points += 2;
   }
   if (socket.remote_) {
@@ -137,7 +142,7 @@ void UdpLayer::receive(const IpPacketInfo& info, std::span<const std::byte> byte
     if (checksum) context_.counters.add(Counter::kUdpInCsumErrors);
     return context_.counters.drop(checksum ? DropReason::kBadUdpChecksum : DropReason::kBadUdp);
   }
-  Endpoint from{info.source, view->source_port()};
+  Endpoint from{info.source, view->source_port(), info.interface->scope_of(info.source)};
   uint16_t port = view->destination_port();
   if (info.is_broadcast) {
     bool any = false;
@@ -155,19 +160,18 @@ void UdpLayer::receive(const IpPacketInfo& info, std::span<const std::byte> byte
     return deliver(*socket, info, from, view->payload());
   context_.counters.add(Counter::kUdpNoPorts);
   context_.counters.drop(DropReason::kUdpNoSocket);
-  if (ip_.is_local(info.destination))
-    ip_.send_icmp_error(IcmpHeader::kUnreachable, IcmpHeader::kPortUnreachable, info.packet);
+  if (ip_.is_local(info.destination)) ip_.send_port_unreachable(info);
 }
 
 void UdpLayer::receive_error(const IpError& error, std::span<const std::byte> quoted) {
   if (quoted.size() < sizeof(UdpHeader)) return;
   UdpHeader header;
   std::memcpy(&header, quoted.data(), sizeof header);
-  Endpoint remote{error.destination, header.destination_port};
+  Endpoint remote{error.destination, header.destination_port, error.scope};
   for (UdpSocket* socket = bucket(header.source_port); socket != nullptr;
        socket = socket->next_in_bucket_) {
     bool address_matches =
-        socket->local_.address.is_unspecified() || socket->local_.address == error.source;
+        Binding{socket->local_.address, socket->options_.v6_only}.covers(error.source);
     if (socket->local_.port != header.source_port || !address_matches) continue;
     // [RFC 1122] 4.1.3.3; as Linux, unconnected sockets hear of it only when they ask.
     bool connected = socket->remote_ && *socket->remote_ == remote;

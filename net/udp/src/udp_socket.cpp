@@ -34,6 +34,8 @@ Result<void> UdpSocket::take_error() {
 
 Result<void> UdpSocket::bind(const Endpoint& local) {
   if (bound_) return fail(Errno::kInval);
+  if (options_.v6_only && local.address.is_v4()) return fail(Errno::kInval);
+  if (local.address.needs_scope() && local.scope == 0) return fail(Errno::kInval);
   bool group = local.address.is_multicast() || local.address.is_limited_broadcast();
   if (!local.address.is_unspecified() && !group && !layer_.ip_.is_local(local.address))
     return fail(Errno::kAddrNotAvail);
@@ -50,13 +52,20 @@ Result<void> UdpSocket::bind(const Endpoint& local) {
 }
 
 Result<void> UdpSocket::connect(const Endpoint& remote) {
-  if (!bound_) ARIL_TRY(bind({}));
-  Route route = ARIL_TRY(layer_.ip_.route(remote.address, local_.address, options_.interface));
+  if (options_.v6_only && remote.address.is_v4()) return fail(Errno::kNetUnreach);
+  if (!bound_) ARIL_TRY(bind({.address = any_}));
+  uint32_t link = remote.scope != 0 ? remote.scope : options_.interface;
+  if (link == 0 && remote.address.is_multicast()) link = options_.multicast_interface;
+  Route route = ARIL_TRY(layer_.ip_.route(remote.address, local_.address, link));
   if (route.is_broadcast && !remote.address.is_multicast() && !options_.broadcast)
     return fail(Errno::kAcces);
-  if (local_.address.is_unspecified()) local_.address = route.source;
+  if (local_.address.is_unspecified()) {
+    local_.address = route.source;
+    local_.scope = route.interface->scope_of(route.source);
+  }
   Endpoint peer = remote;
-  if (peer.address.is_unspecified()) peer.address = IpAddress::v4(127, 0, 0, 1);
+  if (peer.address.is_unspecified()) peer.address = loopback_of(peer.address);
+  peer.scope = route.interface->scope_of(peer.address);
   remote_ = peer;
   return {};
 }
@@ -70,9 +79,16 @@ Result<size_t> UdpSocket::send(std::span<const std::byte> payload,
   if (!to && !remote_) return fail(Errno::kDestAddrReq);
   const Endpoint destination = to ? *to : *remote_;
   if (destination.port == 0) return fail(Errno::kInval);
-  if (payload.size() > 65535 - sizeof(Ipv4Header) - sizeof(UdpHeader)) return fail(Errno::kMsgSize);
-  if (!bound_) ARIL_TRY(bind({}));
+  bool is_v4 = destination.address.is_v4();
+  if (options_.v6_only && is_v4) return fail(Errno::kNetUnreach);
+  // IPv6's length field does not count its own header.
+  size_t headers = sizeof(UdpHeader) + (is_v4 ? sizeof(Ipv4Header) : size_t{0});
+  if (payload.size() > 65535 - headers) return fail(Errno::kMsgSize);
+  if (!bound_) ARIL_TRY(bind({.address = any_}));
   uint32_t link = source.interface != 0 ? source.interface : options_.interface;
+  if (destination.scope != 0) link = destination.scope;
+  if (link == 0 && !is_v4 && destination.address.is_multicast())
+    link = options_.multicast_interface;
   IpAddress from = source.address.is_unspecified() ? local_.address : source.address;
   if (from.is_multicast() || from.is_limited_broadcast()) from = {};
   Route route = ARIL_TRY(layer_.ip_.route(destination.address, from, link));
@@ -104,13 +120,22 @@ Result<size_t> UdpSocket::send(std::span<const std::byte> payload,
     header.checksum = value == 0 ? 0xffff : value;
   }
   std::memcpy(buffer.transport().data(), &header, sizeof header);
-  Ipv4Fields fields{
-      .source = route.source,
-      .destination = target,
-      .protocol = IpProtocol::kUdp,
-      .time_to_live = multicast ? options_.multicast_time_to_live : options_.time_to_live,
-      .type_of_service = options_.type_of_service,
-      .fragment = options_.dont_fragment ? Ipv4Header::kDontFragment : uint16_t{0}};
+  IpFields fields{.source = route.source, .destination = target, .protocol = IpProtocol::kUdp};
+  if (is_v4) {
+    fields.time_to_live = multicast ? options_.multicast_time_to_live : options_.time_to_live;
+    fields.type_of_service = options_.type_of_service;
+    fields.dont_fragment = options_.dont_fragment;
+  } else {
+    fields.time_to_live = multicast ? options_.multicast_hop_limit : options_.hop_limit;
+    if (source.hop_limit >= 0) {
+      fields.time_to_live = static_cast<uint8_t>(source.hop_limit);
+    } else if (!multicast && options_.hop_limit == 0) {
+      fields.time_to_live = route.interface->hop_limit();
+    }
+    fields.type_of_service = source.traffic_class >= 0 ? static_cast<uint8_t>(source.traffic_class)
+                                                       : options_.traffic_class;
+    fields.dont_fragment = options_.ipv6_dont_fragment;
+  }
   auto sent = layer_.ip_.send(route, fields, output);
   if (!sent) {
     layer_.context_.counters.add(Counter::kUdpSndbufErrors);
@@ -154,6 +179,10 @@ void UdpSocket::close() {
   observer_ = nullptr;
   if (bound_) layer_.remove(*this);
   bound_ = false;
+  while (!groups_.empty()) {
+    leave_link(groups_.back());
+    groups_.pop_back();
+  }
   layer_.context_.memory.release(queued_bytes_);
   queued_bytes_ = 0;
   queue_.clear();
@@ -183,16 +212,32 @@ Result<void> UdpSocket::set_options(const UdpOptions& options) {
 Result<void> UdpSocket::join_group(IpAddress group, uint32_t interface) {
   if (!group.is_multicast()) return fail(Errno::kInval);
   if (interface != 0 && layer_.ip_.interface(interface) == nullptr) return fail(Errno::kNoDev);
+  if (!group.is_v4() && interface == 0) {
+    const Interface* link = layer_.ip_.group_interface(group, 0);
+    if (link == nullptr) return fail(Errno::kNoDev);
+    interface = link->index();
+  }
   for (size_t i = 0; i < groups_.size(); ++i)
     if (groups_[i].address == group && groups_[i].interface == interface)
       return fail(Errno::kAddrInUse);
   if (groups_.size() == kMaxGroups) return fail(Errno::kNoBufs);
-  return groups_.push_back({group, interface});
+  ARIL_TRY(groups_.push_back({group, interface}));
+  if (group.is_v4()) return {};
+  auto joined = layer_.ip_.join_group(*layer_.ip_.interface(interface), group);
+  if (!joined) groups_.pop_back();
+  return joined;
+}
+
+void UdpSocket::leave_link(const Group& group) {
+  if (group.address.is_v4()) return;
+  layer_.ip_.leave_group(*layer_.ip_.interface(group.interface), group.address);
 }
 
 Result<void> UdpSocket::leave_group(IpAddress group, uint32_t interface) {
   for (size_t i = 0; i < groups_.size(); ++i) {
-    if (groups_[i].address != group || groups_[i].interface != interface) continue;
+    bool any_link = interface == 0 && !group.is_v4();
+    if (groups_[i].address != group || (groups_[i].interface != interface && !any_link)) continue;
+    leave_link(groups_[i]);
     groups_[i] = groups_.back();
     groups_.pop_back();
     return {};

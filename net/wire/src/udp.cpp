@@ -14,7 +14,9 @@ std::expected<UdpView, UdpError> UdpView::parse(std::span<const std::byte> bytes
   std::memcpy(&header, bytes.data(), sizeof header);
   size_t length = header.length;
   if (length < sizeof header || length > bytes.size()) return std::unexpected(UdpError::kLength);
-  // [RFC 768]: a zero checksum field means that the sender computed none.
+  // [RFC 768]: a zero checksum field means that the sender computed none; [RFC 8200] 8.1 does not
+  // allow that.
+  if (header.checksum == 0 && !source.is_v4()) return std::unexpected(UdpError::kChecksum);
   if (checksum == ChecksumState::kUnknown && header.checksum != 0) {
     Checksum sum;
     sum.add_pseudo_header(source, destination, static_cast<uint8_t>(IpProtocol::kUdp),

@@ -17,12 +17,19 @@ void configure(net::Runtime& runtime, uint32_t interface, const NetworkOption& o
       result = runtime.configure_dhcp(interface, "aril");
       break;
     case NetworkOption::Kind::kStatic:
-      result = runtime.configure_static(interface, {.address = option.address,
-                                                    .prefix_length = option.prefix_length,
-                                                    .gateway = option.gateway,
-                                                    .nameservers = option.nameservers});
+      result = runtime.configure_static(
+          interface, net::Ipv4Configuration{.address = option.address,
+                                            .prefix_length = option.prefix_length,
+                                            .gateway = option.gateway,
+                                            .nameservers = option.nameservers});
       break;
   }
+  if (result) result = runtime.enable_ipv6(interface);
+  if (result && !option.address6.is_unspecified())
+    result = runtime.configure_static(interface,
+                                      net::Ipv6Configuration{.address = option.address6,
+                                                             .prefix_length = option.prefix_length6,
+                                                             .gateway = option.gateway6});
   if (!result) ARIL_LOG_ERROR(kComponent, "cannot be configured: error %d", int(result.error()));
 }
 

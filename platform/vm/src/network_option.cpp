@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <charconv>
 #include <optional>
+#include <tuple>
+
+#include "net/wire/address_text.hpp"
 
 namespace aril::platform {
 namespace {
@@ -23,41 +26,72 @@ std::optional<uint32_t> parse_bounded(std::string_view text, uint32_t limit) {
   return value;
 }
 
-std::optional<net::IpAddress> parse_address(std::string_view text) {
-  uint32_t address = 0;
-  for (int i = 0; i < 4; ++i) {
-    // The last byte has no dot after it; the others must.
-    if (i < 3 && text.find('.') == std::string_view::npos) return std::nullopt;
-    auto byte = parse_bounded(i < 3 ? take_until(text, '.') : text, 255);
-    if (!byte) return std::nullopt;
-    address = address << 8 | *byte;
+/// ADDRESS/PREFIX of one family.
+std::optional<std::pair<net::IpAddress, uint8_t>> parse_prefix(std::string_view text, bool v4) {
+  auto address = net::parse_address(take_until(text, '/'));
+  if (!address || address->is_v4() != v4) return std::nullopt;
+  auto length = parse_bounded(text, net::max_prefix(*address));
+  if (!length) return std::nullopt;
+  return std::pair(*address, static_cast<uint8_t>(*length));
+}
+
+Result<void> take_ipv6(NetworkOption& option, std::string_view key, std::string_view value) {
+  if (key == "ip6") {
+    auto parsed = parse_prefix(value, false);
+    if (!parsed) return fail(Errno::kInval);
+    std::tie(option.address6, option.prefix_length6) = *parsed;
+    return {};
   }
-  return net::IpAddress::v4(address);
+  auto gateway = net::parse_address(value);
+  if (key != "gateway6" || !gateway || gateway->is_v4()) return fail(Errno::kInval);
+  option.gateway6 = *gateway;
+  return {};
+}
+
+Result<void> take_ipv4(NetworkOption& option, std::string_view text) {
+  using Kind = NetworkOption::Kind;
+  std::string_view network = take_until(text, ',');
+  if ((network.empty() || network == "dhcp" || network == "none") && text.empty()) {
+    option.kind = network == "none" ? Kind::kNone : Kind::kDhcp;
+    return {};
+  }
+  option.kind = Kind::kStatic;
+  auto parsed = parse_prefix(network, true);
+  if (!parsed) return fail(Errno::kInval);
+  std::tie(option.address, option.prefix_length) = *parsed;
+  if (std::string_view gateway = take_until(text, ','); !gateway.empty()) {
+    auto address = net::parse_address(gateway);
+    if (!address || !address->is_v4()) return fail(Errno::kInval);
+    option.gateway = *address;
+  }
+  while (!text.empty()) {
+    auto server = net::parse_address(take_until(text, ','));
+    if (!server) return fail(Errno::kInval);
+    option.nameservers.push_back(*server);
+  }
+  return {};
 }
 
 }  // namespace
 
 Result<NetworkOption> parse_network_option(std::string_view text) {
-  using Kind = NetworkOption::Kind;
-  if (text.empty() || text == "dhcp") return NetworkOption{Kind::kDhcp};
-  if (text == "none") return NetworkOption{Kind::kNone};
-  NetworkOption option{Kind::kStatic};
-  std::string_view network = take_until(text, ',');
-  auto address = parse_address(take_until(network, '/'));
-  auto prefix = parse_bounded(network, 32);
-  if (!address || !prefix) return fail(Errno::kInval);
-  option.address = *address;
-  option.prefix_length = static_cast<uint8_t>(*prefix);
-  if (std::string_view gateway = take_until(text, ','); !gateway.empty()) {
-    auto parsed = parse_address(gateway);
-    if (!parsed) return fail(Errno::kInval);
-    option.gateway = *parsed;
+  NetworkOption option;
+  // What has a name is IPv6's and comes last; what has none has a place.
+  size_t named = std::min(text.find('='), text.size());
+  size_t end = named == text.size() ? named : text.rfind(',', named);
+  std::string_view rest = end >= text.size() ? std::string_view() : text.substr(end + 1);
+  if (named < text.size() && end == std::string_view::npos) {
+    rest = text;
+    end = 0;
   }
-  while (!text.empty()) {
-    auto parsed = parse_address(take_until(text, ','));
-    if (!parsed) return fail(Errno::kInval);
-    option.nameservers.push_back(*parsed);
+  ARIL_TRY(take_ipv4(option, text.substr(0, end)));
+  while (!rest.empty()) {
+    std::string_view value = take_until(rest, ',');
+    std::string_view key = take_until(value, '=');
+    ARIL_TRY(take_ipv6(option, key, value));
   }
+  if (option.address6.is_unspecified() && !option.gateway6.is_unspecified())
+    return fail(Errno::kInval);
   return option;
 }
 

@@ -82,31 +82,34 @@ linux_abi::StdioFiles make_stdio(const KernelOptions& options, Devices& devices)
 struct ResolverTask {
   net::Runtime& network;
   vfs::MountTree& mounts;
+  std::string written = {};
 
-  [[nodiscard]] bool write() const {
+  void write() {
     std::string text = network.resolver_configuration();
-    if (text.empty()) return false;
+    // What the image brought stays until there is something better; what did not change may have
+    // been edited.
+    if (text.empty() || text == written) return;
     vfs::LookupContext context = as_root(mounts);
     static_cast<void>(vfs::make_directory(context, context.root, "/etc", 0755));
     auto file = vfs::open(context, context.root, "/etc/resolv.conf",
                           OpenFlags::kWriteOnly | OpenFlags::kCreate | OpenFlags::kTruncate, 0644);
-    if (!file) return true;
+    if (!file) return;
     IoBuffer::Segment segment;
     IoBuffer buffer =
         IoBuffer::kernel(segment, std::as_writable_bytes(std::span(text.data(), text.size())));
     static_cast<void>((*file)->write(buffer));
-    return true;
+    written = std::move(text);
   }
 };
 
 void write_resolver_configuration(net::Runtime& network, vfs::MountTree& mounts) {
-  if (ResolverTask{network, mounts}.write()) return;
-  // With DHCP it is known later.
+  auto* task = new ResolverTask{network, mounts};  // the thread's, which never ends
+  task->write();
+  // What DHCP and routers tell is known later, and changes.
   auto wait_and_write = [](void* argument) {
-    std::unique_ptr<ResolverTask> task(static_cast<ResolverTask*>(argument));
-    if (task->network.wait_configured(Instant::never())) static_cast<void>(task->write());
+    auto* own = static_cast<ResolverTask*>(argument);
+    for (uint32_t seen = 0;; own->write()) seen = own->network.wait_changed(seen);
   };
-  auto* task = new ResolverTask{network, mounts};
   auto thread = Thread::create("resolver", Thread::Kind::kKernel, +wait_and_write, task);
   if (thread) {
     (*thread)->start();

@@ -57,7 +57,9 @@ void add_run_options(CLI::App& app, RunOptions& options) {
       ->type_name("HOSTDIR:GUESTDIR[:ro]")
       ->allow_extra_args(false);
   app.add_option("--net", options.network, "Network of the machine (default user)")
-      ->type_name("user|tap:NAME[,ip=ADDRESS/PREFIX][,gateway=ADDRESS][,nameserver=ADDRESS]|none");
+      ->type_name(
+          "user|none|tap:NAME[,ip=ADDRESS/PREFIX][,gateway=ADDRESS][,ip6=ADDRESS/PREFIX]"
+          "[,gateway6=ADDRESS][,nameserver=ADDRESS]");
   app.add_option("--machine", options.machine, "Machine type (default microvm)")
       ->type_name("microvm|q35|pc");
   app.add_option("--accel", options.accelerator,

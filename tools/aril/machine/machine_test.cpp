@@ -41,6 +41,14 @@ TEST(NetworkWord, LeavesOutWhatIsNotKnown) {
       network_word(
           {.kind = NetworkKind::kTap, .tap = "t", .address = "1.2.3.4/8", .nameserver = "9.9.9.9"}),
       "net=1.2.3.4/8,,9.9.9.9");
+  EXPECT_EQ(network_word({.kind = NetworkKind::kTap,
+                          .tap = "t",
+                          .address = "1.2.3.4/8",
+                          .address6 = "fd00::2/64",
+                          .gateway6 = "fd00::1"}),
+            "net=1.2.3.4/8,ip6=fd00::2/64,gateway6=fd00::1");
+  EXPECT_EQ(network_word({.kind = NetworkKind::kTap, .tap = "t", .address6 = "fd00::2/64"}),
+            "net=dhcp,ip6=fd00::2/64");
 }
 
 TEST(Ports, NamesATakenPort) {

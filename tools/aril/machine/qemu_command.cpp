@@ -114,10 +114,11 @@ std::string network_word(const Network& network) {
     case NetworkKind::kTap:
       break;
   }
-  if (network.address.empty()) return "net=dhcp";
-  std::string word = std::format("net={}", network.address);
+  std::string word = std::format("net={}", network.address.empty() ? "dhcp" : network.address);
   if (!network.gateway.empty() || !network.nameserver.empty()) word += "," + network.gateway;
   if (!network.nameserver.empty()) word += "," + network.nameserver;
+  if (!network.address6.empty()) word += ",ip6=" + network.address6;
+  if (!network.gateway6.empty()) word += ",gateway6=" + network.gateway6;
   return word;
 }
 

@@ -43,6 +43,8 @@ struct Network {
   std::string address;     ///< ADDRESS/PREFIX; empty: DHCP
   std::string gateway;     ///< may be empty
   std::string nameserver;  ///< may be empty
+  std::string address6;    ///< ADDRESS/PREFIX; empty: what routers advertise alone
+  std::string gateway6;    ///< may be empty
 };
 
 enum class MachineType { kMicrovm, kQ35, kPc };

@@ -76,7 +76,8 @@ TEST(Values, RefuseWhatTheyAreNot) {
     EXPECT_THROW(parse_port(bad), Error) << bad;
   }
   for (const char* bad : {"bridge", "tap:", "tap:a,ip=1.2.3.4", "tap:a,b", "tap:a,gateway=1.2.3.4",
-                          "tap:averyveryverylongname"}) {
+                          "tap:averyveryverylongname", "tap:a,ip6=fd00::1",
+                          "tap:a,gateway6=fd00::1", "tap:a,ip6=1.2.3.4/8"}) {
     EXPECT_THROW(parse_network(bad), Error) << bad;
   }
   for (const char* bad : {"", ":/x", "a:b", "a:/../b"}) {

@@ -18,6 +18,15 @@ namespace fs = std::filesystem;
 
 namespace {
 
+constexpr const char* kTapSyntax =
+    "tap:NAME[,ip=ADDRESS/PREFIX][,gateway=ADDRESS][,ip6=ADDRESS/PREFIX][,gateway6=ADDRESS]"
+    "[,nameserver=ADDRESS]";
+
+bool is_ipv6(const std::string& text) {
+  in6_addr address = {};
+  return inet_pton(AF_INET6, text.c_str(), &address) == 1;
+}
+
 bool is_ipv4(const std::string& text) {
   in_addr address = {};
   return inet_pton(AF_INET, text.c_str(), &address) == 1;
@@ -29,11 +38,11 @@ std::optional<uint16_t> parse_port_number(std::string_view text) {
   return static_cast<uint16_t>(*number);
 }
 
-bool is_ipv4_prefix(const std::string& text) {
+bool is_prefix(const std::string& text, bool (*is_address)(const std::string&), unsigned longest) {
   const std::vector<std::string> parts = split(text, '/');
   if (parts.size() != 2) return false;
   const auto prefix = parse_number(parts[1]);
-  return is_ipv4(parts[0]) && prefix && *prefix <= 32;
+  return is_address(parts[0]) && prefix && *prefix <= longest;
 }
 
 Network parse_tap(std::string_view text) {
@@ -46,19 +55,25 @@ Network parse_tap(std::string_view text) {
     const size_t equals = part.find('=');
     const std::string key = part.substr(0, equals);
     const std::string value = equals == std::string::npos ? "" : part.substr(equals + 1);
-    if (key == "ip" && is_ipv4_prefix(value)) {
+    if (key == "ip" && is_prefix(value, is_ipv4, 32)) {
       network.address = value;
     } else if (key == "gateway" && is_ipv4(value)) {
       network.gateway = value;
-    } else if (key == "nameserver" && is_ipv4(value)) {
+    } else if (key == "ip6" && is_prefix(value, is_ipv6, 128)) {
+      network.address6 = value;
+    } else if (key == "gateway6" && is_ipv6(value)) {
+      network.gateway6 = value;
+    } else if (key == "nameserver" && (is_ipv4(value) || is_ipv6(value))) {
       network.nameserver = value;
     } else {
-      throw Error(std::format("'{}' is not a setting of a tap network", part),
-                  "tap:NAME[,ip=ADDRESS/PREFIX][,gateway=ADDRESS][,nameserver=ADDRESS]");
+      throw Error(std::format("'{}' is not a setting of a tap network", part), kTapSyntax);
     }
   }
   if (network.address.empty() && (!network.gateway.empty() || !network.nameserver.empty())) {
     throw Error("a tap network's gateway and nameserver need its ip=ADDRESS/PREFIX");
+  }
+  if (network.address6.empty() && !network.gateway6.empty()) {
+    throw Error("a tap network's gateway6 needs its ip6=ADDRESS/PREFIX");
   }
   return network;
 }
@@ -119,7 +134,7 @@ Network parse_network(std::string_view text) {
   if (text == "none") return {.kind = NetworkKind::kNone};
   if (text.starts_with("tap:")) return parse_tap(text.substr(4));
   throw Error(std::format("'{}' is not a network", text),
-              "user, none, or tap:NAME[,ip=ADDRESS/PREFIX][,gateway=ADDRESS][,nameserver=ADDRESS]");
+              std::format("user, none, or {}", kTapSyntax));
 }
 
 MachineType parse_machine(std::string_view text) {

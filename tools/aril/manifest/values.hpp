@@ -12,7 +12,8 @@ uint64_t parse_memory(std::string_view text);
 unsigned parse_cpus(std::string_view text);
 /// [ADDRESS:]HOST:GUEST[/udp|/tcp]
 PortForward parse_port(std::string_view text);
-/// user | none | tap:NAME[,ip=ADDRESS/PREFIX][,gateway=ADDRESS][,nameserver=ADDRESS]
+/// user | none |
+/// tap:NAME[,ip=ADDRESS/PREFIX][,gateway=ADDRESS][,ip6=ADDRESS/PREFIX][,gateway6=ADDRESS][,nameserver=ADDRESS]
 Network parse_network(std::string_view text);
 MachineType parse_machine(std::string_view text);
 std::string_view machine_name(MachineType machine);

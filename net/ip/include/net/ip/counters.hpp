@@ -9,81 +9,54 @@ namespace aril::net {
 /// Statistics under the names of Linux's /proc/net/snmp and /proc/net/netstat: X(group, name).
 // A macro, because the enumeration and its table of names must not drift apart.
 // clang-format off
-#define ARIL_NET_COUNTERS(X)                                                                                 \
-  X(Ip, InReceives)                                                                                          \
-  X(Ip, InHdrErrors) X(Ip, InAddrErrors) X(Ip, InUnknownProtos) X(Ip, InDiscards) X(                         \
-      Ip, InDelivers) X(Ip, OutRequests) X(Ip, OutDiscards) X(Ip, OutNoRoutes) X(Ip, ReasmTimeout)           \
-      X(Ip, ReasmReqds) X(Ip, ReasmOKs) X(Ip, ReasmFails) X(Ip, FragOKs) X(Ip, FragFails) X(                 \
-          Ip, FragCreates) X(Icmp, InMsgs) X(Icmp, InErrors) X(Icmp, InCsumErrors)                           \
-          X(Icmp, InDestUnreachs) X(Icmp, InTimeExcds) X(Icmp, InParmProbs) X(Icmp, InEchos) X(              \
-              Icmp, InEchoReps) X(Icmp, OutMsgs) X(Icmp, OutErrors) X(Icmp, OutDestUnreachs)                 \
-              X(Icmp, OutTimeExcds) X(Icmp, OutEchoReps) X(Icmp, OutRateLimitGlobal) X(                      \
-                  Tcp, ActiveOpens) X(Tcp, PassiveOpens) X(Tcp, AttemptFails) X(Tcp, EstabResets)            \
-                  X(Tcp, CurrEstab) X(Tcp, InSegs) X(Tcp, OutSegs) X(Tcp, RetransSegs) X(                    \
-                      Tcp, InErrs) X(Tcp, OutRsts)                                                           \
-                      X(Tcp, InCsumErrors) X(Udp, InDatagrams) X(Udp, NoPorts) X(Udp, InErrors) X(           \
-                          Udp, OutDatagrams) X(Udp, RcvbufErrors)                                            \
-                          X(Udp, SndbufErrors) X(Udp, InCsumErrors) X(                                       \
-                              Udp, MemErrors) X(TcpExt, SyncookiesSent)                                      \
-                              X(TcpExt, SyncookiesRecv) X(TcpExt, SyncookiesFailed) X(                       \
-                                  TcpExt,                                                                    \
-                                  EmbryonicRsts) X(TcpExt, PruneCalled)                                      \
-                                  X(TcpExt, OfoPruned) X(TcpExt, TW) X(TcpExt, TWRecycled) X(                \
-                                      TcpExt,                                                                \
-                                      PAWSActive) X(TcpExt, PAWSEstab)                                       \
-                                      X(TcpExt, DelayedACKs) X(TcpExt, ListenOverflows) X(                   \
-                                          TcpExt,                                                            \
-                                          ListenDrops) X(TcpExt,                                             \
-                                                         TCPRenoRecovery) X(TcpExt, TCPSackRecovery)         \
-                                          X(TcpExt, TCPSACKReneging) X(TcpExt, TCPSackFailures) X(           \
-                                              TcpExt,                                                        \
-                                              TCPFastRetrans) X(TcpExt, TCPSlowStartRetrans)                 \
-                                              X(TcpExt, TCPTimeouts) X(TcpExt, TCPAbortOnData) X(            \
-                                                  TcpExt,                                                    \
-                                                  TCPAbortOnClose) X(TcpExt, TCPAbortOnMemory)               \
-                                                  X(TcpExt, TCPAbortOnTimeout) X(                            \
-                                                      TcpExt,                                                \
-                                                      TCPAbortOnLinger) X(TcpExt, TCPMemoryPressures)        \
-                                                      X(TcpExt, TCPBacklogDrop) X(                           \
-                                                          TcpExt,                                            \
-                                                          TCPDeferAcceptDrop) X(TcpExt, TCPTimeWaitOverflow) \
-                                                          X(TcpExt, TCPReqQFullDoCookies) X(                 \
-                                                              TcpExt,                                        \
-                                                              TCPReqQFullDrop) X(TcpExt,                     \
-                                                                                 TCPRcvCoalesce)             \
-                                                              X(TcpExt, TCPOFOQueue) X(                      \
-                                                                  TcpExt,                                    \
-                                                                  TCPOFODrop) X(TcpExt, TCPChallengeACK)     \
-                                                                  X(TcpExt, TCPSYNChallenge) X(              \
-                                                                      TcpExt,                                \
-                                                                      TCPFromZeroWindowAdv)                  \
-                                                                      X(TcpExt, TCPToZeroWindowAdv) X(       \
-                                                                          TcpExt,                            \
-                                                                          TCPWantZeroWindowAdv)              \
-                                                                          X(TcpExt,                          \
-                                                                            TCPOrigDataSent)                 \
-                                                                              X(TcpExt,                      \
-                                                                                TCPKeepAlive)                \
-                                                                                  X(TcpExt,                  \
-                                                                                    TCPWinProbe)             \
-                                                                                      X(TcpExt,              \
-                                                                                        TCPRcvQDrop)
+#define ARIL_NET_COUNTERS(X) \
+  X(Ip, InReceives) X(Ip, InHdrErrors) X(Ip, InAddrErrors) X(Ip, InUnknownProtos) \
+  X(Ip, InDiscards) X(Ip, InDelivers) X(Ip, OutRequests) X(Ip, OutDiscards) \
+  X(Ip, OutNoRoutes) X(Ip, ReasmTimeout) X(Ip, ReasmReqds) X(Ip, ReasmOKs) X(Ip, ReasmFails) \
+  X(Ip, FragOKs) X(Ip, FragFails) X(Ip, FragCreates) X(Icmp, InMsgs) X(Icmp, InErrors) \
+  X(Icmp, InCsumErrors) X(Icmp, InDestUnreachs) X(Icmp, InTimeExcds) X(Icmp, InParmProbs) \
+  X(Icmp, InEchos) X(Icmp, InEchoReps) X(Icmp, OutMsgs) X(Icmp, OutErrors) \
+  X(Icmp, OutDestUnreachs) X(Icmp, OutTimeExcds) X(Icmp, OutEchoReps) \
+  X(Icmp, OutRateLimitGlobal) X(Tcp, ActiveOpens) X(Tcp, PassiveOpens) X(Tcp, AttemptFails) \
+  X(Tcp, EstabResets) X(Tcp, CurrEstab) X(Tcp, InSegs) X(Tcp, OutSegs) X(Tcp, RetransSegs) \
+  X(Tcp, InErrs) X(Tcp, OutRsts) X(Tcp, InCsumErrors) X(Udp, InDatagrams) X(Udp, NoPorts) \
+  X(Udp, InErrors) X(Udp, OutDatagrams) X(Udp, RcvbufErrors) X(Udp, SndbufErrors) \
+  X(Udp, InCsumErrors) X(Udp, MemErrors) X(TcpExt, SyncookiesSent) X(TcpExt, SyncookiesRecv) \
+  X(TcpExt, SyncookiesFailed) X(TcpExt, EmbryonicRsts) X(TcpExt, PruneCalled) \
+  X(TcpExt, OfoPruned) X(TcpExt, TW) X(TcpExt, TWRecycled) X(TcpExt, PAWSActive) \
+  X(TcpExt, PAWSEstab) X(TcpExt, DelayedACKs) X(TcpExt, ListenOverflows) \
+  X(TcpExt, ListenDrops) X(TcpExt, TCPRenoRecovery) X(TcpExt, TCPSackRecovery) \
+  X(TcpExt, TCPSACKReneging) X(TcpExt, TCPSackFailures) X(TcpExt, TCPFastRetrans) \
+  X(TcpExt, TCPSlowStartRetrans) X(TcpExt, TCPTimeouts) X(TcpExt, TCPAbortOnData) \
+  X(TcpExt, TCPAbortOnClose) X(TcpExt, TCPAbortOnMemory) X(TcpExt, TCPAbortOnTimeout) \
+  X(TcpExt, TCPAbortOnLinger) X(TcpExt, TCPMemoryPressures) X(TcpExt, TCPBacklogDrop) \
+  X(TcpExt, TCPDeferAcceptDrop) X(TcpExt, TCPTimeWaitOverflow) \
+  X(TcpExt, TCPReqQFullDoCookies) X(TcpExt, TCPReqQFullDrop) X(TcpExt, TCPRcvCoalesce) \
+  X(TcpExt, TCPOFOQueue) X(TcpExt, TCPOFODrop) X(TcpExt, TCPChallengeACK) \
+  X(TcpExt, TCPSYNChallenge) X(TcpExt, TCPFromZeroWindowAdv) X(TcpExt, TCPToZeroWindowAdv) \
+  X(TcpExt, TCPWantZeroWindowAdv) X(TcpExt, TCPOrigDataSent) X(TcpExt, TCPKeepAlive) \
+  X(TcpExt, TCPWinProbe) X(TcpExt, TCPRcvQDrop) X(Ip6, InReceives) X(Ip6, InHdrErrors) \
+  X(Ip6, InAddrErrors) X(Ip6, InUnknownProtos) X(Ip6, InDelivers) X(Ip6, OutRequests) \
+  X(Ip6, OutNoRoutes) X(Ip6, ReasmTimeout) X(Ip6, ReasmReqds) X(Ip6, ReasmOKs) \
+  X(Ip6, ReasmFails) X(Ip6, FragOKs) X(Ip6, FragFails) X(Ip6, FragCreates) \
+  X(Ip6, InMcastPkts) X(Icmp6, InMsgs) X(Icmp6, InErrors) X(Icmp6, InCsumErrors) \
+  X(Icmp6, OutMsgs) X(Icmp6, OutErrors) X(Icmp6, OutRateLimitHost)
 // clang-format on
 
 /// Why the stack threw a packet away: one counter each.
 // clang-format off
-#define ARIL_NET_DROP_REASONS(X)                                                                   \
-  X(FrameTooShort)                                                                                 \
-  X(FrameNotForUs) X(UnknownEtherType) X(BadArp) X(BadIpHeader) X(BadIpChecksum) X(IpSourceRoute)  \
-      X(IpMartianSource) X(IpNotForUs) X(IpUnknownProtocol) X(FragmentInvalid) X(FragmentOverlap)  \
-          X(FragmentLimit) X(FragmentTimeout) X(BadIcmp) X(IcmpToBroadcast) X(IcmpErrorIrrelevant) \
-              X(BadUdp) X(BadUdpChecksum) X(UdpNoSocket) X(UdpQueueFull) X(BadTcp)                 \
-                  X(BadTcpChecksum) X(TcpBroadcast) X(TcpNoConnection) X(TcpListenerFull)          \
-                      X(TcpSynQueueFull) X(TcpBadAck) X(TcpOutsideWindow) X(TcpPaws)               \
-                          X(TcpRstOutsideWindow) X(TcpSynInWindow) X(TcpDeferAccept)               \
-                              X(TcpTooManyGaps) X(TcpNoMemory) X(TcpAfterClose) X(TcpTimeWait)     \
-                                  X(TcpBadSynFlags) X(NeighbourUnresolved) X(NeighbourQueueFull)   \
-                                      X(NoRoute) X(LoopbackFull) X(NoMemory) X(DeviceFull)
+#define ARIL_NET_DROP_REASONS(X) \
+  X(FrameTooShort) X(FrameNotForUs) X(UnknownEtherType) X(BadArp) X(BadIpHeader) \
+  X(BadIpChecksum) X(IpSourceRoute) X(IpMartianSource) X(IpNotForUs) X(IpUnknownProtocol) \
+  X(FragmentInvalid) X(FragmentOverlap) X(FragmentLimit) X(FragmentTimeout) X(BadIcmp) \
+  X(IcmpToBroadcast) X(IcmpErrorIrrelevant) X(BadUdp) X(BadUdpChecksum) X(UdpNoSocket) \
+  X(UdpQueueFull) X(BadTcp) X(BadTcpChecksum) X(TcpBroadcast) X(TcpNoConnection) \
+  X(TcpListenerFull) X(TcpSynQueueFull) X(TcpBadAck) X(TcpOutsideWindow) X(TcpPaws) \
+  X(TcpRstOutsideWindow) X(TcpSynInWindow) X(TcpDeferAccept) X(TcpTooManyGaps) X(TcpNoMemory) \
+  X(TcpAfterClose) X(TcpTimeWait) X(TcpBadSynFlags) X(NeighbourUnresolved) \
+  X(NeighbourQueueFull) X(NoRoute) X(LoopbackFull) X(NoMemory) X(DeviceFull) X(BadIpv6Header) \
+  X(Ipv6Extension) X(Ipv6RoutingHeader) X(Ipv6Option) X(GroupNotJoined) X(BadIcmpv6) \
+  X(BadNdp) X(NdpOffLink) X(DuplicateAddress) X(RouterLimit)
 // clang-format on
 
 #define ARIL_NET_COUNTER_NAME(group, name) k##group##name,

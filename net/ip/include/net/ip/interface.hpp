@@ -7,6 +7,7 @@
 
 #include "base/flags.hpp"
 #include "base/result.hpp"
+#include "base/time.hpp"
 #include "net/buffer/block.hpp"
 #include "net/wire/address.hpp"
 #include "net/wire/udp.hpp"
@@ -31,6 +32,7 @@ struct TxPacket {
   uint16_t checksum_start = 0, checksum_offset = 0;
   /// With kTso: payload bytes per segment. 0: one segment.
   uint16_t segment_size = 0;
+  bool is_ipv6 = false;
 
   [[nodiscard]] size_t size() const {
     size_t total = header.size();
@@ -51,7 +53,8 @@ class LinkSink {
 enum class LinkFeatures : uint8_t {
   kNone = 0,
   kChecksum = 1,  ///< the link fills in transport checksums
-  kTso = 2,       ///< the link cuts TCP segments of up to 64 KiB
+  kTso = 2,       ///< the link cuts TCP segments of up to 64 KiB, over IPv4
+  kTso6 = 4,      ///< and over IPv6
 };
 ARIL_FLAG_OPERATORS(LinkFeatures);
 
@@ -62,6 +65,7 @@ struct InterfaceConfig {
   LinkFeatures features = LinkFeatures::kNone;
 };
 
+/// An IPv4 address.
 struct InterfaceAddress {
   IpAddress address;
   uint8_t prefix_length = 0;
@@ -78,10 +82,22 @@ struct InterfaceAddress {
   }
 };
 
+/// An IPv6 address, with what [RFC 4862] 5.5.4 keeps of it.
+struct Ipv6InterfaceAddress {
+  IpAddress address;
+  uint8_t prefix_length = 0;
+  /// Nobody has answered for it so far, but time is not up: used, with the restraint of [RFC 4429].
+  bool is_optimistic = false;
+  bool is_autoconfigured = false;
+  Instant probe_end;
+  Instant preferred_until = Instant::never(), valid_until = Instant::never();
+};
+
 /// One link and our addresses on it. Owned by IpLayer, lives as long.
 class Interface {
  public:
-  static constexpr size_t kMaxAddresses = 8;
+  static constexpr size_t kMaxAddresses = 8, kMaxIpv6Addresses = 16, kMaxGroups = 64,
+                          kMaxNameServers = 4;
   enum class Kind : uint8_t { kEthernet, kLoopback };
 
   Interface(uint32_t index, Kind kind, const InterfaceConfig& config, LinkSink* sink);
@@ -97,6 +113,30 @@ class Interface {
   [[nodiscard]] std::span<const InterfaceAddress> addresses() const {
     return {addresses_.data(), address_count_};
   }
+  /// Link-local first.
+  [[nodiscard]] std::span<const Ipv6InterfaceAddress> ipv6_addresses() const {
+    return {ipv6_addresses_.data(), ipv6_address_count_};
+  }
+  [[nodiscard]] const Ipv6InterfaceAddress* find_ipv6(IpAddress address) const;
+  /// What IPv6 packets may have; a router can lower it [RFC 4861] 6.3.4.
+  [[nodiscard]] uint32_t ipv6_mtu() const { return ipv6_mtu_ != 0 ? ipv6_mtu_ : mtu_; }
+  /// Of what we send to neighbours and beyond, unless a socket says otherwise.
+  [[nodiscard]] uint8_t hop_limit() const { return hop_limit_; }
+  /// An IPv6 group whose packets we take.
+  [[nodiscard]] bool is_member(IpAddress group) const;
+  /// A router told of these [RFC 8106].
+  struct NameServer {
+    IpAddress address;
+    Instant expiry;
+  };
+  [[nodiscard]] std::span<const NameServer> name_servers() const {
+    return {name_servers_.data(), name_server_count_};
+  }
+  /// The scope id that `address` has when it is on this link.
+  [[nodiscard]] uint16_t scope_of(IpAddress address) const {
+    return address.needs_scope() ? static_cast<uint16_t>(index_) : uint16_t{0};
+  }
+  /// One of ours, of either family.
   [[nodiscard]] bool has_address(IpAddress address) const;
   [[nodiscard]] bool is_broadcast(IpAddress address) const;
 
@@ -119,6 +159,20 @@ class Interface {
   LinkSink* sink_;
   std::array<InterfaceAddress, kMaxAddresses> addresses_ = {};
   Statistics statistics_;
+
+  std::array<Ipv6InterfaceAddress, kMaxIpv6Addresses> ipv6_addresses_ = {};
+  uint8_t ipv6_address_count_ = 0;
+  uint8_t hop_limit_ = 64;
+  uint8_t solicitations_left_ = 0;  // of routers
+  uint8_t group_count_ = 0, name_server_count_ = 0;
+  uint32_t ipv6_mtu_ = 0;
+  Instant next_solicitation_ = Instant::never(), group_report_ = Instant::never();
+  struct Group {
+    IpAddress address;
+    uint32_t users = 0;
+  };
+  std::array<Group, kMaxGroups> groups_ = {};
+  std::array<NameServer, kMaxNameServers> name_servers_ = {};
 };
 
 }  // namespace aril::net

@@ -12,6 +12,8 @@
 #include "net/ip/neighbours.hpp"
 #include "net/ip/reassembly.hpp"
 #include "net/wire/ipv4.hpp"
+#include "net/wire/ipv6.hpp"
+#include "net/wire/ndp.hpp"
 #include "net/wire/tcp.hpp"
 
 namespace aril::net {
@@ -32,6 +34,7 @@ struct IpError {
   Errno error = Errno::kHostUnreach;
   bool is_fatal = false;      ///< not a passing condition [RFC 1122] 4.2.3.9
   uint16_t next_hop_mtu = 0;  ///< non-zero: fragmentation needed
+  uint16_t scope = 0;         ///< of the destination, as in Endpoint
 };
 
 /// TCP or UDP, as IP sees it.
@@ -52,17 +55,29 @@ struct Route {
   bool is_broadcast = false;
 };
 
+/// What a transport decides of the header in front of its segment, in either family.
+struct IpFields {
+  IpAddress source, destination;
+  IpProtocol protocol;
+  uint8_t time_to_live = 64;
+  uint8_t type_of_service = 0;
+  bool dont_fragment = false;
+};
+
 /// Room for all headers of a packet, so that each layer writes its own in front of the next.
 class HeaderBuffer {
  public:
-  static constexpr size_t kLink = sizeof(EthernetHeader), kNetwork = sizeof(Ipv4Header);
+  static constexpr size_t kLink = sizeof(EthernetHeader), kNetwork = sizeof(Ipv6Header),
+                          kSize = kLink + kNetwork + kMaxTcpHeader;
   [[nodiscard]] std::span<std::byte, kMaxTcpHeader> transport() {
     return std::span<std::byte, kMaxTcpHeader>(bytes_ + kLink + kNetwork, kMaxTcpHeader);
   }
 
  private:
   friend class IpLayer;
-  std::byte bytes_[kLink + kNetwork + kMaxTcpHeader];
+  /// Where the frame starts when its network header has `network` bytes.
+  [[nodiscard]] std::byte* start(size_t network) { return bytes_ + kNetwork - network; }
+  std::byte bytes_[kSize];
 };
 
 /// A transport's segment on its way out.
@@ -83,17 +98,31 @@ struct RouteEntry {
   IpAddress gateway;  ///< unspecified: on link
   Interface* interface = nullptr;
   IpAddress source;  ///< preferred; unspecified: the interface's
+  /// A router's advertisement made it, and it ends when that does.
+  bool is_advertised = false;
+  Instant expiry = Instant::never();
+
+  [[nodiscard]] bool matches(IpAddress destination) const {
+    return network.is_v4() == destination.is_v4() &&
+           network_of(destination, prefix_length) == network;
+  }
 };
 
-/// IPv4 and what belongs to it: interfaces, routes, ARP, ICMP, fragments.
+/// What happens to an interface's IPv6 addresses without being asked for.
+enum class Ipv6Event : uint8_t { kAddressAdded, kAddressExpired, kDuplicate, kNameServers };
+
+/// IPv4 and IPv6 and what belongs to them: interfaces, routes, neighbours, ICMP, fragments.
+/// Divided over ip_layer.cpp (configuration and routing), input.cpp, output.cpp and icmp.cpp for
+/// IPv4 and what both share, and the ipv6_*.cpp, icmpv6.cpp, ndp.cpp and router_discovery.cpp.
 class IpLayer final : private NeighbourOwner {
  public:
-  static constexpr size_t kMaxInterfaces = 17, kMaxRoutes = 64, kMaxLoopback = 4096;
+  static constexpr size_t kMaxInterfaces = 17, kMaxRoutes = 64, kMaxLoopback = 4096,
+                          kMaxPathMtus = 64, kMaxAdvertisedRoutes = 16;
 
   explicit IpLayer(StackContext& context);
   ~IpLayer();
 
-  /// Makes "lo" with 127.0.0.1/8, once, and sets who gets received segments. kNoMem.
+  /// Makes "lo" with 127.0.0.1/8 and ::1/128, once, and sets who gets received segments. kNoMem.
   Result<void> initialize(Transport& tcp, Transport& udp);
   /// kNoMem, kNoSpc.
   Result<Interface*> add_interface(Interface::Kind kind, const InterfaceConfig& config,
@@ -105,6 +134,15 @@ class IpLayer final : private NeighbourOwner {
 
   /// Adds the on-link route too, and announces the address [RFC 5227] 3. kNoSpc, kExist, kInval.
   Result<void> add_address(Interface& interface, const InterfaceAddress& address);
+  Result<void> add_ipv6_address(Interface& interface, const Ipv6InterfaceAddress& address);
+  /// Gives the link its link-local address, and looks for routers: what they advertise configures
+  /// addresses, routes and name servers [RFC 4862]. kNoSpc, kExist.
+  Result<void> enable_ipv6(Interface& interface);
+  /// Told of what enable_ipv6() leads to.
+  void set_ipv6_hook(void (*hook)(void*, Interface&, Ipv6Event, IpAddress), void* context) {
+    ipv6_hook_ = hook;
+    ipv6_hook_context_ = context;
+  }
   /// And the routes that use it.
   void remove_address(Interface& interface, IpAddress address);
   /// kNoSpc, kExist.
@@ -117,12 +155,22 @@ class IpLayer final : private NeighbourOwner {
   /// One of our addresses, on any interface.
   [[nodiscard]] bool is_local(IpAddress address) const;
   /// `source` and `interface` restrict the choice unless unspecified and 0. kNetUnreach, kInval for
-  /// a source that is not ours, kAfNoSupport.
+  /// a source that is not ours or a link-local destination without its interface, kAddrNotAvail
+  /// when there is no source address to use.
   Result<Route> route(IpAddress destination, IpAddress source = {}, uint32_t interface = 0);
+
+  /// What a packet to `destination` may have.
+  [[nodiscard]] uint32_t path_mtu(const Route& route, IpAddress destination) const;
 
   /// Sends one packet; fragments it when it is too long and `fields` permit. The packet is out, or
   /// queued, or counted as dropped; kMsgSize, kNoBufs.
-  Result<void> send(const Route& route, Ipv4Fields fields, const TransportOutput& output);
+  Result<void> send(const Route& route, const IpFields& fields, const TransportOutput& output);
+
+  /// Membership of an IPv6 group, counted. kNoBufs.
+  Result<void> join_group(Interface& interface, IpAddress group);
+  void leave_group(Interface& interface, IpAddress group);
+  /// The link for a group's packets when nobody says: null when none has an address.
+  Interface* group_interface(IpAddress group, uint32_t bound);
 
   /// One frame from a link.
   void receive_frame(Interface& interface, std::span<const std::byte> frame,
@@ -134,17 +182,22 @@ class IpLayer final : private NeighbourOwner {
   /// Tells the sender of `packet` that it could not be delivered, unless [RFC 1122] 3.2.2 forbids
   /// or the rate limit says no.
   void send_icmp_error(uint8_t type, uint8_t code, std::span<const std::byte> packet);
+  /// The same for IPv6 [RFC 4443] 2.4; `answer_group`: also about a packet to a group.
+  void send_icmpv6_error(Interface& interface, uint8_t type, uint8_t code, uint32_t parameter,
+                         std::span<const std::byte> packet, bool answer_group = false);
+  /// "Nobody listens on this port", in the packet's family.
+  void send_port_unreachable(const IpPacketInfo& info);
 
   [[nodiscard]] Neighbours& neighbours() { return neighbours_; }
   [[nodiscard]] StackContext& context() { return context_; }
 
  private:
-  void send_arp(Interface& interface, const ArpPacket& packet,
-                const EthernetAddress& destination) override;
+  void solicit(Interface& interface, IpAddress target, const EthernetAddress* known) override;
   void send_resolved(Interface& interface, const EthernetAddress& destination,
                      std::span<const std::byte> packet) override;
   void unresolved(Interface& interface, std::span<const std::byte> packet) override;
 
+  void send_arp(Interface& interface, const ArpPacket& packet, const EthernetAddress& destination);
   void receive_arp(Interface& interface, std::span<const std::byte> bytes);
   void receive_ipv4(Interface& interface, std::span<const std::byte> bytes, ChecksumState checksum);
   bool accept_addresses(const Interface& interface, const Ipv4View& view, bool& is_broadcast);
@@ -153,16 +206,65 @@ class IpLayer final : private NeighbourOwner {
   void receive_icmp(const IpPacketInfo& info, std::span<const std::byte> bytes);
   void receive_icmp_error(const IcmpHeader& header, std::span<const std::byte> quoted);
   void reply_echo(const IpPacketInfo& info, std::span<const std::byte> message);
-  void report_error(const IpError& error, const Ipv4View& quoted);
+  void report_error(const IpError& error, uint8_t protocol, std::span<const std::byte> quoted);
+  bool take_error_token();
+
+  // ipv6_input.cpp
+  void receive_ipv6(Interface& interface, std::span<const std::byte> bytes, ChecksumState checksum);
+  void refuse_ipv6(Interface& interface, const Ipv6Problem& problem,
+                   std::span<const std::byte> bytes);
+  bool accept_ipv6(const Interface& interface, const Ipv6View& view);
+  void deliver_ipv6(Interface& interface, const Ipv6View& view, ChecksumState checksum);
+  // ipv6_output.cpp
+  Result<void> send_ipv6(const Route& route, const IpFields& fields, const TransportOutput& output);
+  Result<void> send_ipv6_fragments(const Route& route, const IpFields& fields,
+                                   const TransportOutput& output, uint32_t mtu);
+  Result<Route> route_ipv6(IpAddress destination, IpAddress source, uint32_t interface);
+  IpAddress select_source(const Interface& interface, IpAddress destination) const;
+  void note_path_mtu(IpAddress destination, uint32_t mtu);
+  // icmpv6.cpp
+  void receive_icmpv6(const IpPacketInfo& info, std::span<const std::byte> bytes);
+  void receive_icmpv6_error(const IpPacketInfo& info, const IcmpHeader& header,
+                            std::span<const std::byte> quoted);
+  void reply_echo_ipv6(const IpPacketInfo& info, std::span<const std::byte> message);
+  /// `head` begins with an IcmpHeader whose checksum this fills in; it and `payload` are the
+  /// message.
+  void send_icmpv6(const Route& route, IpAddress destination, uint8_t hop_limit,
+                   std::span<const std::byte> head, std::span<const std::byte> payload,
+                   bool router_alert = false);
+  void receive_group_query(const IpPacketInfo& info, std::span<const std::byte> bytes);
+  void report_groups(Interface& interface, std::span<const Interface::Group> groups,
+                     uint8_t record_type);
+  // ndp.cpp
+  void receive_solicitation(const IpPacketInfo& info, std::span<const std::byte> bytes);
+  void receive_advertisement(const IpPacketInfo& info, std::span<const std::byte> bytes);
+  void send_neighbour_message(Interface& interface, uint8_t type, IpAddress source,
+                              IpAddress destination, IpAddress target, uint32_t flags,
+                              bool with_link_address);
+  void solicit_neighbour(Interface& interface, IpAddress target, const EthernetAddress* known);
+  void duplicate_found(Interface& interface, IpAddress address);
+  // router_discovery.cpp
+  void receive_router_advertisement(const IpPacketInfo& info, std::span<const std::byte> bytes);
+  void take_prefix(Interface& interface, const RouterAdvertisement::Prefix& prefix);
+  void take_name_servers(Interface& interface, const RouterAdvertisement& advertisement);
+  void set_advertised_route(const RouteEntry& route, uint32_t lifetime);
+  void send_router_solicitation(Interface& interface);
+  void arm_ipv6_timer(Instant deadline);
+  void on_ipv6_timer();
+  void run_ipv6_timers(Interface& interface, Instant& next);
+  void tell(Interface& interface, Ipv6Event event, IpAddress address) {
+    if (ipv6_hook_ != nullptr) ipv6_hook_(ipv6_hook_context_, interface, event, address);
+  }
 
   Result<void> send_loopback(std::span<const std::byte> header, const TransportOutput& output);
   Result<void> send_fragments(const Route& route, const Ipv4Fields& fields,
                               const TransportOutput& output);
+  /// The transport's segment in one piece, its checksum complete.
+  static Result<PacketPtr> gather(const TransportOutput& output);
   /// Sends `packet`, whose header starts with room for Ethernet's, to the next hop.
   void send_to_link(const Route& route, std::byte* link_header, const TxPacket& packet);
   void transmit(Interface& interface, const TxPacket& packet);
   [[nodiscard]] const RouteEntry* find_route(IpAddress destination, uint32_t interface) const;
-  Interface* group_interface(uint32_t bound);
   uint16_t next_identification(IpAddress destination);
   void announce(Interface& interface, IpAddress address);
 
@@ -180,6 +282,15 @@ class IpLayer final : private NeighbourOwner {
   /// [RFC 1812] 4.3.2.8: a bucket of tokens for ICMP errors.
   uint32_t error_tokens_ = 50;
   Instant error_tokens_filled_;
+  struct PathMtu {
+    IpAddress destination;
+    uint32_t mtu = 0;
+    Instant expiry;
+  };
+  std::array<PathMtu, kMaxPathMtus> path_mtus_ = {};
+  WheelTimer ipv6_timer_;
+  void (*ipv6_hook_)(void*, Interface&, Ipv6Event, IpAddress) = nullptr;
+  void* ipv6_hook_context_ = nullptr;
 };
 
 }  // namespace aril::net

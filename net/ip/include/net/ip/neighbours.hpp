@@ -15,9 +15,8 @@ namespace aril::net {
 /// What the table of neighbours asks of the layer that owns it.
 class NeighbourOwner {
  public:
-  /// Sends an ARP packet on `interface`.
-  virtual void send_arp(Interface& interface, const ArpPacket& packet,
-                        const EthernetAddress& destination) = 0;
+  /// Asks for the hardware address of `target`: everyone, or the station at `known` to confirm it.
+  virtual void solicit(Interface& interface, IpAddress target, const EthernetAddress* known) = 0;
   /// Sends an IP packet that was waiting.
   virtual void send_resolved(Interface& interface, const EthernetAddress& destination,
                              std::span<const std::byte> packet) = 0;
@@ -28,7 +27,8 @@ class NeighbourOwner {
   ~NeighbourOwner() = default;
 };
 
-/// The ARP cache [RFC 826, RFC 1122 2.3.2]: resolves next hops, holds packets meanwhile, checks
+/// The neighbours of every link, found by ARP [RFC 826, RFC 1122 2.3.2] or by Neighbour Discovery
+/// [RFC 4861 5]: resolves next hops, holds packets meanwhile, checks
 /// that old entries still answer. Bounded: the least recently used entry makes room.
 class Neighbours {
  public:
@@ -45,6 +45,12 @@ class Neighbours {
   void enqueue(Interface& interface, IpAddress address, PacketPtr packet);
   /// A received ARP packet. `is_for_us`: its target is one of the interface's addresses.
   void receive(Interface& interface, const ArpPacket& packet, bool is_for_us);
+  /// `address` said itself, unasked, that it is at `hardware`: taken, but asked again before long
+  /// [RFC 4861] 7.2.3.
+  void heard_of(Interface& interface, IpAddress address, const EthernetAddress& hardware);
+  /// A neighbour advertisement [RFC 4861] 7.2.5; `hardware` may be null.
+  void advertised(Interface& interface, IpAddress address, const EthernetAddress* hardware,
+                  bool is_solicited, bool is_override);
 
   struct View {
     IpAddress address;
@@ -90,7 +96,7 @@ class Neighbours {
   Entry* create(Interface& interface, IpAddress address);
   void destroy(Entry& entry);
   void evict_one();
-  void learn(Entry& entry, const EthernetAddress& hardware);
+  void learn(Entry& entry, const EthernetAddress& hardware, Instant confirmed);
   void request(Entry& entry);
   void on_timer(Entry& entry);
 

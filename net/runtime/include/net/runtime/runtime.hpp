@@ -22,6 +22,12 @@ struct Ipv4Configuration {
   std::vector<IpAddress> nameservers;
 };
 
+struct Ipv6Configuration {
+  IpAddress address;
+  uint8_t prefix_length = 64;
+  IpAddress gateway = IpAddress::v6(0, 0);  ///< unspecified: none
+};
+
 /// Runs a Stack in the kernel: its lock, a thread per device that polls it and runs timers, DHCP,
 /// and what the resolver needs to know. One per machine, made by the platform.
 class Runtime {
@@ -53,11 +59,19 @@ class Runtime {
   Result<uint32_t> attach(NetDevice& device);
   /// kNoDev for an unknown index.
   Result<void> configure_static(uint32_t interface, const Ipv4Configuration& configuration);
+  /// Gives the link its link-local address and looks for IPv6 routers, whose advertisements
+  /// configure it further. Does not wait for them. kNoDev, kExist.
+  Result<void> enable_ipv6(uint32_t interface);
+  /// An IPv6 address beside whatever else there is. kNoDev.
+  Result<void> configure_static(uint32_t interface, const Ipv6Configuration& configuration);
   /// Starts the DHCP client; `host_name` is announced.
   Result<void> configure_dhcp(uint32_t interface, std::string_view host_name);
-  /// Sleeps until an interface other than loopback has an address. kTimedOut.
+  /// Sleeps until an interface other than loopback has an IPv4 address, or an IPv6
+  /// address that reaches beyond the link. kTimedOut.
   Result<void> wait_configured(Instant deadline);
 
+  /// Sleeps until the configuration has changed more often than `seen`; the count.
+  uint32_t wait_changed(uint32_t seen);
   /// The contents of /etc/resolv.conf; empty when no name server is known.
   [[nodiscard]] std::string resolver_configuration();
 

@@ -65,12 +65,21 @@ struct PacketInfo {
   uint32_t local = 0, destination = 0;  ///< network byte order
 };
 
+/// struct in6_pktinfo.
+struct Ipv6PacketInfo {
+  std::array<std::byte, 16> address{};
+  uint32_t interface = 0;
+};
+static_assert(sizeof(Ipv6PacketInfo) == 20);
+
 /// What travels beside the bytes: control messages in the kernel's form.
 struct ControlData {
   std::vector<RefPtr<File>> files;  ///< SCM_RIGHTS
   std::optional<PeerCredentials> credentials;
   std::optional<PacketInfo> packet_info;
   std::optional<int32_t> time_to_live, type_of_service;
+  std::optional<Ipv6PacketInfo> ipv6_packet_info;
+  std::optional<int32_t> hop_limit, traffic_class;
   std::optional<int64_t> received_ns;  ///< realtime, SO_TIMESTAMP
 };
 

@@ -35,7 +35,7 @@ struct StackConfig {
 /// Time moves when the owner says so: advance() before a batch of calls.
 class Stack {
  public:
-  /// With the loopback interface "lo", 127.0.0.1/8, as interface 1. kNoMem.
+  /// With the loopback interface "lo", 127.0.0.1/8 and ::1, as interface 1. kNoMem.
   static Result<std::unique_ptr<Stack>> create(const StackConfig& config);
   ~Stack();
 
@@ -52,9 +52,13 @@ class Stack {
   /// Unpredictable to outsiders.
   uint64_t random() { return context_.random(); }
 
-  /// kNoMem.
-  Result<RefPtr<TcpSocket>> create_tcp_socket() { return tcp_.create_socket(); }
-  Result<RefPtr<UdpSocket>> create_udp_socket() { return udp_.create_socket(); }
+  /// `any`: 0.0.0.0 or ::, for the socket's family. kNoMem.
+  Result<RefPtr<TcpSocket>> create_tcp_socket(IpAddress any = {}) {
+    return tcp_.create_socket(any);
+  }
+  Result<RefPtr<UdpSocket>> create_udp_socket(IpAddress any = {}) {
+    return udp_.create_socket(any);
+  }
 
   /// One frame from the link, in whatever state it arrived. Its bytes are not used after return.
   void receive(Interface& interface, std::span<const std::byte> frame, ChecksumState checksum);

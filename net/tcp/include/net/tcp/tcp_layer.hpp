@@ -36,7 +36,7 @@ struct SegmentFields {
   uint32_t sequence = 0, acknowledgment = 0;
   TcpFlags flags = TcpFlags::kNone;
   uint16_t window = 0;
-  uint8_t time_to_live = 64, type_of_service = 0;
+  uint8_t time_to_live = 0, type_of_service = 0;  ///< 0: the link's hop limit
   TcpSegmentOptions options = {};
 };
 
@@ -46,8 +46,8 @@ class TcpLayer final : public Transport {
   explicit TcpLayer(IpLayer& ip);
   ~TcpLayer();
 
-  /// kNoMem.
-  Result<RefPtr<TcpSocket>> create_socket();
+  /// `any`: the unspecified address of the socket's family. kNoMem.
+  Result<RefPtr<TcpSocket>> create_socket(IpAddress any = {});
   /// Called with the address when a socket begins to listen.
   void set_listen_hook(void (*hook)(void*, const Endpoint&), void* context) {
     listen_hook_ = hook;
@@ -83,7 +83,7 @@ class TcpLayer final : public Transport {
     return static_cast<uint32_t>(context_.now.ns / 1'000'000);
   }
   /// Picks the local port of a connect() and checks that the pair is free. kAddrNotAvail.
-  Result<uint16_t> pick_connect_port(const Endpoint& remote, IpAddress source);
+  Result<uint16_t> pick_connect_port(const Endpoint& remote, Endpoint local);
   [[nodiscard]] bool is_pair_free(const FlowKey& flow);
 
   // Listeners.

@@ -61,8 +61,18 @@ struct TcpOptions {
   uint32_t receive_low_water = 1;
   uint8_t type_of_service = 0;
   uint8_t time_to_live = 64;
-  uint32_t interface = 0;  ///< SO_BINDTODEVICE: index, 0 for any
+  uint8_t traffic_class = 0;  ///< IPV6_TCLASS
+  uint8_t hop_limit = 0;      ///< IPV6_UNICAST_HOPS; 0: the link's
+  bool v6_only = false;       ///< IPV6_V6ONLY
+  uint32_t interface = 0;     ///< SO_BINDTODEVICE: index, 0 for any
   CongestionControl congestion = CongestionControl::kCubic;
+
+  [[nodiscard]] uint8_t hops_to(IpAddress peer) const {
+    return peer.is_v4() ? time_to_live : hop_limit;
+  }
+  [[nodiscard]] uint8_t class_to(IpAddress peer) const {
+    return peer.is_v4() ? type_of_service : traffic_class;
+  }
 };
 
 /// What TCP_INFO shows. Times in microseconds, counts in segments where Linux has them so.
@@ -95,7 +105,7 @@ enum class Shutdown : uint8_t { kRead = 0, kWrite = 1, kBoth = 2 };
 class TcpSocket final : public RefCounted {
  public:
   /// Not for use: see TcpLayer::create_socket.
-  explicit TcpSocket(TcpLayer& layer);
+  TcpSocket(TcpLayer& layer, IpAddress any);
   ~TcpSocket();
 
   /// `observer` outlives the socket or is set to null.
@@ -185,6 +195,7 @@ class TcpSocket final : public RefCounted {
 
   TcpLayer& layer_;
   SocketObserver* observer_ = nullptr;
+  const IpAddress any_;  // of the socket's family
   TcpOptions options_;
   Endpoint bound_;
   ListNode port_node_;

@@ -13,8 +13,8 @@ class UdpLayer final : public Transport {
  public:
   explicit UdpLayer(IpLayer& ip) : ip_(ip), context_(ip.context()) {}
 
-  /// kNoMem.
-  Result<RefPtr<UdpSocket>> create_socket();
+  /// `any`: the unspecified address of the socket's family. kNoMem.
+  Result<RefPtr<UdpSocket>> create_socket(IpAddress any = {});
 
   void receive(const IpPacketInfo& info, std::span<const std::byte> bytes) override;
   void receive_error(const IpError& error, std::span<const std::byte> quoted) override;

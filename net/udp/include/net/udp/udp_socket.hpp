@@ -29,7 +29,13 @@ struct UdpOptions {
   uint8_t time_to_live = 64;
   uint8_t multicast_time_to_live = 1;
   bool multicast_loop = true;
-  uint32_t interface = 0;  ///< SO_BINDTODEVICE: index, 0 for any
+  bool v6_only = false;              ///< IPV6_V6ONLY
+  bool ipv6_dont_fragment = false;   ///< IPV6_DONTFRAG, or IPV6_MTU_DISCOVER
+  uint8_t traffic_class = 0;         ///< IPV6_TCLASS
+  uint8_t hop_limit = 0;             ///< IPV6_UNICAST_HOPS; 0: the link's
+  uint8_t multicast_hop_limit = 1;   ///< IPV6_MULTICAST_HOPS
+  uint32_t multicast_interface = 0;  ///< IPV6_MULTICAST_IF; 0: by route
+  uint32_t interface = 0;            ///< SO_BINDTODEVICE: index, 0 for any
 };
 
 /// A received datagram. `payload()` is the data; the rest feeds recvmsg and IP_PKTINFO.
@@ -49,15 +55,16 @@ struct UdpDatagram {
 
 /// Where to send, beside the destination: IP_PKTINFO's choices.
 struct UdpSource {
-  IpAddress address;       ///< unspecified: by route
-  uint32_t interface = 0;  ///< 0: by route
+  IpAddress address;                       ///< unspecified: by route
+  uint32_t interface = 0;                  ///< 0: by route
+  int hop_limit = -1, traffic_class = -1;  ///< of this datagram alone, IPv6; -1: the socket's
 };
 
 /// An application's handle on UDP. Non-blocking; every method needs the stack's lock.
 class UdpSocket final : public RefCounted {
  public:
   /// Not for use: see UdpLayer::create_socket.
-  explicit UdpSocket(UdpLayer& layer) : layer_(layer) {}
+  UdpSocket(UdpLayer& layer, IpAddress any) : layer_(layer), any_(any), local_{.address = any} {}
   ~UdpSocket();
 
   void set_observer(SocketObserver* observer) { observer_ = observer; }
@@ -102,12 +109,18 @@ class UdpSocket final : public RefCounted {
   friend class UdpLayer;
   static constexpr size_t kMaxGroups = 20;  // Linux's igmp_max_memberships
 
+  struct Group {
+    IpAddress address;
+    uint32_t interface = 0;
+  };
+  void leave_link(const Group& group);
   void deliver(UdpDatagram datagram);
   void report_error(Errno error);
   void notify(PollEvents events);
 
   UdpLayer& layer_;
   SocketObserver* observer_ = nullptr;
+  const IpAddress any_;  // of the socket's family
   UdpOptions options_;
   Endpoint local_;
   std::optional<Endpoint> remote_;
@@ -118,10 +131,6 @@ class UdpSocket final : public RefCounted {
   Ring<UdpDatagram, 2> queue_;
   uint32_t queued_bytes_ = 0;
   uint64_t dropped_ = 0;
-  struct Group {
-    IpAddress address;
-    uint32_t interface = 0;
-  };
   Ring<Group, 1> groups_;
 };
 

@@ -43,6 +43,17 @@ class IpAddress {
     return is_v4() && v4_value() == 0xffffffff;
   }
 
+  /// 169.254.0.0/16 is not treated as such: [RFC 3927] is not implemented.
+  [[nodiscard]] constexpr bool is_link_local() const { return high_ >> 54 == 0xfe80 >> 6; }
+  /// A group whose reach ends at the link [RFC 4291] 2.7.
+  [[nodiscard]] constexpr bool is_link_multicast() const {
+    return !is_v4() && is_multicast() && (high_ >> 48 & 0xf) <= 2;
+  }
+  /// Means nothing without the link that it is on.
+  [[nodiscard]] constexpr bool needs_scope() const {
+    return is_link_local() || is_link_multicast();
+  }
+
   constexpr auto operator<=>(const IpAddress&) const = default;
 
  private:
@@ -52,10 +63,30 @@ class IpAddress {
   uint64_t low_ = kMappedPrefix;
 };
 
+/// "Any" and "this machine" of an address's family.
+constexpr IpAddress unspecified_of(IpAddress address) {
+  return address.is_v4() ? IpAddress() : IpAddress::v6(0, 0);
+}
+constexpr IpAddress loopback_of(IpAddress address) {
+  return address.is_v4() ? IpAddress::v4(127, 0, 0, 1) : IpAddress::v6(0, 1);
+}
+
+/// The first `length` bits of an address, of its own family's length, with zeros behind.
+constexpr IpAddress network_of(IpAddress address, uint8_t length) {
+  if (address.is_v4())
+    return IpAddress::v4(length == 0 ? 0 : address.v4_value() & ~uint32_t{0} << (32 - length));
+  uint64_t high = length == 0 ? 0 : length >= 64 ? ~uint64_t{0} : ~uint64_t{0} << (64 - length);
+  uint64_t low = length <= 64 ? 0 : ~uint64_t{0} << (128 - length);
+  return IpAddress::v6(address.high() & high, address.low() & low);
+}
+constexpr uint8_t max_prefix(IpAddress address) { return address.is_v4() ? 32 : 128; }
+
 /// A transport address: port in host order; 0 is "any".
 struct Endpoint {
   IpAddress address;
   uint16_t port = 0;
+  /// The index of the interface that a link-local IPv6 address is on; 0 for every other.
+  uint16_t scope = 0;
   constexpr auto operator<=>(const Endpoint&) const = default;
 };
 

@@ -50,7 +50,8 @@ class Case:
 TAP_READY = "ARIL_TEST_NAMESPACE"
 TAP = "aril-tap0"
 GUEST = "10.88.0.2"
-TAP_NETWORK = f"tap:{TAP},ip={GUEST}/24,gateway=10.88.0.1"
+GUEST_IPV6 = "fd00:88::2"
+TAP_NETWORK = f"tap:{TAP},ip={GUEST}/24,gateway=10.88.0.1,ip6={GUEST_IPV6}/64"
 
 _cases = []
 
@@ -234,12 +235,14 @@ def make_tap(*namespace):
     if not namespace:
         with open(f"/proc/sys/net/ipv4/neigh/{TAP}/retrans_time_ms", "w", encoding="ascii") as file:
             file.write("20")
+    if os.path.exists("/proc/net/if_inet6"):
+        run(["ip", *namespace, "addr", "add", "fd00:88::1/64", "dev", TAP, "nodad"])
 
 
 @contextlib.contextmanager
 def namespace():
-    """A network namespace with a tap device that aril can use: the guest is 10.88.0.2/24, this
-    side 10.88.0.1. Yields the command prefix that runs something inside, and aril's --net."""
+    """A network namespace with a tap device that aril can use: the guest is 10.88.0.2/24 and
+    fd00:88::2/64, this side 10.88.0.1 and, where this host has IPv6, fd00:88::1. Yields the command prefix that runs something inside, and aril's --net."""
     if not can_make_taps():
         raise Skip("making a tap device needs root, iproute2 and /dev/net/tun")
     name = f"aril-t{os.getpid()}"

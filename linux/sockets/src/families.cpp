@@ -41,9 +41,14 @@ Result<FamilyOperations> family_operations(int family) {
   return *operations;
 }
 
+net::Runtime* inet_runtime() { return g_runtime; }
+
 void register_inet_family(net::Runtime& runtime) {
   g_runtime = &runtime;
   runtime.set_listen_hook([](uint16_t port) { write_record("listening %u", unsigned{port}); });
+  net::Socket::set_interface_requests([](uint32_t request, uint64_t argument) {
+    return net::interface_ioctl(*g_runtime, request, argument);
+  });
   register_family(
       net::Family::kInet, {.create = [](net::SocketType type, int protocol, OpenFlags flags) {
         return net::create_inet_socket(*g_runtime, net::Family::kInet, type, protocol, flags);

@@ -16,6 +16,9 @@ void register_family(net::Family family, const FamilyOperations& operations);
 /// kAfNoSupport.
 Result<FamilyOperations> family_operations(int family);
 
+/// What register_inet_family() was given; null before.
+net::Runtime* inet_runtime();
+
 /// AF_NETLINK, NETLINK_ROUTE: see netlink_socket.cpp.
 Result<RefPtr<net::Socket>> create_netlink_socket(net::Runtime& runtime, net::SocketType type,
                                                   int protocol, OpenFlags flags);

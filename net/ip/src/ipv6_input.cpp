@@ -59,8 +59,13 @@ bool IpLayer::accept_ipv6(const Interface& interface, const Ipv6View& view) {
   bool is_icmp = view.protocol() == static_cast<uint8_t>(IpProtocol::kIcmpv6);
   bool martian = source.is_multicast() || (source.is_unspecified() && !is_icmp) ||
                  destination.is_unspecified();
-  if (!interface.is_loopback())
-    martian |= source.is_loopback() || destination.is_loopback() || interface.has_address(source);
+  if (!interface.is_loopback()) {
+    // Who has an address that we also want says so from that very address.
+    bool is_claim = is_icmp && !view.payload().empty() &&
+                    view.payload()[0] == std::byte{Icmpv6::kNeighbourAdvertisement};
+    martian |= source.is_loopback() || destination.is_loopback() ||
+               (interface.has_address(source) && !is_claim);
+  }
   if (martian) return refuse(DropReason::kIpMartianSource);
   if (destination.is_multicast()) {
     context_.counters.add(Counter::kIp6InMcastPkts);

@@ -10,6 +10,7 @@ const char kSocketFacet = 0;
 constexpr uint64_t kSocketDevice = 8;
 constexpr uint32_t kSocketMode = 0140000 | 0777;
 constinit std::atomic<uint64_t> g_next_inode{1};
+constinit Result<int64_t> (*g_interface_requests)(uint32_t, uint64_t) = nullptr;
 }  // namespace
 
 Socket::Socket(Family family, SocketType type, int protocol, OpenFlags flags)
@@ -40,6 +41,15 @@ Result<size_t> Socket::send_pages(std::span<const PagePiece> pieces, MessageFlag
     if (*sent < piece.length) break;
   }
   return total;
+}
+
+void Socket::set_interface_requests(Result<int64_t> (*answer)(uint32_t, uint64_t)) {
+  g_interface_requests = answer;
+}
+
+Result<int64_t> Socket::ioctl(uint32_t request, uint64_t argument) {
+  if (g_interface_requests == nullptr) return fail(Errno::kNoTty);
+  return g_interface_requests(request, argument);
 }
 
 Result<size_t> Socket::read(IoBuffer& buffer) {

@@ -131,8 +131,9 @@ TEST_F(Ipv6Peer, AnnouncesItselfWhenEnabled) {
     types.push_back(static_cast<int>(view->payload()[0]));
     EXPECT_EQ(frame[0], std::byte{0x33});
   }
-  // For each address: joins its group, asks whether it is taken. And routers are looked for.
-  EXPECT_EQ(types, (std::vector{143, 135, 133, 143, 135}));
+  // Joins the group that both addresses share, asks for each whether it is taken, and looks for
+  // routers.
+  EXPECT_EQ(types, (std::vector{143, 135, 133, 135}));
   EXPECT_TRUE(interface->find_ipv6(kOurLocal) != nullptr);
   EXPECT_FALSE(interface->find_ipv6(kOurLocal)->is_optimistic);
 }

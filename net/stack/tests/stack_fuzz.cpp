@@ -3,6 +3,7 @@
 // can be relative to what the stack sent, so that it gets past those too.
 #include <map>
 
+#include "net/wire/ndp.hpp"
 #include "simulated_link.hpp"
 
 using namespace aril;
@@ -12,6 +13,9 @@ using namespace aril::net::test;
 namespace {
 
 constexpr IpAddress kOurs = IpAddress::v4(10, 0, 0, 1), kPeer = IpAddress::v4(10, 0, 0, 2);
+constexpr IpAddress kOurs6 = IpAddress::v6(0xfd00ull << 48, 1),
+                    kPeer6 = IpAddress::v6(0xfd00ull << 48, 2),
+                    kPeerLocal = IpAddress::v6(0xfe80ull << 48, 2);
 constexpr EthernetAddress kOurHardware = {2, 0, 0, 0, 0, 1}, kPeerHardware = {2, 0, 0, 0, 0, 2};
 
 class Input {
@@ -54,11 +58,13 @@ class Program {
     auto arp =
         ArpPacket::make(ArpPacket::kRequest, kPeerHardware, kPeer.v4_value(), {}, kOurs.v4_value());
     frame(kEtherTypeArp, std::as_bytes(std::span(&arp, 1)));
-    listener_ = stack_->create_tcp_socket().value();
-    (void)listener_->bind({IpAddress(), 80});
+    (void)stack_->ip().enable_ipv6(*interface_);
+    (void)stack_->ip().add_ipv6_address(*interface_, {.address = kOurs6, .prefix_length = 64});
+    listener_ = stack_->create_tcp_socket(IpAddress::v6(0, 0)).value();
+    (void)listener_->bind({IpAddress::v6(0, 0), 80});
     (void)listener_->listen(4);
-    udp_ = stack_->create_udp_socket().value();
-    (void)udp_->bind({IpAddress(), 53});
+    udp_ = stack_->create_udp_socket(IpAddress::v6(0, 0)).value();
+    (void)udp_->bind({IpAddress::v6(0, 0), 53});
   }
   ~Program() {
     if (connection_) connection_->close();
@@ -96,6 +102,17 @@ class Program {
     frame(kEtherTypeIpv4, bytes);
   }
 
+  void packet6(uint8_t next, std::span<const std::byte> body) {
+    uint8_t where = input_.byte();
+    IpAddress from = where & 1 ? kPeer6 : where & 2 ? IpAddress::v6(0, 0) : kPeerLocal;
+    IpAddress to = where & 4 ? kOurs6 : where & 8 ? solicited_node(kOurs6) : kAllNodes;
+    Ipv6Header header = make_ipv6_header(from, to, next, where & 16 ? 1 : 255, 0, body.size());
+    Bytes bytes(sizeof header);
+    std::memcpy(bytes.data(), &header, sizeof header);
+    bytes.insert(bytes.end(), body.begin(), body.end());
+    frame(kEtherTypeIpv6, bytes);
+  }
+
   void segment() {
     uint8_t selector = input_.byte();
     auto flags = static_cast<TcpFlags>(input_.byte());
@@ -122,7 +139,7 @@ class Program {
   }
 
   void step() {
-    switch (input_.byte() % 16) {
+    switch (input_.byte() % 19) {
       case 0:
       case 1:
       case 2:
@@ -170,6 +187,28 @@ class Program {
         while (udp_->receive()) {}
         return;
       }
+      case 16: {
+        uint8_t next = input_.byte();
+        return packet6(next, input_.bytes(input_.byte()));
+      }
+      case 17: {  // Neighbour Discovery and its like
+        Bytes body = input_.bytes(input_.byte());
+        body.resize(std::max<size_t>(body.size(), 4));
+        body[0] = static_cast<std::byte>(128 + (input_.byte() & 15));
+        body[1] = std::byte{0};
+        return packet6(58, body);
+      }
+      case 18: {  // a fragment
+        Ipv6FragmentHeader header{.next_header = input_.byte(),
+                                  .reserved = 0,
+                                  .offset_and_flags = input_.half(),
+                                  .identification = input_.byte() & 3u};
+        Bytes body(sizeof header);
+        std::memcpy(body.data(), &header, sizeof header);
+        Bytes rest = input_.bytes(input_.byte() & 0xf8);
+        body.insert(body.end(), rest.begin(), rest.end());
+        return packet6(44, body);
+      }
     }
   }
 
@@ -215,6 +254,9 @@ class Program {
   /// Learns sequence numbers from what the stack sends, and checks that all of it is well-formed.
   void watch() {
     for (const Bytes& sent : sink_.frames) {
+      bool is_ipv6 =
+          sent.size() >= 14 && sent[12] == std::byte{0x86} && sent[13] == std::byte{0xdd};
+      if (is_ipv6 && !Ipv6View::parse(std::span(sent).subspan(14))) abort();
       if (sent.size() < 54 || sent[12] != std::byte{8} || sent[13] != std::byte{0}) continue;
       auto ip = Ipv4View::parse(std::span(sent).subspan(14));
       if (!ip) abort();

@@ -342,7 +342,7 @@ Result<int64_t> UnixSocket::ioctl(uint32_t request, uint64_t argument) {
       value = out_ ? out_->readable_bytes() : 0;
       break;
     default:
-      return fail(Errno::kNoTty);
+      return Socket::ioctl(request, argument);
   }
   ARIL_TRY(UserPtr<int32_t>(argument).write(static_cast<int32_t>(value)));
   return 0;

@@ -2,6 +2,7 @@
 import hashlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -76,6 +77,33 @@ def nginx_serves_its_page():
         assert get(f"http://127.0.0.1:{port}/").decode() == welcome()
         status = nginx.stop(signal.SIGINT)
         assert status == 0, f"status {status} after SIGINT"
+
+
+@case(timeout=120)
+def nginx_serves_its_page_over_ipv6():
+    need("curl")
+    if not os.path.exists("/proc/net/if_inet6"):
+        raise harness.Skip("this host has no IPv6")
+    with harness.namespace() as (inside, network):
+        command = [*inside, *harness.aril("--net", network, example("nginx.aril"))]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        try:
+            url = f"http://[{harness.GUEST_IPV6}]/"
+            text = run([*inside, "curl", "-sfg", "--retry", "60", "--retry-delay", "1",
+                        "--retry-all-errors", "-m", "90", url], timeout=100)
+            with open("/var/www/html/index.nginx-debian.html", encoding="utf-8") as file:
+                assert text == file.read()
+            # Debian's site listens for each family by a socket of its own.
+            assert run([*inside, "curl", "-sf", f"http://{harness.GUEST}/"]) == text
+            if shutil.which("ping"):
+                ping = run([*inside, "ping", "-6", "-c", "3", "-i", "0.2", harness.GUEST_IPV6])
+                assert " 0% packet loss" in ping, ping
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
 
 
 @case(timeout=240)

@@ -176,7 +176,13 @@ class Socket : public File {
   [[nodiscard]] SocketType type() const { return type_; }
   [[nodiscard]] const SocketOptions& options() const { return options_; }
 
+  /// Who answers the requests about interfaces that every socket takes [netdevice(7)]; once, before
+  /// the first program. Without it they fail with kNoTty.
+  static void set_interface_requests(Result<int64_t> (*answer)(uint32_t request,
+                                                               uint64_t argument));
+
   // File.
+  Result<int64_t> ioctl(uint32_t request, uint64_t argument) override;
   Result<size_t> read(IoBuffer& buffer) override;
   Result<size_t> write(IoBuffer& buffer) override;
   [[nodiscard]] bool is_pollable() const override { return true; }

@@ -117,6 +117,7 @@ Result<std::unique_ptr<PageBacking>> Inode::make_backing() { return fail(Errno::
 Result<uint32_t> Inode::seals() { return fail(Errno::kInval); }
 Result<void> Inode::add_seals(uint32_t) { return fail(Errno::kInval); }
 Result<void> Inode::sync() { return {}; }
+Result<void> Inode::sync_data() { return sync(); }
 
 Result<RefPtr<File>> Inode::open(const Path& path, OpenFlags flags) {
   switch (type()) {

@@ -144,6 +144,17 @@ Path MountTree::cross_up(const Path& path) {
   return Path(RefPtr<Mount>(mount.parent_), mount.mount_point_);
 }
 
+void MountTree::sync_all() {
+  std::vector<RefPtr<Mount>> mounts;
+  {
+    LockGuard guard(mutex_);
+    for (Mount* mount : order_) mounts.emplace_back(mount);
+  }
+  for (const RefPtr<Mount>& mount : mounts) {
+    if (!mount->is_read_only()) (void)mount->file_system().sync();
+  }
+}
+
 std::vector<MountTree::View> MountTree::list(const Path& root) {
   // Paths are resolved without the lock, which resolving takes itself.
   std::vector<std::pair<RefPtr<Mount>, Path>> mounts;

@@ -46,6 +46,7 @@ std::string NodeFile::description() const {
 
 void* NodeFile::facet(const void* tag) { return tag == &kNodeFileTag ? this : nullptr; }
 Result<void> NodeFile::sync() { return inode().sync(); }
+Result<void> NodeFile::sync_data() { return inode().sync_data(); }
 Result<void> NodeFile::read_directory(DirectoryEmitter&) { return fail(Errno::kNotDir); }
 Result<void> NodeFile::truncate(uint64_t) { return fail(Errno::kInval); }
 Result<void> NodeFile::allocate(uint32_t, uint64_t, uint64_t) { return fail(Errno::kNoDev); }
@@ -87,23 +88,38 @@ Result<size_t> OpenFile::write_locked(IoBuffer& buffer, uint64_t offset) {
   return count;
 }
 
+Result<size_t> OpenFile::synced(Result<size_t> written) {
+  // O_SYNC contains O_DSYNC's bit.
+  if (!written || *written == 0 || !has(flags(), OpenFlags::kDataSync)) return written;
+  bool all = (flags() & OpenFlags::kSync) == OpenFlags::kSync;
+  ARIL_TRY(all ? inode().sync() : inode().sync_data());
+  return written;
+}
+
 Result<size_t> OpenFile::write_at(IoBuffer& buffer, uint64_t offset) {
   if (!is_writable()) return fail(Errno::kBadF);
   if (offset > kMaximumOffset) return fail(Errno::kInval);
-  LockGuard guard(inode().mutex());
-  // [pwrite(2), BUGS] With O_APPEND Linux appends whatever the offset.
-  if (has(flags(), OpenFlags::kAppend)) offset = inode().size();
-  return write_locked(buffer, offset);
+  Result<size_t> written = 0;
+  {
+    LockGuard guard(inode().mutex());
+    // [pwrite(2), BUGS] With O_APPEND Linux appends whatever the offset.
+    if (has(flags(), OpenFlags::kAppend)) offset = inode().size();
+    written = write_locked(buffer, offset);
+  }
+  return synced(written);
 }
 
 Result<size_t> OpenFile::write(IoBuffer& buffer) {
   if (!is_writable()) return fail(Errno::kBadF);
   LockGuard position_guard(position_mutex_);
-  LockGuard guard(inode().mutex());
-  uint64_t offset = has(flags(), OpenFlags::kAppend) ? inode().size() : position_;
-  size_t count = ARIL_TRY(write_locked(buffer, offset));
-  position_ = offset + count;
-  return count;
+  size_t count;
+  {
+    LockGuard guard(inode().mutex());
+    uint64_t offset = has(flags(), OpenFlags::kAppend) ? inode().size() : position_;
+    count = ARIL_TRY(write_locked(buffer, offset));
+    position_ = offset + count;
+  }
+  return synced(count);
 }
 
 Result<uint64_t> OpenFile::seek(int64_t offset, SeekOrigin origin) {

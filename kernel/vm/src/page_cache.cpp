@@ -15,13 +15,18 @@ namespace {
 
 constexpr uint64_t kMaxSize = std::numeric_limits<int64_t>::max();
 constexpr unsigned kMaxReadAhead = 32;
+/// Pages that go out in one request.
+constexpr unsigned kMaxWriteOut = 64;
 
 constexpr uint64_t pages_for(uint64_t bytes) {
   return bytes / kPageSize + (bytes % kPageSize != 0 ? 1 : 0);
 }
 
 Result<PageRef> allocate_page(page_allocator::Fill fill) {
-  return page_allocator::allocate(fill, page_allocator::Purpose::kApplication);
+  for (;;) {
+    Result<PageRef> page = page_allocator::allocate(fill, page_allocator::Purpose::kApplication);
+    if (page || !DirtyCaches::wait_for_clean()) return page;
+  }
 }
 
 /// Pages taken out of a tree, to be let go when no lock is held.
@@ -94,6 +99,7 @@ PageRef PageCache::resident_page(uint64_t index) {
 }
 
 Result<PageRef> PageCache::page(uint64_t index, PageAccess access) {
+  if (access == PageAccess::kWrite && implementation_->is_written_back()) DirtyCaches::throttle();
   return get(index, access, Bound::kSize);
 }
 
@@ -109,16 +115,25 @@ Result<PageRef> PageCache::page_or_hole(uint64_t index) {
 Result<PageRef> PageCache::get(uint64_t index, PageAccess access, Bound bound) {
   Implementation& state = *implementation_;
   bool writes = access == PageAccess::kWrite;
+  bool is_prepared = !writes || state.backing == nullptr;
   for (;;) {
     uint64_t removals;
     {
       LockGuard hold(state.mutex);
       if (bound == Bound::kSize && index >= pages_for(state.size)) return fail(Errno::kFault);
       if (PageTree::Slot* slot = state.tree.find(index)) {
-        if (writes && state.backing != nullptr) slot->set_dirty(true);
-        return PageRef::share(slot->page());
+        if (is_prepared || slot->is_dirty()) {
+          PageRef page = PageRef::share(slot->page());
+          if (writes) state.mark_dirty_locked(index);
+          return page;
+        }
       }
       removals = state.removals;
+    }
+    if (!is_prepared) {
+      ARIL_TRY(state.backing->prepare_write(index));
+      is_prepared = true;
+      continue;
     }
     if (state.backing == nullptr || index >= pages_for(size())) {
       PageRef fresh = ARIL_TRY(allocate_page(page_allocator::Fill::kZero));
@@ -141,9 +156,22 @@ Result<void> PageCache::enter(uint64_t index, PageRef page, uint64_t removals, P
   Implementation& state = *implementation_;
   LockGuard hold(state.mutex);
   if (state.removals != removals || state.tree.find(index) != nullptr) return {};
-  PageTree::Slot* slot = ARIL_TRY(state.tree.insert(index, std::move(page)));
-  slot->set_dirty(access == PageAccess::kWrite && state.backing != nullptr);
+  ARIL_TRY(state.tree.insert(index, std::move(page)));
+  if (access == PageAccess::kWrite) state.mark_dirty_locked(index);
   return {};
+}
+
+void PageCache::Implementation::mark_dirty_locked(uint64_t index) {
+  if (backing == nullptr || !tree.set_dirty(index, true)) return;
+  if (!backing->takes_write_back()) return;
+  DirtyCaches::note(1);
+  if (++dirty_pages == 1) DirtyCaches::add(*this);
+}
+
+void PageCache::Implementation::mark_clean_locked(uint64_t index) {
+  if (!tree.set_dirty(index, false) || !backing->takes_write_back()) return;
+  DirtyCaches::note(-1);
+  --dirty_pages;
 }
 
 /// Reads `index` and what is worth reading ahead; or waits for the thread that already does.
@@ -247,11 +275,13 @@ Result<size_t> PageCache::write(IoBuffer& buffer, uint64_t offset) {
     size_t in_page = offset % kPageSize;
     size_t count = std::min(kPageSize - in_page, buffer.remaining());
     Result<size_t> copied = 0;
-    Result<PageRef> page = get(offset / kPageSize, PageAccess::kWrite, Bound::kNone);
-    if (!page) {
-      copied = fail(page.error());
-    } else {
+    if (state.is_written_back()) DirtyCaches::throttle();
+    if (count == kPageSize && state.backing != nullptr) {
+      copied = write_whole_page(buffer, offset / kPageSize);
+    } else if (Result<PageRef> page = get(offset / kPageSize, PageAccess::kWrite, Bound::kNone)) {
       copied = buffer.copy_in((*page)->bytes().subspan(in_page, count));
+    } else {
+      copied = fail(page.error());
     }
     if (!copied) {
       if (done == 0) return copied;
@@ -266,6 +296,30 @@ Result<size_t> PageCache::write(IoBuffer& buffer, uint64_t offset) {
     if (*copied < count) break;
   }
   return done;
+}
+
+/// A page that is overwritten as a whole need not be read before.
+Result<size_t> PageCache::write_whole_page(IoBuffer& buffer, uint64_t index) {
+  Implementation& state = *implementation_;
+  bool is_resident;
+  uint64_t removals;
+  {
+    LockGuard hold(state.mutex);
+    is_resident = state.tree.find(index) != nullptr;
+    removals = state.removals;
+  }
+  if (is_resident) {
+    PageRef page = ARIL_TRY(get(index, PageAccess::kWrite, Bound::kNone));
+    return buffer.copy_in(page->bytes());
+  }
+  ARIL_TRY(state.backing->prepare_write(index));
+  PageRef fresh = ARIL_TRY(allocate_page(page_allocator::Fill::kNone));
+  size_t copied = ARIL_TRY(buffer.copy_in(fresh->bytes()));
+  if (copied == kPageSize) ARIL_TRY(enter(index, fresh, removals, PageAccess::kWrite));
+  PageRef page = ARIL_TRY(get(index, PageAccess::kWrite, Bound::kNone));
+  // A part only, or someone else's page is there by now.
+  if (page.get() != fresh.get()) std::memcpy(page->data(), fresh->data(), copied);
+  return copied;
 }
 
 /// Bytes between the old end and `written_from` read as zeroes, also where a mapping stored beyond
@@ -296,11 +350,16 @@ Result<void> PageCache::resize(uint64_t size) {
     state.size = size;
     ++state.removals;
     uint64_t index;
-    while (state.tree.next(first, index) != nullptr) removed.add(state.tree.take(index));
+    while (state.tree.next(first, index) != nullptr) {
+      state.mark_clean_locked(index);
+      removed.add(state.tree.take(index));
+    }
     if (size % kPageSize != 0) {
       if (PageTree::Slot* slot = state.tree.find(size / kPageSize)) {
-        std::ranges::fill(slot->page()->bytes().subspan(size % kPageSize), std::byte{});
-        slot->set_dirty(state.backing != nullptr);
+        auto tail = slot->page()->bytes().subspan(size % kPageSize);
+        bool is_zero = std::ranges::all_of(tail, [](std::byte b) { return b == std::byte{}; });
+        std::ranges::fill(tail, std::byte{});
+        if (!is_zero) state.mark_dirty_locked(size / kPageSize);
       }
     }
   }
@@ -330,6 +389,21 @@ Result<void> PageCache::punch_hole(uint64_t start, uint64_t end) {
   return {};
 }
 
+void PageCache::drop_pages(uint64_t first, uint64_t last) {
+  Implementation& state = *implementation_;
+  PageChain removed;
+  {
+    LockGuard hold(state.mutex);
+    ++state.removals;
+    uint64_t index;
+    while (state.tree.next(first, index) != nullptr && index < last) {
+      state.mark_clean_locked(index);
+      removed.add(state.tree.take(index));
+    }
+  }
+  if (is_mapped()) unmap_everywhere(first, last - first);
+}
+
 Result<void> PageCache::zero_range(uint64_t start, uint64_t end) {
   while (start < end) {
     size_t in_page = start % kPageSize;
@@ -344,28 +418,58 @@ Result<void> PageCache::zero_range(uint64_t start, uint64_t end) {
   return {};
 }
 
+Mutex& PageCache::write_back_mutex() { return implementation_->write_back_mutex; }
+
 Result<void> PageCache::write_back() {
+  if (!implementation_->is_written_back()) return {};
+  ARIL_TRY(write_dirty());
+  return implementation_->backing->make_durable();
+}
+
+Result<void> PageCache::write_dirty() {
   Implementation& state = *implementation_;
-  if (state.backing == nullptr || !state.backing->takes_write_back()) return {};
-  for (uint64_t index = 0;; ++index) {
-    PageRef page;
-    {
+  if (!state.is_written_back()) return {};
+  Result<void> result;
+  {
+    LockGuard writing(state.write_back_mutex);
+    for (uint64_t next = 0;;) {
+      std::array<PageRef, kMaxWriteOut> pages;
+      size_t count = 0;
+      uint64_t first = 0, size;
+      {
+        LockGuard hold(state.mutex);
+        size = state.size;
+        if (state.tree.next_dirty(next, first) == nullptr) break;
+        for (uint64_t index = first; count < kMaxWriteOut; ++index) {
+          PageTree::Slot* slot = state.tree.find(index);
+          if (slot == nullptr || !slot->is_dirty()) break;
+          pages[count++] = PageRef::share(slot->page());
+          state.mark_clean_locked(index);
+        }
+      }
+      next = first + count;
+      // A store from here on faults, and marks the page dirty again.
+      if (is_mapped()) write_protect_everywhere(first, count);
+      Result<void> written = state.backing->write_pages(first, std::span(pages).first(count), size);
+      if (written) continue;
+      result = written;
       LockGuard hold(state.mutex);
-      PageTree::Slot* slot = state.tree.next(index, index);
-      while (slot != nullptr && !slot->is_dirty()) slot = state.tree.next(index + 1, index);
-      if (slot == nullptr) return {};
-      slot->set_dirty(false);
-      page = PageRef::share(slot->page());
-    }
-    // A store from here on faults, and marks the page dirty again.
-    if (is_mapped()) write_protect_everywhere(index, 1);
-    Result<void> written = state.backing->write_page(index, page->bytes());
-    if (!written) {
-      LockGuard hold(state.mutex);
-      if (PageTree::Slot* slot = state.tree.find(index)) slot->set_dirty(true);
-      return written;
+      for (uint64_t index = first; index < next; ++index) {
+        if (state.tree.find(index) != nullptr) state.mark_dirty_locked(index);
+      }
     }
   }
+  DirtyCaches::remove_if_clean(*this);
+  return result;
+}
+
+void PageCache::discard() {
+  Implementation& state = *implementation_;
+  if (state.is_written_back()) {
+    LockGuard writing(state.write_back_mutex);
+    drop_pages(0, pages_for(kMaxSize));
+  }
+  DirtyCaches::remove_if_clean(*this);
 }
 
 size_t PageCache::drop_clean() {

@@ -1,4 +1,5 @@
 #pragma once
+#include "base/intrusive_list.hpp"
 #include "kernel/sched/mutex.hpp"
 #include "kernel/sched/wait_queue.hpp"
 #include "kernel/vm/page_cache.hpp"
@@ -31,8 +32,17 @@ struct PageCache::Implementation {
     }
   }
 
+  /// Marks the page, which is there, dirty (if there is somewhere to write it to). Under the mutex.
+  void mark_dirty_locked(uint64_t index);
+  void mark_clean_locked(uint64_t index);
+  [[nodiscard]] bool is_written_back() const {
+    return backing != nullptr && backing->takes_write_back();
+  }
+
   PageCache& cache;
   PageBacking* const backing;
+  /// One write-out at a time. Outside of `mutex`.
+  Mutex write_back_mutex{LockRank::kWriteBack};
   /// Guards all below.
   Mutex mutex{LockRank::kPageCache};
   PageTree tree;
@@ -42,9 +52,48 @@ struct PageCache::Implementation {
   ReadInFlight* reads = nullptr;
   WaitQueue read_done;
 
+  uint64_t dirty_pages = 0;
+
+  // DirtyCaches' list, guarded by its lock.
+  ListNode dirty_node;
+
   // PageCacheShrinker's ring.
   Implementation* next_cache = nullptr;
   Implementation* previous_cache = nullptr;
+};
+
+/// The caches with dirty pages that are to be written out. Each is kept alive while it is listed.
+struct DirtyCaches {
+  static void add(PageCache::Implementation& cache);
+  /// Takes it off the list if nothing in it is dirty. No lock held: the cache may end.
+  static void remove_if_clean(PageCache& cache);
+  static void note(int64_t pages) {
+    // A statistic that thresholds are compared with: no order with anything.
+    total.fetch_add(static_cast<uint64_t>(pages), std::memory_order_relaxed);
+  }
+  static void write_all();
+  /// Waits while there are too many dirty pages.
+  static void throttle();
+  /// Waits for dirty pages to become clean ones, which can be reclaimed. False when that is of no
+  /// use.
+  static bool wait_for_clean();
+  [[noreturn]] static void run();
+  /// Which never waits for itself. It lives for ever.
+  static void set_thread(Thread* writer) { thread = writer; }
+
+  static inline constinit std::atomic<uint64_t> total{0};
+  static inline constinit std::atomic<bool> is_running{false};
+
+ private:
+  using List = IntrusiveList<PageCache::Implementation, &PageCache::Implementation::dirty_node>;
+  static List& list();
+  static RefPtr<PageCache> next();
+  static inline constinit SpinLock lock{LockRank::kSpinLeaf};
+  static inline constinit WaitQueue wake_up;
+  static inline constinit WaitQueue progress;
+  static inline constinit std::atomic<uint64_t> rounds{0};
+  static inline constinit std::atomic<bool> wanted{false};
+  static inline constinit Thread* thread = nullptr;
 };
 
 /// The ring of all caches with a backing, which reclaim goes round.

@@ -1,6 +1,7 @@
 #include "page_tree.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <new>
 #include <utility>
 
@@ -54,6 +55,48 @@ PageTree::Slot* PageTree::next_in(Slot& slot, unsigned height, uint64_t base, ui
   return nullptr;
 }
 
+PageTree::Slot* PageTree::next_dirty(uint64_t from, uint64_t& index) {
+  if (!covers(from) || root_.value_ == 0) return nullptr;
+  return next_dirty_in(root_, height_, 0, from, index);
+}
+
+PageTree::Slot* PageTree::next_dirty_in(Slot& slot, unsigned height, uint64_t base, uint64_t from,
+                                        uint64_t& index) {
+  if (height == 0) {
+    if (!slot.is_dirty() || base < from) return nullptr;
+    index = base;
+    return &slot;
+  }
+  Node* node = node_of(slot);
+  unsigned shift = kBits * (height - 1);
+  uint64_t first = from > base ? (from - base) >> shift : 0;
+  if (first >= kFanOut) return nullptr;
+  for (uint64_t dirty = node->dirty & ~uint64_t{0} << first; dirty != 0; dirty &= dirty - 1) {
+    auto i = static_cast<unsigned>(std::countr_zero(dirty));
+    uint64_t child_base = base + (uint64_t{i} << shift);
+    if (Slot* found = next_dirty_in(node->slots[i], height - 1, child_base, from, index))
+      return found;
+  }
+  return nullptr;
+}
+
+bool PageTree::set_dirty(uint64_t index, bool dirty) {
+  Slot* slots[64 / kBits + 2];
+  slots[height_] = &root_;
+  for (unsigned level = height_; level > 0; --level)
+    slots[level - 1] = &node_of(*slots[level])->slots[place(index, level - 1)];
+  if (slots[0]->is_dirty() == dirty) return false;
+  slots[0]->value_ ^= 1;
+  for (unsigned level = 1; level <= height_; ++level) {
+    Node* node = node_of(*slots[level]);
+    uint64_t bit = uint64_t{1} << place(index, level - 1);
+    node->dirty = dirty ? node->dirty | bit : node->dirty & ~bit;
+    // Above, nothing changes while something else below is dirty.
+    if (!dirty && node->dirty != 0) break;
+  }
+  return true;
+}
+
 Result<void> PageTree::grow(uint64_t index) {
   while (!covers(index)) {
     if (root_.value_ != 0) {
@@ -61,6 +104,7 @@ Result<void> PageTree::grow(uint64_t index) {
       if (node == nullptr) return fail(Errno::kNoMem);
       node->slots[0] = root_;
       node->used = 1;
+      node->dirty = has_dirty(root_, height_) ? 1 : 0;
       // A node's address in the slot above it.
       root_.value_ = reinterpret_cast<uintptr_t>(node);
     }
@@ -92,7 +136,9 @@ Result<PageTree::Slot*> PageTree::insert(uint64_t index, PageRef page) {
 }
 
 PageRef PageTree::take(uint64_t index) {
-  if (!covers(index)) return {};
+  Slot* slot = find(index);
+  if (slot == nullptr) return {};
+  if (slot->is_dirty()) set_dirty(index, false);
   PageRef page = take_in(root_, height_, index);
   if (page) --count_;
   if (root_.value_ == 0) height_ = 0;

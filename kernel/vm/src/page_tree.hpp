@@ -20,7 +20,6 @@ class PageTree {
       return reinterpret_cast<Page*>(value_ & ~uintptr_t{1});
     }
     [[nodiscard]] bool is_dirty() const { return (value_ & 1) != 0; }
-    void set_dirty(bool dirty) { value_ = (value_ & ~uintptr_t{1}) | (dirty ? 1 : 0); }
 
    private:
     friend class PageTree;
@@ -37,6 +36,11 @@ class PageTree {
   [[nodiscard]] Slot* find(uint64_t index);
   /// The first occupied place at or after `from`; its number in `index`. Null when there is none.
   [[nodiscard]] Slot* next(uint64_t from, uint64_t& index);
+  /// Marks an occupied place; true when that changed something. Dirty places are found without a
+  /// look at the others.
+  bool set_dirty(uint64_t index, bool dirty);
+  /// As next(), among the dirty ones.
+  [[nodiscard]] Slot* next_dirty(uint64_t from, uint64_t& index);
   /// kNoMem. The place must be free.
   Result<Slot*> insert(uint64_t index, PageRef page);
   /// Takes the page out; empty when there was none.
@@ -49,7 +53,9 @@ class PageTree {
   struct Node {
     Slot slots[kFanOut];  // pages at the lowest level, else nodes
     unsigned used = 0;
+    uint64_t dirty = 0;  // a bit for each slot that is dirty, or has something dirty below it
   };
+  static_assert(kFanOut == 64);
   static Node* node_of(const Slot& slot) { return reinterpret_cast<Node*>(slot.value_); }
   static size_t place(uint64_t index, unsigned level) {
     return (index >> (kBits * level)) % kFanOut;
@@ -59,8 +65,12 @@ class PageTree {
   }
   Result<void> grow(uint64_t index);
   Slot* next_in(Slot& slot, unsigned height, uint64_t base, uint64_t from, uint64_t& index);
+  Slot* next_dirty_in(Slot& slot, unsigned height, uint64_t base, uint64_t from, uint64_t& index);
   PageRef take_in(Slot& slot, unsigned height, uint64_t index);
   static void drop(Slot& slot, unsigned height);
+  [[nodiscard]] static bool has_dirty(const Slot& slot, unsigned height) {
+    return height == 0 ? slot.is_dirty() : node_of(slot)->dirty != 0;
+  }
 
   Slot root_;            // a page when height_ is 0, else a node
   unsigned height_ = 0;  // levels of nodes

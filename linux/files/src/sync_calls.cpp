@@ -9,12 +9,11 @@ namespace {
 Result<void> sys_fsync(int fd) { return ARIL_TRY(usable_file_of(fd))->sync(); }
 ARIL_SYSCALL(74, fsync, sys_fsync, "fd");
 
-Result<void> sys_fdatasync(int fd) { return sys_fsync(fd); }
+Result<void> sys_fdatasync(int fd) { return ARIL_TRY(usable_file_of(fd))->sync_data(); }
 ARIL_SYSCALL(75, fdatasync, sys_fdatasync, "fd");
 
 Result<void> sys_sync() {
-  vfs::Path root = current_process().fs().mounts().root();
-  (void)root.mount().file_system().sync();
+  current_process().fs().mounts().sync_all();
   return {};
 }
 ARIL_SYSCALL(162, sync, sys_sync, "");
@@ -33,7 +32,7 @@ Result<void> sys_sync_file_range(int fd, int64_t offset, int64_t length, uint32_
     return fail(Errno::kInval);
   RefPtr<File> file = ARIL_TRY(usable_file_of(fd));
   if (vfs::as_node_file(*file) == nullptr) return fail(Errno::kSPipe);
-  return file->sync();
+  return file->sync_data();
 }
 ARIL_SYSCALL(277, sync_file_range, sys_sync_file_range, "fd off off hex");
 

@@ -138,7 +138,10 @@ class Inode : public RefCounted {
   virtual Result<void> resize_locked(uint64_t size);
   /// Under mutex(). `mode` is fallocate(2)'s.
   virtual Result<void> allocate_locked(uint32_t mode, uint64_t offset, uint64_t length);
+  /// fsync: contents and attributes are on stable storage when it returns.
   virtual Result<void> sync();
+  /// fdatasync: contents, and what it takes to read them back.
+  virtual Result<void> sync_data();
   /// memfd seals, F_SEAL_* [fcntl(2)]. kInval for files that take none; kPerm when sealed against
   /// it, kBusy when the file is mapped and is to be sealed against writing.
   virtual Result<uint32_t> seals();

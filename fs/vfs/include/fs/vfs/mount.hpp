@@ -83,6 +83,9 @@ class MountTree {
   /// From the root of a mount to the place that it is mounted on; a null path at the very root.
   Path cross_up(const Path& path);
 
+  /// sync(2): every mounted file system, one after the other.
+  void sync_all();
+
   struct View {
     uint32_t id, parent_id;
     uint64_t device;

@@ -26,6 +26,7 @@ class NodeFile : public File {
   [[nodiscard]] std::string description() const override;
   void* facet(const void* tag) override;
   Result<void> sync() override;
+  Result<void> sync_data() override;
 
   /// Directory entries from the current position on (getdents64). kNotDir.
   virtual Result<void> read_directory(DirectoryEmitter& emitter);
@@ -60,6 +61,8 @@ class OpenFile : public NodeFile {
 
  private:
   Result<size_t> write_locked(IoBuffer& buffer, uint64_t offset);
+  /// What O_SYNC and O_DSYNC ask for, after a write that took `written` bytes.
+  Result<size_t> synced(Result<size_t> written);
   /// Linux's f_pos_lock: reads, writes and seeks at the position are atomic to each other.
   Mutex position_mutex_{LockRank::kFilePosition};
   uint64_t position_ = 0;

@@ -112,7 +112,8 @@ class File : public RefCounted {
   virtual Result<FileStatus> status();
   /// For a mapping; kNoDev when it cannot be mapped.
   virtual Result<RefPtr<MemoryObject>> memory_object();
-  virtual Result<void> sync();
+  virtual Result<void> sync();                         ///< fsync
+  virtual Result<void> sync_data() { return sync(); }  ///< fdatasync
   /// Called at each close(2) of a descriptor (not at the last reference): releases POSIX locks.
   virtual void flush() {}
   /// A write that fails with kPipe sends SIGPIPE to the writer: pipes and stream sockets.

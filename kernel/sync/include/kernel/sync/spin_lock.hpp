@@ -18,6 +18,7 @@ enum class LockRank : uint8_t {
   kFileSystem = 20,    ///< rename and mount
   kInode = 25,         ///< one inode's contents and directory
   kInodeNested = 26,   ///< a second inode in the same operation, and overlay -> lower
+  kWriteBack = 27,     ///< one file's dirty pages on their way to the disk
   kEpoll = 28,         ///< which epolls watch which files; a file's poll() runs under it
   kSocketState = 29,   ///< who a socket is connected to; before its queues
   kSocket = 30,
@@ -25,6 +26,8 @@ enum class LockRank : uint8_t {
   kFutexOwner = 42,    ///< priority-inheriting futexes
   kCallSites = 43,     ///< stubs of patched system calls
   kAddressSpace = 45,  ///< may be taken by a fault in a user copy under any of the above
+  kJournal = 46,       ///< one commit of a disk file system at a time
+  kVolume = 47,        ///< a disk file system's metadata; may be taken by a fault like the above
   kPageCache = 50,
   kBlockDevice = 55,
   kConsole = 60,

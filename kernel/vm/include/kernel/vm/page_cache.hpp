@@ -26,11 +26,30 @@ class PageBacking {
   }
   /// Fills `count` consecutive pages from `index` on; bytes past the end of the file become zero.
   virtual Result<void> read_pages(uint64_t index, std::span<PageRef> pages) = 0;
+  /// A page is about to become dirty: where it will go is set aside. kNoSpc, kRoFs, kIo. Called
+  /// without the cache's locks, also by page faults, so perhaps under any mutex below kJournal.
+  virtual Result<void> prepare_write(uint64_t index) {
+    (void)index;
+    return {};
+  }
+  /// Writes consecutive pages out; `size` is the file's. Bytes past it are the backing's to zero.
+  /// One call at a time.
+  virtual Result<void> write_pages(uint64_t index, std::span<PageRef> pages, uint64_t size) {
+    (void)size;
+    for (PageRef& page : pages) {
+      Result<void> written = write_page(index++, page->bytes());
+      if (!written) return written;
+    }
+    return {};
+  }
   virtual Result<void> write_page(uint64_t index, std::span<const std::byte, kPageSize> bytes) {
     (void)index;
     (void)bytes;
     return fail(Errno::kRoFs);
   }
+  /// What was written out survives the end of the machine when it returns, with all that finding it
+  /// again takes.
+  virtual Result<void> make_durable() { return {}; }
   /// False: dirty pages have nowhere to go (an overlay in memory). They stay, and writing back is
   /// a no-op that succeeds.
   [[nodiscard]] virtual bool takes_write_back() const { return true; }
@@ -40,6 +59,9 @@ class PageBacking {
 
 /// One file's pages in memory. With a null backing (tmpfs, shared anonymous memory) missing pages
 /// are zeroes and are never dropped. Clean backed pages are reclaimed when memory runs short.
+///
+/// A cache with dirty pages is kept alive until they are written out, by write_back() or in the
+/// background (page_write_back below).
 class PageCache final : public MemoryObject {
  public:
   /// `backing` outlives the cache.
@@ -81,8 +103,18 @@ class PageCache final : public MemoryObject {
   Result<void> resize(uint64_t size);
   /// Frees the pages wholly inside, zeroes the rest of the range (FALLOC_FL_PUNCH_HOLE).
   Result<void> punch_hole(uint64_t start, uint64_t end);
-  /// Writes every dirty page to the backing; a no-op without one.
+  /// Takes the pages [first, last) out, dirty or not, as if they had never been read: the backing's
+  /// contents have changed. Unmaps them everywhere.
+  void drop_pages(uint64_t first, uint64_t last);
+  /// msync: writes every dirty page out and makes it durable; a no-op without a backing.
   Result<void> write_back() override;
+  /// Writes the dirty pages out. Each page once, however fast others make them dirty again. An
+  /// error leaves its pages dirty. Thread context; no lock of rank kWriteBack or above.
+  Result<void> write_dirty();
+  /// Held while pages are on their way out: who changes where the backing keeps them takes it.
+  Mutex& write_back_mutex();
+  /// The file is deleted and nobody maps it: its dirty pages need not be written.
+  void discard();
   [[nodiscard]] bool has_mappings() const { return is_mapped(); }
   /// Drops clean, unmapped pages (POSIX_FADV_DONTNEED); the number freed.
   size_t drop_clean();
@@ -95,12 +127,14 @@ class PageCache final : public MemoryObject {
 
   enum class Bound : uint8_t { kSize, kNone };
   Result<PageRef> get(uint64_t index, PageAccess access, Bound bound);
+  Result<size_t> write_whole_page(IoBuffer& buffer, uint64_t index);
   Result<void> enter(uint64_t index, PageRef page, uint64_t removals, PageAccess access);
   Result<void> read_missing(uint64_t index);
   Result<void> read_and_enter(uint64_t first, uint64_t count, uint64_t removals);
   void grow_locked(uint64_t size, uint64_t written_from);
   Result<void> zero_range(uint64_t start, uint64_t end);
   friend struct PageCacheShrinker;
+  friend struct DirtyCaches;
   struct Implementation;
   struct LateName {
     std::atomic<char*> text{nullptr};
@@ -111,6 +145,22 @@ class PageCache final : public MemoryObject {
   std::unique_ptr<char[]> name_;
   LateName late_name_;
 };
+
+/// Dirty pages of all caches go to their backings in the background: every few seconds, and at once
+/// when there are many. Writers wait when there are too many.
+namespace page_write_back {
+
+/// Once, in thread context, when the first file system that writes is mounted.
+Result<void> start();
+/// Called every few seconds after the pages were written, by the same thread: file systems commit.
+/// For ever. At most a few.
+void add_task(void (*task)(void* context), void* context);
+/// Writes what is dirty now, of all caches. Thread context, no lock of rank kWriteBack or above.
+void write_all();
+/// Pages that wait to be written.
+[[nodiscard]] uint64_t dirty_pages();
+
+}  // namespace page_write_back
 
 inline void PageCache::set_name(std::string_view name) {
   char* text = new (std::nothrow) char[name.size() + 1];

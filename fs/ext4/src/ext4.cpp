@@ -46,6 +46,11 @@ Result<void> Ext4::sync() {
   return volume_->commit();
 }
 
+Result<void> Ext4::commit() {
+  if (is_read_only()) return {};
+  return volume_->commit_if_changed();
+}
+
 Result<void> Ext4::unmount() {
   if (is_read_only()) return {};
   page_write_back::write_all();

@@ -28,6 +28,9 @@ uint64_t device_of(const Node& node) {
 Ext4Inode::Ext4Inode(Ext4& file_system, RefPtr<Node> node)
     : Inode(file_system, node->number(), node->mode()), node_(std::move(node)) {
   load_locked();
+  // Pages that still wait to be written, or that are mapped, may have outlived an inode before.
+  if (node_->cache != nullptr && node_->cache->try_add_ref())
+    cache_ = RefPtr<PageCache>::adopt(node_->cache);
   uint32_t type = this->type();
   if (type == mode::kCharDevice || type == mode::kBlockDevice) special_device_ = device_of(*node_);
 }

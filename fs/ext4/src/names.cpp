@@ -30,17 +30,17 @@ void encode_device(Node& node, uint64_t device) {
 Result<RefPtr<vfs::Inode>> Ext4Inode::lookup(std::string_view name) {
   if (!is_directory()) return fail(Errno::kNotDir);
   RefPtr<Node> node;
+  bool is_valid = true;
   {
     LockGuard hold(volume().lock());
     Directory::Found found = ARIL_TRY(Directory(*node_).find(name));
     node = ARIL_TRY(volume().node_locked(found.inode));
     if (node->links() == 0 || node->mode() == 0) {
       Volume::report_corruption("a name leads to a deleted file", found.inode);
-      // Not to be deleted once more.
-      node->is_dying = true;
+      is_valid = false;
     }
   }
-  if (node->is_dying) return fail(Errno::kIo);
+  if (!is_valid) return fail(Errno::kIo);
   return of(ext4(), std::move(node));
 }
 

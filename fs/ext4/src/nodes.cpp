@@ -68,7 +68,8 @@ Node::Node(RefPtr<Volume> volume, uint32_t number) : volume_(std::move(volume)),
 Node::~Node() = default;
 
 void Node::before_destruction() {
-  if (raw.links == 0 && raw.mode != 0 && !volume_->is_read_only()) volume_->delete_node(*this);
+  // Whoever takes the last link away lists it as an orphan: without that, the disk is damaged.
+  if (raw.links == 0 && is_orphan && !volume_->is_read_only()) volume_->delete_node(*this);
   volume_->forget_node(*this);
 }
 

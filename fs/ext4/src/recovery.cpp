@@ -12,6 +12,8 @@ namespace {
 
 constexpr const char* kComponent = "ext4";
 constexpr size_t kUuidSize = 16;
+/// [journal.rst] JBD2_MIN_JOURNAL_BLOCKS: what one transaction may need at most is far below.
+constexpr uint32_t kFewestBlocks = 1024;
 constexpr uint32_t kServed = jbd2::kIncompatRevoke | jbd2::kIncompat64Bit |
                              jbd2::kIncompatAsyncCommit | jbd2::kIncompatChecksumV2 |
                              jbd2::kIncompatChecksumV3;
@@ -241,7 +243,7 @@ Result<JournalHead> read_journal_head(const Disk& disk, const JournalMap& map) {
   if (superblock.header.magic != jbd2::kMagic || superblock.header.type != jbd2::kSuperblockV2 ||
       superblock.block_size != disk.block_size() || superblock.first == 0 ||
       superblock.block_count > map.block_count || superblock.first >= superblock.block_count ||
-      superblock.block_count - superblock.first < 64 ||
+      superblock.block_count < kFewestBlocks ||
       (superblock.start != 0 &&
        (superblock.start < superblock.first || superblock.start >= superblock.block_count))) {
     ARIL_LOG_ERROR(kComponent, "the journal's superblock is broken: run e2fsck");

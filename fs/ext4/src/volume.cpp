@@ -250,7 +250,7 @@ Result<void> Volume::open_journal() {
     LockGuard hold(lock_);
     uint64_t blocks = inode->size() >> block_shift_;
     constexpr uint64_t kMostBlocks = 1 << 24;
-    if (blocks < 64 || blocks > kMostBlocks) {
+    if (blocks == 0 || blocks > kMostBlocks) {
       report_corruption("the journal's size makes no sense", blocks);
       return fail(Errno::kIo);
     }
@@ -369,6 +369,16 @@ Result<void> Volume::commit(uint32_t id) {
   Result<void> result = journal_.commit(id);
   release_nodes();
   return result;
+}
+
+Result<void> Volume::commit_if_changed() {
+  uint32_t id;
+  {
+    LockGuard hold(lock_);
+    if (journal_.is_running_empty()) return {};
+    id = journal_.running_id();
+  }
+  return commit(id);
 }
 
 Volume::Usage Volume::usage() {

@@ -67,6 +67,8 @@ class Volume final : public RefCounted, private JournalClient {
   /// Makes all changes of metadata up to now durable; and those of transaction `id` only.
   Result<void> commit();
   Result<void> commit(uint32_t id);
+  /// As commit(), without a word to the disk when nothing was changed.
+  Result<void> commit_if_changed();
 
   // Inodes.
   /// The node of an inode in use; the same object as long as anybody holds one. kIo for a number or

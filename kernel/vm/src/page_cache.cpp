@@ -465,9 +465,10 @@ Result<void> PageCache::write_dirty() {
 
 void PageCache::discard() {
   Implementation& state = *implementation_;
-  if (state.is_written_back()) {
-    LockGuard writing(state.write_back_mutex);
+  // Whatever mutex the caller holds: pages that are being written now are just written.
+  if (state.is_written_back() && state.write_back_mutex.try_lock()) {
     drop_pages(0, pages_for(kMaxSize));
+    state.write_back_mutex.unlock();
   }
   DirtyCaches::remove_if_clean(*this);
 }

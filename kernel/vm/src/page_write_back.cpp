@@ -15,11 +15,13 @@ struct Task {
   void* context = nullptr;
 };
 constinit SpinLock tasks_lock{LockRank::kSpinLeaf};
-constinit Task tasks[8];
+constinit Task tasks[16];
 
-// [sysctl vm] Linux's defaults: in the background from 10 % on, writers wait from 20 % on.
-uint64_t background_limit() { return page_allocator::statistics().total_pages / 10; }
-uint64_t hard_limit() { return page_allocator::statistics().total_pages / 5; }
+// [sysctl vm] Linux's defaults: in the background from 10 % on, writers wait from 20 % on. Set
+// once, before anyone asks.
+constinit std::atomic<uint64_t> limit_of_background{~uint64_t{0}}, limit_of_writers{~uint64_t{0}};
+uint64_t background_limit() { return limit_of_background.load(std::memory_order_relaxed); }
+uint64_t hard_limit() { return limit_of_writers.load(std::memory_order_relaxed); }
 
 void run_tasks() {
   for (size_t i = 0; i < std::size(tasks); ++i) {
@@ -129,6 +131,8 @@ Result<void> start() {
   RefPtr<Thread> thread = ARIL_TRY(Thread::create(
       "write-back", Thread::Kind::kKernel, [](void*) { DirtyCaches::run(); }, nullptr));
   DirtyCaches::set_thread(thread.get());
+  limit_of_background = page_allocator::statistics().total_pages / 10;
+  limit_of_writers = page_allocator::statistics().total_pages / 5;
   thread->start();
   return {};
 }

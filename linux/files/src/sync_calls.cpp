@@ -32,6 +32,9 @@ Result<void> sys_sync_file_range(int fd, int64_t offset, int64_t length, uint32_
     return fail(Errno::kInval);
   RefPtr<File> file = ARIL_TRY(usable_file_of(fd));
   if (vfs::as_node_file(*file) == nullptr) return fail(Errno::kSPipe);
+  // [sync_file_range(2)] To begin writing is a hint, which the write-back thread needs not.
+  constexpr uint32_t kBegin = 2;
+  if ((flags & ~kBegin) == 0) return {};
   return file->sync_data();
 }
 ARIL_SYSCALL(277, sync_file_range, sys_sync_file_range, "fd off off hex");

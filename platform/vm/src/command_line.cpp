@@ -108,6 +108,21 @@ bool parse_volume(std::string_view value, KernelOptions& options) {
   return true;
 }
 
+bool parse_disk(std::string_view value, KernelOptions& options) {
+  size_t colon = value.find(':');
+  if (colon == std::string_view::npos) return false;
+  DiskOption disk{.device = std::string(value.substr(0, colon)), .path = {}};
+  std::string_view path = value.substr(colon + 1);
+  if (path.ends_with(":ro")) {
+    disk.read_only = true;
+    path.remove_suffix(3);
+  }
+  if (!path.starts_with('/') || path.size() < 2) return false;
+  disk.path = path;
+  options.disks.push_back(std::move(disk));
+  return true;
+}
+
 enum class Known : uint8_t { kNo, kYes, kBadValue };
 
 Known apply_option(const Word& word, std::string_view raw, KernelOptions& options) {
@@ -115,6 +130,7 @@ Known apply_option(const Word& word, std::string_view raw, KernelOptions& option
   std::string_view key = word.key;
   std::string_view value = word.value;
   if (key == "root") return known(parse_root(value, options));
+  if (key == "disk") return known(parse_disk(value, options));
   if (key == "net") {
     options.net = value;
     return Known::kYes;

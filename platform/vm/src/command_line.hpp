@@ -25,9 +25,17 @@ struct ProgramSpec {
   uint32_t uid = 0, gid = 0;
 };
 
+/// A disk's file system and where it is mounted.
+struct DiskOption {
+  std::string device;  ///< "vdb"
+  std::string path;
+  bool read_only = false;
+};
+
 /// The kernel's own options.
 struct KernelOptions {
   RootSource root = RootSource::kFirstThereIs;
+  std::vector<DiskOption> disks;
   std::string net;  ///< the value of net=, empty when not given
   LogLevel console_level = LogLevel::kWarning;
   uint64_t tsc_khz = 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <span>
 
+#include "disks.hpp"
 #include "fs/devfs/devfs.hpp"
 #include "fs/erofs/erofs.hpp"
 #include "fs/ninep/ninep.hpp"
@@ -191,6 +192,7 @@ vfs::MountTree& mount_file_systems(const Machine& machine, Devices& devices) {
   need(mounter.directory("/run"), "/run");
   need(mounter.directory("/tmp", kForEverybody), "/tmp");
   mount_volumes(mounter, machine, devices);
+  mount_disks(mounts, machine, devices);
   return mounts;
 }
 

@@ -56,6 +56,12 @@ void add_run_options(CLI::App& app, RunOptions& options) {
                  "repeated")
       ->type_name("HOSTDIR:GUESTDIR[:ro]")
       ->allow_extra_args(false);
+  app.add_option(
+         "--disk", options.disks,
+         "Mount the ext4 file system in FILE, read-only with :ro; with :size=SIZE a missing "
+         "file is made and formatted; may be repeated")
+      ->type_name("FILE:GUEST[:ro][:size=SIZE]")
+      ->allow_extra_args(false);
   app.add_option("--net", options.network, "Network of the machine (default user)")
       ->type_name(
           "user|none|tap:NAME[,ip=ADDRESS/PREFIX][,gateway=ADDRESS][,ip6=ADDRESS/PREFIX]"
@@ -143,6 +149,10 @@ void apply(const RunOptions& options, Manifest& manifest) {
     if (manifest.network->kind != NetworkKind::kUser && options.ports.empty()) {
       manifest.ports.clear();
     }
+  }
+  for (const std::string& disk : options.disks) {
+    manifest.disks.push_back(
+        with_context("--disk", [&] { return parse_disk(disk, std::filesystem::current_path()); }));
   }
   if (!options.machine.empty()) {
     manifest.machine = with_context("--machine", [&] { return parse_machine(options.machine); });

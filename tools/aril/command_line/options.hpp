@@ -34,6 +34,7 @@ struct RunOptions {
   std::string cpus;
   std::vector<std::string> ports;
   std::vector<std::string> volumes;
+  std::vector<std::string> disks;
   std::string network;
   std::string machine;
   std::string accelerator = "auto";

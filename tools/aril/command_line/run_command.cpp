@@ -8,6 +8,7 @@
 #include "command_line/target.hpp"
 #include "image/image_elf.hpp"
 #include "image/root_builder.hpp"
+#include "machine/disks.hpp"
 #include "machine/ports.hpp"
 #include "machine/qemu_command.hpp"
 #include "machine/qemu_process.hpp"
@@ -122,6 +123,9 @@ std::string kernel_words(const RunOptions& options, const Boot& boot, const Mach
   if (!boot.words.empty()) words.push_back(boot.words);
   words.push_back(config.image.root ? "root=vda" : "root=ram");
   words.push_back(network_word(config.network));
+  for (std::string& word : disk_words(config.disks, config.image.root.has_value())) {
+    words.push_back(std::move(word));
+  }
   words.emplace_back(options.verbose ? "loglevel=7" : "loglevel=4");
   words.emplace_back("stdio=hvc");
   if (const std::string streams = terminal_streams(); !streams.empty()) {
@@ -196,10 +200,13 @@ int run(const RunOptions& options) {
   config.network = manifest.network.value_or(Network());
   config.ports = manifest.ports;
   config.volumes = share_volumes(manifest.volumes);
+  config.disks = manifest.disks;
   check_memory(config);
   const std::string qemu = find_qemu();
   config.accelerator = choose_accelerator(choice, qemu);
   if (!options.dry_run) check_ports(config.ports);
+  std::vector<Descriptor> locks;
+  if (!options.dry_run) locks = prepare_disks(config.disks, say);
   if (options.gdb) {
     config.gdb_port = free_port(1234);
     say("aril: the machine waits for gdb:\n  " + gdb_command(boot, *config.gdb_port));

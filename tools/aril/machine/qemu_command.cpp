@@ -5,6 +5,7 @@
 #include "manifest/values.hpp"
 #include "support/error.hpp"
 #include "support/process.hpp"
+#include "support/text.hpp"
 
 namespace aril::tool {
 
@@ -104,6 +105,17 @@ std::string find_qemu() {
   return *qemu;
 }
 
+std::vector<std::string> disk_words(const std::vector<Disk>& disks, bool has_root_disk) {
+  std::vector<std::string> words;
+  char letter = has_root_disk ? 'b' : 'a';
+  for (const Disk& disk : disks) {
+    const std::string value =
+        std::format("vd{}:{}{}", letter++, disk.guest, disk.read_only ? ":ro" : "");
+    words.push_back("disk=" + percent_encode(value));
+  }
+  return words;
+}
+
 std::string network_word(const Network& network) {
   switch (network.kind) {
     case NetworkKind::kNone:
@@ -167,6 +179,16 @@ std::vector<std::string> qemu_command(const std::string& qemu, const MachineConf
                                           shared.security_model,
                                           shared.volume.read_only ? ",readonly=on" : "")});
     slots.add("9p", std::format(",fsdev={0},mount_tag={0}", shared.tag));
+  }
+  for (size_t i = 0; i < config.disks.size(); ++i) {
+    const Disk& disk = config.disks[i];
+    // The disk's write cache is the host's: what the guest flushes is on the host's disk.
+    command.insert(
+        command.end(),
+        {"-drive", std::format("if=none,id=disk{},format=raw,cache=writeback,aio=threads,"
+                               "readonly={},file={}",
+                               i, disk.read_only ? "on" : "off", escape(disk.host.string()))});
+    slots.add("blk", std::format(",drive=disk{}", i));
   }
   if (config.gdb_port) {
     command.insert(command.end(),

@@ -22,6 +22,7 @@ struct MachineConfig {
   Network network;
   std::vector<PortForward> ports;
   std::vector<SharedDirectory> volumes;
+  std::vector<Disk> disks;
   std::optional<uint16_t> gdb_port;  ///< wait there for gdb before the first instruction
 };
 
@@ -36,6 +37,8 @@ std::string find_qemu();
 /// The command that starts the machine.
 std::vector<std::string> qemu_command(const std::string& qemu, const MachineConfig& config);
 
+/// "disk=..." for the kernel's command line, for each disk; `has_root_disk`: the first is taken.
+std::vector<std::string> disk_words(const std::vector<Disk>& disks, bool has_root_disk);
 /// "net=..." for the kernel's command line.
 std::string network_word(const Network& network);
 

@@ -12,9 +12,9 @@ namespace fs = std::filesystem;
 namespace {
 
 const std::vector<std::string> kKeys = {
-    "program", "arguments", "environment", "files", "directories", "links", "root",   "cwd",
-    "user",    "hostname",  "memory",      "cpus",  "ports",       "net",   "machine",
-    "volumes"};
+    "program", "arguments", "environment", "files",    "directories", "links",
+    "root",    "cwd",       "user",        "hostname", "memory",      "cpus",
+    "ports",   "net",       "machine",     "volumes",  "disks"};
 
 void read_content(const TomlReader& reader, const fs::path& directory, Manifest& manifest) {
   if (const auto* node = reader.find("files")) {
@@ -95,6 +95,12 @@ void read_machine(const TomlReader& reader, const fs::path& directory, Manifest&
     for (const auto& [text, element] : reader.texts(*node, "volumes")) {
       manifest.volumes.push_back(
           reader.at(*element, "volumes", [&] { return parse_volume(text, directory); }));
+    }
+  }
+  if (const auto* node = reader.find("disks")) {
+    for (const auto& [text, element] : reader.texts(*node, "disks")) {
+      manifest.disks.push_back(
+          reader.at(*element, "disks", [&] { return parse_disk(text, directory); }));
     }
   }
   if (const auto* node = reader.find("net")) {

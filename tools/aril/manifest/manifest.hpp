@@ -47,6 +47,14 @@ struct Network {
   std::string gateway6;    ///< may be empty
 };
 
+/// A file that becomes a disk of the machine, with an ext4 file system that is mounted there.
+struct Disk {
+  std::filesystem::path host;
+  std::string guest;  ///< absolute
+  bool read_only = false;
+  std::optional<uint64_t> size;  ///< bytes; made and formatted when the file is missing
+};
+
 enum class MachineType { kMicrovm, kQ35, kPc };
 
 struct User {
@@ -74,6 +82,7 @@ struct Manifest {
   std::optional<unsigned> cpus;               ///< default 1
   std::vector<PortForward> ports;
   std::vector<Volume> volumes;
+  std::vector<Disk> disks;
   std::optional<Network> network;      ///< default user
   std::optional<MachineType> machine;  ///< default microvm
 };

@@ -203,6 +203,31 @@ Volume parse_volume(std::string_view text, const fs::path& directory) {
   return volume;
 }
 
+Disk parse_disk(std::string_view text, const fs::path& directory) {
+  const std::vector<std::string> parts = split(text, ':');
+  if (parts.size() < 2 || parts[0].empty()) {
+    throw Error(std::format("'{}' is not a disk", text),
+                "FILE:/PATH[:ro][:size=SIZE], for example data.img:/data");
+  }
+  Disk disk;
+  disk.host = fs::absolute(directory / parts[0]).lexically_normal();
+  disk.guest = parse_guest_path(parts[1]);
+  if (disk.guest == "/") {
+    throw Error("a disk cannot be mounted at /", "the root comes with the image: choose /data");
+  }
+  for (const std::string& part : parts | std::views::drop(2)) {
+    if (part == "ro") {
+      disk.read_only = true;
+    } else if (part.starts_with("size=")) {
+      disk.size = parse_memory(std::string_view(part).substr(5));
+    } else {
+      throw Error(std::format("'{}' is not a setting of a disk", part),
+                  "FILE:/PATH[:ro][:size=SIZE]");
+    }
+  }
+  return disk;
+}
+
 User parse_user(std::string_view text) {
   const std::vector<std::string> parts = split(text, ':');
   const auto number = [](const std::string& part) -> std::optional<uint32_t> {

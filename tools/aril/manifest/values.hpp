@@ -22,6 +22,8 @@ std::string_view machine_name(MachineType machine);
 FileMapping parse_file(std::string_view text, const std::filesystem::path& directory);
 /// HOST:GUEST[:ro]; HOST is relative to `directory`.
 Volume parse_volume(std::string_view text, const std::filesystem::path& directory);
+/// FILE:GUEST[:ro][:size=SIZE]; FILE is relative to `directory`.
+Disk parse_disk(std::string_view text, const std::filesystem::path& directory);
 /// USER[:GROUP], as numbers or as names of this host.
 User parse_user(std::string_view text);
 /// NAME=VALUE

@@ -35,6 +35,9 @@ class Ext4 final : public vfs::FileSystem {
   vfs::FileSystemStatus status() override;
   /// Everything that was changed before the call is on stable storage when it returns.
   Result<void> sync() override;
+  /// Names and attributes changed so far, and data written out so far: what happens every few
+  /// seconds anyway.
+  Result<void> commit();
   [[nodiscard]] bool is_read_only() const override;
   [[nodiscard]] Volume& volume() const { return *volume_; }
 

@@ -1,5 +1,6 @@
 #include "linux/entry/dispatch.hpp"
 
+#include <algorithm>
 #include <array>
 #include <bitset>
 
@@ -44,12 +45,33 @@ int64_t call_traced(SyscallFunction function, uint64_t number, arch::TrapFrame& 
   return result;
 }
 
-int64_t call(arch::TrapFrame& frame) {
+int64_t call_untimed(arch::TrapFrame& frame) {
   uint64_t number = frame.system_call_number();
   SyscallFunction function = number < kSystemCallLimit ? functions[number] : missing_call;
   if (strace_enabled()) [[unlikely]]
     return call_traced(function, number, frame);
   return function(frame);
+}
+
+// Tells time in the kernel from time in the application at little cost: calls that take long are
+// all measured, of short ones a sample, which stands for the others.
+int64_t call_measured(Task& task, arch::TrapFrame& frame) {
+  constexpr int64_t kLong = 4'000;
+  constexpr uint32_t kMaxPeriod = 64;
+  Task::SystemTime& time = task.system_time;
+  Duration before = task.thread().cpu_time();
+  int64_t result = call_untimed(frame);
+  int64_t spent = (task.thread().cpu_time() - before).ns;
+  time.ns.fetch_add(spent * time.period, std::memory_order_relaxed);
+  time.period = spent > kLong ? 1 : std::min(time.period * 2, kMaxPeriod);
+  time.countdown = time.period;
+  return result;
+}
+
+int64_t call(Task& task, arch::TrapFrame& frame) {
+  if (--task.system_time.countdown == 0) [[unlikely]]
+    return call_measured(task, frame);
+  return call_untimed(frame);
 }
 
 bool has_return_work(const Task& task, int64_t result) {
@@ -89,7 +111,7 @@ extern "C" void aril_on_system_call(TrapFrame& frame) {
   task.never_restart = false;
   task.restart_deadline.reset();
   for (;;) {
-    int64_t result = call(frame);
+    int64_t result = call(task, frame);
     frame.set_return_value(result);
     if (!has_return_work(task, result)) [[likely]]
       break;
@@ -100,6 +122,10 @@ extern "C" void aril_on_system_call(TrapFrame& frame) {
     if (after == AfterSignals::kContinue) break;
     frame.rax = frame.system_call_number();
   }
+  if (task.sequence.is_stale) [[unlikely]] {
+    settle_restartable_sequence(task, frame);
+    if (task.has_interruption()) deliver_signals(frame, SystemCallReturn::kNo);
+  }
 }
 
 extern "C" void aril_on_trapped_system_call(TrapFrame& frame) {
@@ -109,7 +135,9 @@ extern "C" void aril_on_trapped_system_call(TrapFrame& frame) {
 
 extern "C" void aril_before_return_to_application(TrapFrame& frame) {
   Scheduler::reschedule_if_needed();
-  if (!current_task().has_interruption()) return;
+  Task& task = current_task();
+  if (task.sequence.is_stale) settle_restartable_sequence(task, frame);
+  if (!task.has_interruption()) return;
   // A handler, and the frame that it is shown, know nothing of stubs.
   frame.rip = unpatched_address(frame.rip);
   deliver_signals(frame, SystemCallReturn::kNo);

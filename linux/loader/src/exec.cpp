@@ -321,6 +321,7 @@ void reset_for_new_program(Task& task, const ExecRequest& request, const Prepare
   task.alternate_stack = {};
   task.clear_child_tid = 0;
   task.robust_list = task.robust_list_size = 0;
+  task.sequence = {};
   take_file_identity(task, prepared);
   // The name that was asked for, not what links or a script lead to.
   std::string_view path = request.path;

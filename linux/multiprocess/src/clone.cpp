@@ -87,6 +87,11 @@ Result<RefPtr<Task>> make_task(const RefPtr<Process>& process, const arch::TrapF
   task->inherit(caller);
   // [sigaltstack(2)] Memory that is shared is not on loan to two.
   if ((arguments.flags & (kVm | kVfork)) != kVm) task->alternate_stack = caller.alternate_stack;
+  // [rseq(2)] The area was copied with the memory; the child may start on another CPU.
+  if ((arguments.flags & kVm) == 0) {
+    task->sequence = caller.sequence;
+    task->sequence.is_stale = caller.sequence.address != 0;
+  }
   if ((arguments.flags & kChildClearTid) != 0) task->clear_child_tid = arguments.child_tid;
   if ((arguments.flags & kChildSetTid) != 0)
     task->set_preparation(&write_child_tid, reinterpret_cast<void*>(arguments.child_tid));

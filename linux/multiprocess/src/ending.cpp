@@ -29,13 +29,14 @@ class Collected {
 
 SignalInfo child_signal(Process& child, int number, int32_t code, int32_t status) {
   constexpr int64_t kTick = 10'000'000;
+  CpuTimes times = child.cpu_times();
   SignalInfo info{.signal = number, .code = code};
   info.child = {.pid = child.pid(),
                 .uid = child.real_uid(),
                 .status = status,
                 .padding = 0,
-                .user_time = child.cpu_time().ns / kTick,
-                .system_time = 0};
+                .user_time = times.user.ns / kTick,
+                .system_time = times.system.ns / kTick};
   return info;
 }
 

@@ -98,7 +98,9 @@ ProcessView view_of_zombie(Process& process) {
   view.state = 'Z';
   view.comm = process.last_name();
   view.start_time = process.start_time();
-  view.user_time = process.cpu_time();
+  CpuTimes times = process.cpu_times();
+  view.user_time = times.user;
+  view.system_time = times.system;
   view.uid = view.euid = view.fsuid = process.real_uid();
   view.suid = process.saved_uid();
   return view;
@@ -161,7 +163,9 @@ class LinuxProcessSource final : public procfs::ProcessSource {
     view.session = process->session.load();
     view.thread_count = static_cast<unsigned>(process->task_count());
     view.start_time = process->start_time();
-    view.user_time = tid == pid ? process->cpu_time() : task->thread().cpu_time();
+    CpuTimes times = tid == pid ? process->cpu_times() : task->cpu_times();
+    view.user_time = times.user;
+    view.system_time = times.system;
     add_credentials(view, task->credentials);
     add_thread(view, task->thread());
     if (process->is_stopped()) view.state = 'T';

@@ -69,7 +69,7 @@ Result<void> sys_getrusage(int who, UserPtr<ResourceUsage> out) {
     case kThread: {
       const Thread& thread = current_task().thread();
       return out.write(ResourceUsage::from(
-          {.cpu_time = thread.cpu_time(),
+          {.cpu_times = current_task().cpu_times(),
            .voluntary_switches = thread.voluntary_switches(),
            .involuntary_switches = thread.involuntary_switches(),
            .peak_resident_pages = process.address_space().usage().peak_resident_pages}));
@@ -88,11 +88,12 @@ struct Times {
 Result<int64_t> sys_times(UserPtr<Times> out) {
   constexpr int64_t kTick = 10'000'000;  // 100 Hz, as AT_CLKTCK says
   Process& process = current_process();
+  CpuTimes own = process.cpu_times(), children = use_of_children(process).cpu_times;
   if (out)
-    ARIL_TRY(out.write({.user = process.cpu_time().ns / kTick,
-                        .system = 0,
-                        .child_user = use_of_children(process).cpu_time.ns / kTick,
-                        .child_system = 0}));
+    ARIL_TRY(out.write({.user = own.user.ns / kTick,
+                        .system = own.system.ns / kTick,
+                        .child_user = children.user.ns / kTick,
+                        .child_system = children.system.ns / kTick}));
   return now().ns / kTick;
 }
 ARIL_SYSCALL(100, times, sys_times, ">ptr");

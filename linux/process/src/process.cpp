@@ -22,7 +22,7 @@ void set_init_exit_handler(InitExitHandler handler) { init_exit_handler = handle
 Process::Process() : start_time_(now()) {}
 
 void ResourceUse::add(const ResourceUse& other) {
-  cpu_time = cpu_time + other.cpu_time;
+  cpu_times = cpu_times + other.cpu_times;
   voluntary_switches += other.voluntary_switches;
   involuntary_switches += other.involuntary_switches;
   peak_resident_pages = std::max(peak_resident_pages, other.peak_resident_pages);
@@ -91,7 +91,7 @@ void Process::remove_task(Task& task) {
   {
     LockGuard guard(tasks_lock_);
     const Thread& thread = task.thread();
-    ended_tasks.add({.cpu_time = thread.cpu_time(),
+    ended_tasks.add({.cpu_times = task.cpu_times(),
                      .voluntary_switches = thread.voluntary_switches(),
                      .involuntary_switches = thread.involuntary_switches()});
     last_name_ = {};
@@ -203,10 +203,10 @@ Result<void> Process::end_other_tasks() {
   return {};
 }
 
-Duration Process::cpu_time() {
+CpuTimes Process::cpu_times() {
   LockGuard guard(tasks_lock_);
-  Duration total = ended_tasks.cpu_time;
-  for_each_task_locked([&](Task& task) { total = total + task.thread().cpu_time(); });
+  CpuTimes total = ended_tasks.cpu_times;
+  for_each_task_locked([&](Task& task) { total = total + task.cpu_times(); });
   return total;
 }
 
@@ -226,7 +226,7 @@ ResourceUse Process::resource_use() {
     use = ended_tasks;
     for_each_task_locked([&](Task& task) {
       const Thread& thread = task.thread();
-      use.add({.cpu_time = thread.cpu_time(),
+      use.add({.cpu_times = task.cpu_times(),
                .voluntary_switches = thread.voluntary_switches(),
                .involuntary_switches = thread.involuntary_switches()});
     });

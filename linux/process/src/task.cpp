@@ -105,7 +105,19 @@ void Task::thread_entry(void* argument) {
   arch::enter_application(frame);
 }
 
-void Task::on_switch_in() { set_current_address_space(process_->address_space_ref().get()); }
+void Task::on_switch_in() {
+  set_current_address_space(process_->address_space_ref().get());
+  if (sequence.address == 0) return;
+  sequence.is_stale = true;
+  // Relaxed: this CPU itself reads it, on the way back to the application.
+  __atomic_fetch_or(&arch::this_cpu().reschedule_needed, arch::kReturnWork, __ATOMIC_RELAXED);
+}
+
+CpuTimes Task::cpu_times() const {
+  Duration total = thread_->cpu_time();
+  Duration system{std::min(system_time.ns.load(std::memory_order_relaxed), total.ns)};
+  return {.user = total - system, .system = system};
+}
 
 void Task::release_user_state() {
   exit_robust_list(robust_list, robust_list_size, tid_);

@@ -173,29 +173,5 @@ Result<int64_t> sys_arch_prctl(int operation, uint64_t address) {
 }
 ARIL_SYSCALL(158, arch_prctl, sys_arch_prctl, "op ptr");
 
-// Restartable sequences would have to be aborted at every reschedule. C libraries take the refusal
-// for an older kernel and do without.
-Result<void> sys_rseq(uint64_t, uint32_t, int, uint32_t) { return fail(Errno::kNoSys); }
-ARIL_SYSCALL(334, rseq, sys_rseq, "ptr uint int hex");
-
-Result<int64_t> sys_membarrier(int command, uint32_t flags) {
-  constexpr int kQuery = 0, kGlobal = 1, kPrivateExpedited = 8, kRegisterPrivateExpedited = 16;
-  if (flags != 0) return fail(Errno::kInval);
-  switch (command) {
-    case kQuery:
-      return kGlobal | kPrivateExpedited | kRegisterPrivateExpedited;
-    case kRegisterPrivateExpedited:
-      return 0;
-    case kGlobal:
-    case kPrivateExpedited:
-      // An interprocessor interrupt that is waited for is a full barrier on every CPU.
-      arch::flush_tlb(arch::kApplicationBottom, arch::kApplicationBottom + 1);
-      return 0;
-    default:
-      return fail(Errno::kInval);
-  }
-}
-ARIL_SYSCALL(324, membarrier, sys_membarrier, "int hex");
-
 }  // namespace
 }  // namespace aril::linux_abi

@@ -82,6 +82,7 @@ void settle_restart(Task& task, arch::TrapFrame& frame, const SignalAction& acti
 }
 
 void run_handler(Task& task, arch::TrapFrame& frame, const Delivery& delivery) {
+  if (task.sequence.address != 0) settle_restartable_sequence(task, frame);
   SignalSet previous = enter_handler_mask(task, delivery);
   if (build_signal_frame(task, frame, delivery.action, delivery.info, previous)) return;
   // No room for the frame: the process ends as Linux ends it.

@@ -28,6 +28,8 @@ Duration SignalTimer::clock_value() const {
       return Duration{realtime_ns(now())};
     case Clock::kProcessCpu:
       return process_.cpu_time();
+    case Clock::kProcessUser:
+      return process_.cpu_times().user;
     case Clock::kThreadCpu:
       return target_ ? target_->thread().cpu_time() : process_.cpu_time();
     case Clock::kMonotonic:
@@ -110,7 +112,7 @@ Result<SignalTimer*> TimerSet::interval_timer(Process& process, int which) {
     SignalTimer::Clock clock;
   };
   constexpr Kind kKinds[] = {{kSigAlrm, SignalTimer::Clock::kMonotonic},
-                             {kSigVtalrm, SignalTimer::Clock::kProcessCpu},
+                             {kSigVtalrm, SignalTimer::Clock::kProcessUser},
                              {kSigProf, SignalTimer::Clock::kProcessCpu}};
   if (which < 0 || which > 2) return fail(Errno::kInval);
   auto& timer = interval_timers_[size_t(which)];

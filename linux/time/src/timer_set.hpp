@@ -17,7 +17,7 @@ namespace aril::linux_abi {
 /// set() and the destructor are serialised by the owner; expiry runs in interrupt context.
 class SignalTimer {
  public:
-  enum class Clock : uint8_t { kMonotonic, kRealtime, kProcessCpu, kThreadCpu };
+  enum class Clock : uint8_t { kMonotonic, kRealtime, kProcessCpu, kProcessUser, kThreadCpu };
   struct Setting {
     Duration remaining;  ///< 0: disarmed
     Duration interval;

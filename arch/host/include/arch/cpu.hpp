@@ -27,6 +27,8 @@ struct CpuBlock {
   uint64_t kernel_stack_bottom;
 };
 
+inline constexpr uint32_t kReturnWork = 2;
+
 extern CpuBlock host_cpu;
 extern bool host_interrupts_enabled;
 

@@ -22,13 +22,14 @@ struct CpuBlock {
   uint32_t index;                  ///< 0x20 dense, 0 is the boot CPU
   uint32_t preempt_disable_count;  ///< 0x24 spinlocks held and explicit guards
   uint64_t stack_canary;           ///< 0x28
-  uint32_t reschedule_needed;      ///< 0x30 set by wake-ups and the timer, tested on return to the
-                                   ///< application
+  uint32_t reschedule_needed;      ///< 0x30 tested on return to the application: set to 1 by
+                                   ///< wake-ups and the timer; kReturnWork: other work waits
   uint32_t interrupt_depth;        ///< 0x34 nonzero inside an interrupt handler
   uint32_t apic_id;                ///< 0x38
   uint32_t reserved;
   uint64_t kernel_stack_bottom;  ///< 0x40 of the current thread
 };
+inline constexpr uint32_t kReturnWork = 2;
 static_assert(offsetof(CpuBlock, stack_canary) == 0x28);
 static_assert(offsetof(CpuBlock, reschedule_needed) == 0x30);
 static_assert(offsetof(CpuBlock, kernel_stack_bottom) == 0x40);

@@ -67,7 +67,7 @@ struct ProgramRecord final : RefCounted {
 
 /// CPU time and other resources that tasks or processes which are gone have used [getrusage(2)].
 struct ResourceUse {
-  Duration cpu_time;
+  CpuTimes cpu_times;
   uint64_t voluntary_switches = 0, involuntary_switches = 0;
   uint64_t peak_resident_pages = 0;
 
@@ -159,6 +159,9 @@ class Process final : public RefCounted {
   /// exiting or another task is doing the same.
   Result<void> end_other_tasks();
 
+  /// membarrier's registrations: a set of its commands.
+  std::atomic<uint32_t> barrier_registrations{0};
+
   // Job control ids [setpgid(2), setsid(2)]. Written under family::lock().
   std::atomic<int> process_group{0};
   std::atomic<int> session{0};
@@ -187,7 +190,8 @@ class Process final : public RefCounted {
   /// Of tasks that have ended. Under tasks_lock().
   ResourceUse ended_tasks;
   /// CPU time of all tasks, living and ended. Any context.
-  [[nodiscard]] Duration cpu_time();
+  [[nodiscard]] CpuTimes cpu_times();
+  [[nodiscard]] Duration cpu_time() { return cpu_times().total(); }
   /// The name of its last task, for a zombie. Thread context.
   [[nodiscard]] std::string last_name();
   /// All that the process itself has used. Thread context.

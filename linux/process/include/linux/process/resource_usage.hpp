@@ -7,7 +7,7 @@
 
 namespace aril::linux_abi {
 
-/// struct rusage. Time in the kernel is not told apart: it is all the program's.
+/// struct rusage.
 struct ResourceUsage {
   Timeval user, system;
   int64_t peak_resident_kib = 0, shared_size = 0, data_size = 0, stack_size = 0;
@@ -17,7 +17,8 @@ struct ResourceUsage {
 
   static ResourceUsage from(const ResourceUse& use) {
     ResourceUsage usage;
-    usage.user = Timeval::from(use.cpu_time);
+    usage.user = Timeval::from(use.cpu_times.user);
+    usage.system = Timeval::from(use.cpu_times.system);
     usage.peak_resident_kib = static_cast<int64_t>(use.peak_resident_pages * (kPageSize / kKiB));
     usage.voluntary_switches = static_cast<int64_t>(use.voluntary_switches);
     usage.involuntary_switches = static_cast<int64_t>(use.involuntary_switches);

@@ -24,6 +24,24 @@ class TaskAttachment {
   virtual ~TaskAttachment() = default;
 };
 
+/// A registered restartable sequence area [rseq(2)]: the application's struct rseq.
+struct RestartableSequence {
+  uint64_t address = 0;  ///< 0: none
+  uint32_t length = 0, signature = 0;
+  /// The thread was away from the CPU: the area's CPU number may be wrong, and a critical section
+  /// must be aborted, before the application goes on.
+  bool is_stale = false;
+};
+
+/// CPU time of a task or process: in the application, and in the kernel on its behalf.
+struct CpuTimes {
+  Duration user, system;
+  [[nodiscard]] Duration total() const { return user + system; }
+  friend CpuTimes operator+(CpuTimes a, CpuTimes b) {
+    return {.user = a.user + b.user, .system = a.system + b.system};
+  }
+};
+
 /// One Linux thread: a scheduler Thread with what Linux attaches to it.
 ///
 /// Life cycle: create() makes the Thread without starting it; start() adds the task to its process
@@ -93,6 +111,16 @@ class Task final : public RefCounted, public ThreadOwner {
   /// A task of the kernel's own in this process (an io_uring worker): it does not keep the process
   /// alive. Before start().
   bool is_worker = false;
+  RestartableSequence sequence;
+  /// Time in system calls, estimated: calls that take long are all measured, of short ones every
+  /// so many (linux/entry).
+  struct SystemTime {
+    std::atomic<int64_t> ns{0};
+    uint32_t period = 1;     ///< one call in so many is measured
+    uint32_t countdown = 1;  ///< until the next
+  } system_time;
+  /// Any thread.
+  [[nodiscard]] CpuTimes cpu_times() const;
   /// Goes when the task exits.
   std::unique_ptr<TaskAttachment> attachment;
   /// The exception that is being turned into a signal, for ucontext: trap number, error, CR2.

@@ -57,6 +57,11 @@ enum class SystemCallReturn : uint8_t { kNo, kYes };
 /// system call, whose result may be kRestart: it then becomes a restart or -EINTR.
 AfterSignals deliver_signals(arch::TrapFrame& frame, SystemCallReturn system_call);
 
+/// Before the task goes on in the application after it was away from its CPU, or enters a signal
+/// handler: aborts the critical section that `frame` is in, and tells the CPU's number. A bad area
+/// raises SIGSEGV. The task has a registered sequence.
+void settle_restartable_sequence(Task& task, arch::TrapFrame& frame);
+
 /// rt_sigreturn: puts the registers, SIMD state and mask back that the frame on the application's
 /// stack holds. kFault when it cannot be read or holds nonsense.
 Result<void> return_from_signal(arch::TrapFrame& frame);

@@ -115,10 +115,10 @@ def difference(on_linux, in_machine):
 
 
 def run(program, machine, cpus, name):
-    """Returns (status, text) of the comparison."""
+    """Returns (status, text, checks): the comparison, and the number of properties that held."""
     only = program.settings.get("configurations")
     if only and f"{machine},{cpus}" not in only.split():
-        return "skipped", "not meant for this configuration"
+        return "skipped", "not meant for this configuration", 0
     program.compile()
     arguments = shlex.split(program.settings.get("arguments", ""))
     variables = shlex.split(program.settings.get("environment", ""))
@@ -130,7 +130,7 @@ def run(program, machine, cpus, name):
     expected = int(program.settings.get("status", linux[0] if linux[0] is not None else -1))
     if linux[0] is None or (linux[0] != expected) or (
             "status" not in program.settings and linux[0] != 0):
-        return "failed", describe("on Linux", *linux)
+        return "failed", describe("on Linux", *linux), 0
 
     options = shlex.split(program.settings.get("options", ""))
     for variable in variables:
@@ -140,10 +140,12 @@ def run(program, machine, cpus, name):
                program.binary, "--", *arguments]
     guest = execute(command, dict(os.environ), text, None, name)
     if guest[0] != linux[0]:
-        return "failed", describe(f"status {linux[0]} on Linux; in the machine", *guest)
+        return "failed", describe(f"status {linux[0]} on Linux; in the machine", *guest), 0
     if guest[1] != linux[1]:
-        return "failed", difference(linux[1], guest[1]) + "\n" + guest[2].decode(errors="replace")
+        return "failed", difference(linux[1], guest[1]) + "\n" + guest[2].decode(errors="replace"), 0
     report = program.settings.get("report")
     if report and not re.search(report.encode(), guest[2], re.DOTALL):
-        return "failed", f"no '{report}' in what aril reported:\n{guest[2].decode(errors='replace')}"
-    return "passed", ""
+        return "failed", f"no '{report}' in what aril reported:\n{guest[2].decode(errors='replace')}", 0
+    # check.hpp prints a line for each property; a program without it is one check.
+    checks = sum(line.startswith(b"ok ") for line in guest[1].splitlines())
+    return "passed", "", max(checks, 1)

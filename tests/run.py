@@ -37,9 +37,10 @@ CONFIGURATIONS = [("microvm", 1), ("q35", 2), ("microvm", 2), ("q35", 1)]
 
 
 class Outcome:
-    def __init__(self, status, text=""):
+    def __init__(self, status, text="", checks=0):
         self.status = status  # "passed", "failed" or "skipped"
         self.text = text
+        self.checks = checks
 
 
 def run_process(command, test, timeout, environment=None, cwd=None):
@@ -172,6 +173,7 @@ def main():
         print("\n".join(test.name for test in tests))
         return 0
     failed, skipped, passed = [], [], 0
+    checks = {}  # by guest program: the same ones count once
     for number, test in enumerate(tests, 1):
         start = time.monotonic()
         try:
@@ -182,6 +184,8 @@ def main():
         print(f"[{number}/{len(tests)}] {outcome.status} {test.name} ({seconds:.1f} s)", flush=True)
         if outcome.status == "passed":
             passed += 1
+            if isinstance(test, GuestTest):
+                checks[test.program.source] = outcome.checks
         elif outcome.status == "skipped":
             skipped.append(f"{test.name}: {outcome.text}")
         else:
@@ -191,6 +195,8 @@ def main():
         print(f"skipped {name}")
     for name in failed:
         print(f"failed {name}")
+    if checks:
+        print(f"{sum(checks.values())} checks of Linux semantics in {len(checks)} guest programs")
     print(f"{passed} passed, {len(failed)} failed", flush=True)
     return 1 if failed or not tests else 0
 

@@ -202,6 +202,7 @@ Result<uint64_t> AddressSpace::map(const MapRequest& request) {
   attributes.sharing = request.sharing;
   attributes.grows_down = request.grows_down;
   attributes.no_reserve = request.no_reserve;
+  attributes.may_write = request.may_write;
   attributes.label = request.label;
   attributes.object = request.object;
   if (attributes.object) {
@@ -259,6 +260,10 @@ Result<void> AddressSpace::Implementation::protect_locked(uint64_t start, uint64
                                                           Protection protection,
                                                           DeadRegions& dead) {
   if (!is_mapped_locked(start, end)) return fail(Errno::kNoMem);
+  if (has(protection, Protection::kWrite)) {
+    for (size_t i = regions.first_above(start); i < regions.size() && regions[i].start < end; ++i)
+      if (!regions[i].may_write) return fail(Errno::kAcces);
+  }
   ARIL_TRY(isolate_locked(start, end));
   for (size_t i = regions.first_above(start); i < regions.size() && regions[i].start < end; ++i) {
     Region& region = regions[i];

@@ -287,13 +287,20 @@ void set_out_of_memory_handler(OutOfMemoryHandler handler) { out_of_memory_handl
 
 FaultOutcome last_fault_outcome() { return last_outcomes[arch::cpu_index()]; }
 
-extern "C" bool arch::aril_on_page_fault(arch::TrapFrame&, const arch::PageFault& fault) {
+/// linux/: the running process used more than there is. Thread context.
+extern "C" [[gnu::weak]] void aril_on_out_of_memory();
+
+extern "C" bool arch::aril_on_page_fault(arch::TrapFrame& frame, const arch::PageFault& fault) {
   AddressSpace* space = current_address_space();
   FaultOutcome outcome = FaultOutcome::kNotMapped;
   // With interrupts disabled nothing can be fetched: a spin lock is held over an access to
   // application memory, which the trap code reports.
   if (space != nullptr && arch::interrupts_enabled()) outcome = space->handle_fault(fault);
   last_outcomes[arch::cpu_index()] = outcome;
+  // A copy to or from application memory: its EFAULT would hide what happened.
+  bool in_kernel = frame.rip >= arch::kApplicationTop;
+  if (outcome == FaultOutcome::kOutOfMemory && in_kernel && aril_on_out_of_memory != nullptr)
+    aril_on_out_of_memory();
   return outcome == FaultOutcome::kResolved;
 }
 

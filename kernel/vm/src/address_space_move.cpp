@@ -82,6 +82,22 @@ Result<uint64_t> AddressSpace::Implementation::move_locked(uint64_t address, uin
   return to;
 }
 
+namespace {
+std::optional<Region::AtFork> fork_advice(AddressSpace::Advice advice) {
+  switch (advice) {
+    case AddressSpace::Advice::kDontFork:
+      return Region::AtFork::kOmit;
+    case AddressSpace::Advice::kWipeOnFork:
+      return Region::AtFork::kWipe;
+    case AddressSpace::Advice::kDoFork:
+    case AddressSpace::Advice::kKeepOnFork:
+      return Region::AtFork::kCopy;
+    default:
+      return std::nullopt;
+  }
+}
+}  // namespace
+
 Result<void> AddressSpace::advise(uint64_t address, uint64_t length, Advice advice) {
   if (!is_aligned(address, kPageSize)) return fail(Errno::kInval);
   if (length > arch::kApplicationTop || address > arch::kApplicationTop - length)
@@ -100,6 +116,17 @@ Result<void> AddressSpace::advise(uint64_t address, uint64_t length, Advice advi
          i < state.regions.size() && state.regions[i].start < end; ++i)
       state.regions[i].large_pages =
           advice == Advice::kLargePages ? Region::LargePages::kAlways : Region::LargePages::kNever;
+    state.merge_locked(address, end, dead);
+  }
+  if (std::optional<Region::AtFork> at_fork = fork_advice(advice)) {
+    ARIL_TRY(state.isolate_locked(address, end));
+    for (size_t i = state.regions.first_above(address);
+         i < state.regions.size() && state.regions[i].start < end; ++i) {
+      Region& region = state.regions[i];
+      bool is_anonymous = !region.object && region.sharing == Sharing::kPrivate;
+      if (*at_fork == Region::AtFork::kWipe && !is_anonymous) return fail(Errno::kInval);
+      region.at_fork = *at_fork;
+    }
     state.merge_locked(address, end, dead);
   }
   for (size_t i = state.regions.first_above(address);
@@ -182,6 +209,7 @@ Result<void> AddressSpace::Implementation::copy_to_locked(Implementation& child,
                                                           bool& write_protected) {
   ARIL_TRY(child.regions.reserve(regions.size()));
   for (const Region* region : regions.all()) {
+    if (region->at_fork == Region::AtFork::kOmit) continue;
     auto* twin = new (std::nothrow) Region(child.space);
     if (twin == nullptr) return fail(Errno::kNoMem);
     twin->copy_attributes(*region);
@@ -189,7 +217,7 @@ Result<void> AddressSpace::Implementation::copy_to_locked(Implementation& child,
     twin->end = region->end;
     child.regions.insert(twin);
     // Shared pages are found again by faults.
-    if (region->sharing == Sharing::kPrivate)
+    if (region->sharing == Sharing::kPrivate && region->at_fork == Region::AtFork::kCopy)
       ARIL_TRY(copy_pages_locked(child, *region, write_protected));
   }
   return {};

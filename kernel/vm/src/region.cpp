@@ -13,6 +13,8 @@ void Region::copy_attributes(const Region& other) {
   sharing = other.sharing;
   grows_down = other.grows_down;
   no_reserve = other.no_reserve;
+  may_write = other.may_write;
+  at_fork = other.at_fork;
   large_pages = other.large_pages;
   label = other.label;
   object = other.object;
@@ -22,7 +24,8 @@ void Region::copy_attributes(const Region& other) {
 bool Region::can_absorb(const Region& next) const {
   return end == next.start && protection == next.protection && sharing == next.sharing &&
          !grows_down && !next.grows_down && no_reserve == next.no_reserve &&
-         large_pages == next.large_pages && label == next.label && object == next.object &&
+         large_pages == next.large_pages && may_write == next.may_write &&
+         at_fork == next.at_fork && label == next.label && object == next.object &&
          (!object || offset + length() == next.offset);
 }
 

@@ -17,6 +17,8 @@ struct Region {
   Sharing sharing = Sharing::kPrivate;
   bool grows_down = false;
   bool no_reserve = false;
+  bool may_write = true;
+  enum class AtFork : uint8_t { kCopy, kOmit, kWipe } at_fork = AtFork::kCopy;
   /// Whether anonymous memory gets pages of 2 MiB: the kernel's choice unless madvise made one.
   enum class LargePages : uint8_t { kChoose, kAlways, kNever } large_pages = LargePages::kChoose;
   bool is_attached = false;  ///< `mapping` is in the object's list

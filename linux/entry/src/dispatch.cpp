@@ -69,6 +69,10 @@ int64_t call_measured(Task& task, arch::TrapFrame& frame) {
 }
 
 int64_t call(Task& task, arch::TrapFrame& frame) {
+  if (task.filter) [[unlikely]] {
+    int64_t result = 0;
+    if (!task.filter->judge(frame, result)) return result;
+  }
   if (--task.system_time.countdown == 0) [[unlikely]]
     return call_measured(task, frame);
   return call_untimed(frame);

@@ -23,6 +23,14 @@ enum Vector : unsigned {
   kSimdError = 19,
 };
 
+constexpr char kOutOfMemoryReport[] =
+    "report out of memory: the program used more than the machine has; pass a larger --memory";
+
+void report_out_of_memory() {
+  // The component linux/multiprocess may have chosen and reported its victim.
+  if (!pending_signals(current_task()).contains(kSigKill)) write_record(kOutOfMemoryReport);
+}
+
 SignalInfo fault(int number, int32_t code, uint64_t address) {
   SignalInfo info{.signal = number, .code = code};
   info.fault = {.address = address, .address_lsb = 0};
@@ -50,12 +58,7 @@ SignalInfo page_fault_signal(const arch::TrapFrame& frame, uint64_t address) {
     case FaultOutcome::kOutOfMemory:
       break;
   }
-  // The component linux/multiprocess has chosen and reported its victim.
-  bool is_chosen = pending_signals(current_task()).contains(kSigKill);
-  if (!is_chosen)
-    write_record(
-        "report out of memory: the program used more than the machine has; pass a larger "
-        "--memory");
+  report_out_of_memory();
   return SignalInfo{.signal = kSigKill, .code = kSiKernel};
 }
 
@@ -108,6 +111,17 @@ SignalInfo signal_for(const arch::TrapFrame& frame, unsigned vector, uint64_t ad
 
 }  // namespace
 }  // namespace aril::linux_abi
+
+namespace aril {
+
+/// From kernel/vm: a system call found no memory for a page of the application's.
+extern "C" void aril_on_out_of_memory() {
+  using namespace linux_abi;
+  report_out_of_memory();
+  current_process().request_exit({.signal = kSigKill});
+}
+
+}  // namespace aril
 
 namespace aril::arch {
 

@@ -135,4 +135,8 @@ PollEvents TimerFd::poll(PollRegistrar* registrar) {
   return canceled_ || state_.has_expired(now()) ? kReadable : PollEvents::kNone;
 }
 
+/// For linux/time, which does not depend on this component.
+void realtime_clock_was_set();
+void realtime_clock_was_set() { TimerFd::clock_was_set(); }
+
 }  // namespace aril::linux_abi

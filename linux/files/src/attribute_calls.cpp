@@ -125,6 +125,7 @@ Result<void> sys_truncate(UserPath path, int64_t size) {
   if (size < 0) return fail(Errno::kInval);
   vfs::LookupContext context = caller_lookup_context();
   vfs::Path place = ARIL_TRY(place_of(context, kAtCwd, path, 0));
+  ARIL_TRY(check_file_size(static_cast<uint64_t>(size)));
   return vfs::truncate(context, place, static_cast<uint64_t>(size));
 }
 ARIL_SYSCALL(76, truncate, sys_truncate, "path off");
@@ -134,6 +135,8 @@ Result<void> sys_ftruncate(int fd, int64_t size) {
   RefPtr<File> file = ARIL_TRY(usable_file_of(fd));
   vfs::NodeFile* node = vfs::as_node_file(*file);
   if (node == nullptr) return fail(Errno::kInval);
+  if (static_cast<uint64_t>(size) > ARIL_TRY(file->status()).size)
+    ARIL_TRY(check_file_size(static_cast<uint64_t>(size)));
   return node->truncate(static_cast<uint64_t>(size));
 }
 ARIL_SYSCALL(77, ftruncate, sys_ftruncate, "fd off");
@@ -146,6 +149,7 @@ Result<void> sys_fallocate(int fd, uint32_t mode, int64_t offset, int64_t length
   if (!file->is_writable()) return fail(Errno::kBadF);
   vfs::NodeFile* node = vfs::as_node_file(*file);
   if (node == nullptr) return fail(file->is_pollable() ? Errno::kSPipe : Errno::kNoDev);
+  ARIL_TRY(check_file_size(static_cast<uint64_t>(end)));
   return node->allocate(mode, static_cast<uint64_t>(offset), static_cast<uint64_t>(length));
 }
 ARIL_SYSCALL(285, fallocate, sys_fallocate, "fd hex off off");

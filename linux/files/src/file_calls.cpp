@@ -37,6 +37,18 @@ Result<vfs::Path> place_of(int fd) {
   return *path;
 }
 
+uint64_t file_size_limit() {
+  Process& process = current_process();
+  LockGuard guard(process.mutex());
+  return process.limits[Resource::kFileSize].current;
+}
+
+Result<void> check_file_size(uint64_t size) {
+  if (size <= file_size_limit()) return {};
+  raise_signal(kSigXfsz);
+  return fail(Errno::kFBig);
+}
+
 Result<int64_t> finish_write(File& file, Result<size_t> result) {
   if (result) return static_cast<int64_t>(*result);
   if (result.error() == Errno::kPipe && file.raises_broken_pipe()) raise_signal(kSigPipe);

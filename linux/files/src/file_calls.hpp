@@ -34,6 +34,11 @@ Result<vfs::Path> place_of(const vfs::LookupContext& context, int directory_fd, 
 /// The place of an open file. kBadF; kInval when it has none.
 Result<vfs::Path> place_of(int fd);
 
+/// RLIMIT_FSIZE.
+uint64_t file_size_limit();
+/// kFBig, with SIGXFSZ, when a file may not become `size` bytes long.
+Result<void> check_file_size(uint64_t size);
+
 /// The end of a write: a broken pipe is also signalled.
 Result<int64_t> finish_write(File& file, Result<size_t> result);
 

@@ -14,7 +14,9 @@ CloseOnExec close_on_exec_of(OpenFlags flags) {
 Result<int> do_open(int directory_fd, UserPath path, OpenFlags flags, uint32_t permissions,
                     vfs::LookupFlags resolve) {
   std::string name = ARIL_TRY(read_path(path));
-  vfs::Path start = ARIL_TRY(start_of(directory_fd, name));
+  // [openat2(2)] An absolute name too is looked up from the directory where that is the limit.
+  bool is_bound = has(resolve, vfs::LookupFlags::kInRoot | vfs::LookupFlags::kBeneath);
+  vfs::Path start = ARIL_TRY(start_of(directory_fd, is_bound ? std::string_view() : name));
   RefPtr<File> file = ARIL_TRY(vfs::open(caller_lookup_context(), start, name,
                                          (flags & ~OpenFlags::kCloseOnExec) | OpenFlags::kLargeFile,
                                          permissions & vfs::mode::kPermissions, resolve));

@@ -267,6 +267,38 @@ Result<int64_t> sys_tee(int in_fd, int out_fd, uint64_t count, uint32_t flags) {
 }
 ARIL_SYSCALL(276, tee, sys_tee, "fd fd size hex");
 
+/// [vmsplice(2)] Always a copy: pages that a pipe shares with their program could change on the
+/// way.
+Result<int64_t> sys_vmsplice(int fd, UserPtr<IoBuffer::Segment> vector, uint64_t count,
+                             uint32_t flags) {
+  if ((flags & ~kSpliceFlags) != 0) return fail(Errno::kInval);
+  RefPtr<File> file = ARIL_TRY(file_of(fd));
+  Pipe* pipe = as_pipe(*file);
+  if (pipe == nullptr) return fail(Errno::kBadF);
+  IoVector segments = ARIL_TRY(IoVector::read(vector.address(), count));
+  IoBuffer buffer = segments.buffer();
+  if (buffer.remaining() == 0) return 0;
+  bool waits = (flags & kSpliceNonBlock) == 0;
+  if (file->is_readable() && !file->is_writable())
+    return static_cast<int64_t>(
+        ARIL_TRY(pipe->read(buffer, waits ? Pipe::Blocking::kYes : Pipe::Blocking::kNo)));
+  if (!file->is_writable()) return fail(Errno::kBadF);
+  // As much as fits, after waiting for room for the first byte.
+  if (!has(file->poll(nullptr), PollEvents::kOut | PollEvents::kErr)) {
+    if (!waits) return fail(Errno::kAgain);
+    ARIL_TRY(wait_writable(file));
+  }
+  buffer.truncate(pipe->capacity());
+  Result<size_t> written = 0;
+  {
+    NoWaitScope no_wait;
+    written = file->write(buffer);
+  }
+  if (!written && written.error() == Errno::kRestart) return fail(Errno::kAgain);
+  return finish_write(*file, written);
+}
+ARIL_SYSCALL(278, vmsplice, sys_vmsplice, "fd iovec size hex");
+
 }  // namespace
 
 }  // namespace aril::linux_abi

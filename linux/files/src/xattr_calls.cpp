@@ -2,7 +2,7 @@
 
 #include "file_calls.hpp"
 
-/// Extended attributes, and the calls on mounts and handles that are refused.
+/// Extended attributes, and file handles, which are not offered.
 namespace aril::linux_abi {
 
 namespace {
@@ -111,14 +111,6 @@ Result<void> sys_lremovexattr(UserPath path, UserPath name) {
 ARIL_SYSCALL(198, lremovexattr, sys_lremovexattr, "path str");
 Result<void> sys_fremovexattr(int fd, UserPath name) { return remove(ARIL_TRY(opened(fd)), name); }
 ARIL_SYSCALL(199, fremovexattr, sys_fremovexattr, "fd str");
-
-// The image says what is mounted where; a program cannot change it.
-Result<void> sys_mount(UserPath, UserPath, UserPath, uint64_t, uint64_t) {
-  return fail(Errno::kPerm);
-}
-ARIL_SYSCALL(165, mount, sys_mount, "path path str hex ptr");
-Result<void> sys_umount2(UserPath, uint32_t) { return fail(Errno::kPerm); }
-ARIL_SYSCALL(166, umount2, sys_umount2, "path hex");
 
 Result<void> sys_name_to_handle_at(int, UserPath, uint64_t, uint64_t, uint32_t) {
   return fail(Errno::kOpNotSupp);

@@ -45,14 +45,22 @@ Result<void> sys_madvise(uint64_t address, uint64_t length, int advice) {
     case 15:
       what = Advice::kNoLargePages;
       break;
-    case 10:  // DONTFORK, DOFORK, MERGEABLE, UNMERGEABLE, (DO)DUMP
+    case 10:
+      what = Advice::kDontFork;
+      break;
     case 11:
-    case 12:
+      what = Advice::kDoFork;
+      break;
+    case 18:
+      what = Advice::kWipeOnFork;
+      break;
+    case 19:
+      what = Advice::kKeepOnFork;
+      break;
+    case 12:  // MERGEABLE, UNMERGEABLE, (DONT)DUMP, COLD, PAGEOUT
     case 13:
     case 16:
     case 17:
-    case 18:  // WIPEONFORK, KEEPONFORK, COLD, PAGEOUT
-    case 19:
     case 20:
     case 21:
       what = Advice::kOther;
@@ -98,12 +106,29 @@ Result<void> sys_mincore(uint64_t address, uint64_t length, UserPtr<uint8_t> out
 }
 ARIL_SYSCALL(27, mincore, sys_mincore, "ptr size ptr");
 
+// RLIMIT_MEMLOCK, call by call: what is locked is not counted up, as it costs nothing here.
+Result<void> check_lock_limit(uint64_t length) {
+  if (current_task().credentials.can(Capability::kIpcLock)) return {};
+  Process& process = current_process();
+  LockGuard guard(process.mutex());
+  uint64_t limit = process.limits[Resource::kLockedMemory].current;
+  if (limit == 0) return fail(Errno::kPerm);
+  if (length > limit) return fail(Errno::kNoMem);
+  return {};
+}
+
 // There is no swap: memory that was touched stays. Locking faults it in.
 Result<void> sys_mlock(uint64_t address, uint64_t length) {
   uint64_t start = align_down(address, kPageSize);
   length = ARIL_TRY(checked_length(start, length + (address - start), Errno::kNoMem));
   if (length == 0) return {};
-  return space().advise(start, length, AddressSpace::Advice::kPopulateRead);
+  ARIL_TRY(check_lock_limit(length));
+  auto locked = space().advise(start, length, AddressSpace::Advice::kPopulateRead);
+  // A page that cannot be had is ENOMEM, or EAGAIN for a file that has ended [mlock(2)]; one that
+  // may not be touched is only locked.
+  if (!locked && locked.error() == Errno::kInval) return {};
+  if (!locked && locked.error() == Errno::kFault) return fail(Errno::kAgain);
+  return locked;
 }
 ARIL_SYSCALL(149, mlock, sys_mlock, "ptr size");
 Result<void> sys_mlock2(uint64_t address, uint64_t length, uint32_t flags) {
@@ -113,10 +138,18 @@ Result<void> sys_mlock2(uint64_t address, uint64_t length, uint32_t flags) {
   return sys_mlock(address, length);
 }
 ARIL_SYSCALL(325, mlock2, sys_mlock2, "ptr size hex");
-Result<void> sys_munlock(uint64_t, uint64_t) { return {}; }
+Result<void> sys_munlock(uint64_t address, uint64_t length) {
+  uint64_t start = align_down(address, kPageSize);
+  length = ARIL_TRY(checked_length(start, length + (address - start), Errno::kNoMem));
+  if (length == 0) return {};
+  // Only tells whether all of it is mapped.
+  return space().advise(start, length, AddressSpace::Advice::kOther);
+}
 ARIL_SYSCALL(150, munlock, sys_munlock, "ptr size");
 Result<void> sys_mlockall(uint32_t flags) {
-  if (flags == 0 || (flags & ~7u) != 0) return fail(Errno::kInval);
+  constexpr uint32_t kOnFault = 4;
+  if (flags == 0 || flags == kOnFault || (flags & ~7u) != 0) return fail(Errno::kInval);
+  if (!current_task().credentials.can(Capability::kIpcLock)) return fail(Errno::kPerm);
   return {};
 }
 ARIL_SYSCALL(151, mlockall, sys_mlockall, "hex");
@@ -134,6 +167,15 @@ Result<void> sys_get_mempolicy(UserPtr<int32_t> mode, UserPtr<uint64_t> mask, ui
   return {};
 }
 ARIL_SYSCALL(239, get_mempolicy, sys_get_mempolicy, ">ptr >ptr uint");
+
+// Memory protection keys: a CPU without them.
+Result<int64_t> sys_pkey_alloc(uint64_t flags, uint64_t rights) {
+  if (flags != 0 || rights > 3) return fail(Errno::kInval);
+  return fail(Errno::kNoSpc);
+}
+ARIL_SYSCALL(330, pkey_alloc, sys_pkey_alloc, "hex hex");
+Result<void> sys_pkey_free(int) { return fail(Errno::kInval); }
+ARIL_SYSCALL(331, pkey_free, sys_pkey_free, "int");
 
 }  // namespace
 }  // namespace aril::linux_abi

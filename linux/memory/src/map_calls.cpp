@@ -56,8 +56,29 @@ Result<void> set_file_object(MapRequest& request, int fd, uint64_t offset) {
       !file->is_writable())
     return fail(Errno::kAcces);
   if (request.length > UINT64_MAX - offset) return fail(Errno::kOverflow);
+  request.may_write = request.sharing == Sharing::kPrivate || file->is_writable();
   request.object = ARIL_TRY(file->memory_object());
   request.offset = offset;
+  return {};
+}
+
+// RLIMIT_AS, and RLIMIT_DATA for private memory that can be written [setrlimit(2)].
+Result<void> check_size_limits(uint64_t more, bool is_data) {
+  Process& process = current_process();
+  ResourceLimit total, data;
+  {
+    LockGuard guard(process.mutex());
+    total = process.limits[Resource::kAddressSpace];
+    data = process.limits[Resource::kData];
+  }
+  if (total.current == kUnlimited && data.current == kUnlimited) return {};
+  AddressSpace::Usage usage = space().usage();
+  auto exceeds = [&](uint64_t pages, const ResourceLimit& limit) {
+    return limit.current != kUnlimited &&
+           (more > limit.current || pages * kPageSize > limit.current - more);
+  };
+  if (exceeds(usage.mapped_pages, total) || (is_data && exceeds(usage.data_pages, data)))
+    return fail(Errno::kNoMem);
   return {};
 }
 
@@ -84,6 +105,8 @@ Result<uint64_t> sys_mmap(uint64_t address, uint64_t length, uint64_t protection
   } else {
     ARIL_TRY(set_file_object(request, fd, offset));
   }
+  ARIL_TRY(check_size_limits(
+      length, request.sharing == Sharing::kPrivate && has(request.protection, Protection::kWrite)));
   return space().map(request);
 }
 ARIL_SYSCALL(9, mmap, sys_mmap, "ptr size prot mapflags fd hex");
@@ -108,11 +131,36 @@ Result<void> sys_mprotect(uint64_t address, uint64_t length, uint64_t protection
 }
 ARIL_SYSCALL(10, mprotect, sys_mprotect, "ptr size prot");
 
+// Without keys, only "no key" is one.
+Result<void> sys_pkey_mprotect(uint64_t address, uint64_t length, uint64_t protection, int key) {
+  if (key != -1 && key != 0) return fail(Errno::kInval);
+  return sys_mprotect(address, length, protection);
+}
+ARIL_SYSCALL(329, pkey_mprotect, sys_pkey_mprotect, "ptr size prot int");
+
+/// MREMAP_DONTUNMAP: the pages go, and the old range stays, as empty anonymous memory.
+Result<uint64_t> move_and_keep(uint64_t address, uint64_t length, std::optional<uint64_t> fixed) {
+  auto mapping = space().find_mapping(address);
+  if (!mapping || mapping->end - address < align_up(length, kPageSize)) return fail(Errno::kFault);
+  if (mapping->object != nullptr || mapping->sharing != Sharing::kPrivate)
+    return fail(Errno::kInval);
+  MapRequest request{.length = length, .no_reserve = true};
+  uint64_t to = fixed ? *fixed : ARIL_TRY(space().map(request));
+  ARIL_TRY(space().remap(address, length, length, true, to));
+  request.address = address;
+  request.placement = MapRequest::Placement::kFixed;
+  request.protection = mapping->protection;
+  ARIL_TRY(space().map(request));
+  return to;
+}
+
 Result<uint64_t> sys_mremap(uint64_t address, uint64_t old_length, uint64_t new_length,
                             uint64_t flags, uint64_t new_address) {
   constexpr uint64_t kMayMove = 1, kFixed = 2, kDontUnmap = 4;
-  if (!is_aligned(address, kPageSize) || new_length == 0 || (flags & ~(kMayMove | kFixed)) != 0 ||
-      (flags & kDontUnmap) != 0)
+  if (!is_aligned(address, kPageSize) || new_length == 0 ||
+      (flags & ~(kMayMove | kFixed | kDontUnmap)) != 0)
+    return fail(Errno::kInval);
+  if ((flags & kDontUnmap) != 0 && ((flags & kMayMove) == 0 || old_length != new_length))
     return fail(Errno::kInval);
   if (new_length > arch::kApplicationTop || old_length > arch::kApplicationTop)
     return fail(Errno::kNoMem);
@@ -123,11 +171,17 @@ Result<uint64_t> sys_mremap(uint64_t address, uint64_t old_length, uint64_t new_
       return fail(Errno::kInval);
     fixed = new_address;
   }
+  if (new_length > old_length) ARIL_TRY(check_size_limits(new_length - old_length, true));
+  if ((flags & kDontUnmap) != 0) return move_and_keep(address, new_length, fixed);
   return space().remap(address, old_length, new_length, (flags & kMayMove) != 0, fixed);
 }
 ARIL_SYSCALL(25, mremap, sys_mremap, "ptr size size hex ptr");
 
-Result<uint64_t> sys_brk(uint64_t address) { return space().set_break(address); }
+Result<uint64_t> sys_brk(uint64_t address) {
+  uint64_t current = space().set_break(0);
+  if (address > current && !check_size_limits(address - current, true)) return current;
+  return space().set_break(address);
+}
 ARIL_SYSCALL(12, brk, sys_brk, "ptr");
 
 }  // namespace

@@ -71,6 +71,9 @@ Result<RefPtr<Process>> make_process(Process& parent, const CloneArguments& argu
   RefPtr<Process> child =
       ARIL_TRY(Process::create(std::move(space), std::move(files), std::move(fs)));
   copy_attributes(parent, *child);
+  const ResourceLimit& cpu_limit = child->limits[Resource::kCpu];
+  if (cpu_limit.current != kUnlimited && enforce_cpu_limit != nullptr)
+    ARIL_TRY(enforce_cpu_limit(*child, cpu_limit));
   copy_signal_actions(parent, *child, (arguments.flags & kClearSighand) != 0);
   return child;
 }

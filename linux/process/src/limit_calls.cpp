@@ -20,10 +20,18 @@ Result<void> set_limit(Process& process, Resource resource, const ResourceLimit&
   if (resource == Resource::kOpenFiles && limit.maximum > FileTable::kHardLimit)
     return fail(Errno::kPerm);
   bool privileged = current_task().credentials.can(Capability::kSysResource);
-  LockGuard guard(process.mutex());
-  if (limit.maximum > process.limits[resource].maximum && !privileged) return fail(Errno::kPerm);
-  process.limits[resource] = limit;
-  if (resource == Resource::kOpenFiles) process.files().set_limit(static_cast<int>(limit.current));
+  {
+    LockGuard guard(process.mutex());
+    if (limit.maximum > process.limits[resource].maximum && !privileged) return fail(Errno::kPerm);
+    process.limits[resource] = limit;
+    if (resource == Resource::kOpenFiles)
+      process.files().set_limit(static_cast<int>(limit.current));
+  }
+  if (resource == Resource::kCpu && enforce_cpu_limit != nullptr)
+    return enforce_cpu_limit(process, limit);
+  if (resource == Resource::kStack)
+    if (RefPtr<AddressSpace> space = process.find_address_space())
+      space->set_stack_limit(limit.current);
   return {};
 }
 

@@ -17,7 +17,15 @@ enum PrctlOption : int {
   kSetKeepCapabilities = 8,
   kSetName = 15,
   kGetName = 16,
+  kGetTiming = 13,
+  kSetTiming = 14,
   kGetSeccomp = 21,
+  kSetSeccomp = 22,
+  kGetTsc = 25,
+  kSetTsc = 26,
+  kSetSecureBits = 28,
+  kGetTidAddress = 40,
+  kGetIoFlusher = 58,
   kCapabilityBoundingRead = 23,
   kCapabilityBoundingDrop = 24,
   kGetSecureBits = 27,
@@ -123,6 +131,28 @@ Result<int64_t> sys_prctl(int option, uint64_t a, uint64_t b, uint64_t c, uint64
     case kSetThpDisable:
       return 0;
     case kGetSeccomp:
+      return task.filter ? static_cast<int64_t>(task.filter->mode()) : 0;
+    case kSetSeccomp:
+      // An image without filters answers as a Linux that was built without them.
+      if (set_seccomp_mode == nullptr) return fail(Errno::kInval);
+      ARIL_TRY(set_seccomp_mode(a, b));
+      return 0;
+    case kSetSecureBits:
+      if (!credentials.can(Capability::kSetPcap)) return fail(Errno::kPerm);
+      return a == 0 ? Result<int64_t>(0) : Result<int64_t>(fail(Errno::kInval));
+    case kGetTsc:
+      ARIL_TRY(UserPtr<int32_t>(a).write(1));  // PR_TSC_ENABLE
+      return 0;
+    case kSetTsc:
+      return a == 1 ? Result<int64_t>(0) : Result<int64_t>(fail(Errno::kInval));
+    case kGetTiming:
+      return 0;  // PR_TIMING_STATISTICAL
+    case kSetTiming:
+      return a == 0 ? Result<int64_t>(0) : Result<int64_t>(fail(Errno::kInval));
+    case kGetTidAddress:
+      ARIL_TRY(UserPtr<uint64_t>(a).write(task.clear_child_tid));
+      return 0;
+    case kGetIoFlusher:
     case kGetSecureBits:
     case kGetThpDisable:
       return 0;

@@ -83,6 +83,8 @@ void Task::inherit(Task& caller) {
   blocked = caller.blocked;
   credentials = caller.credentials;
   timer_slack_ns = caller.timer_slack_ns;
+  io_priority = caller.io_priority;
+  filter = caller.filter;
   scheduling_policy = caller.scheduling_policy;
   scheduling_priority = caller.scheduling_priority;
   thread_->set_nice(caller.thread().nice());

@@ -7,6 +7,10 @@
 
 /// Reading, setting and sleeping on clocks.
 namespace aril::linux_abi {
+
+/// linux/event: timerfds on the realtime clock. Null without it.
+[[gnu::weak]] void realtime_clock_was_set();
+
 namespace {
 
 // CPU-time clocks of other tasks: the id holds ~pid and the kind [linux/posix-timers.h].
@@ -62,10 +66,17 @@ Result<void> sys_clock_getres(ClockId id, UserPtr<Timespec> out) {
 }
 ARIL_SYSCALL(229, clock_getres, sys_clock_getres, "clockid >timespec");
 
+// How often the clock was set, and those who sleep until a point on it.
+constinit std::atomic<uint64_t> clock_settings{0};
+constinit WaitQueue clock_set;
+
 Result<void> set_realtime(Duration since_epoch) {
   if (!current_task().credentials.can(Capability::kSysTime)) return fail(Errno::kPerm);
   set_realtime_offset_ns((since_epoch - Duration{now().ns}).ns);
   update_vdso_clock();
+  clock_settings.fetch_add(1);
+  clock_set.wake_all();
+  if (realtime_clock_was_set != nullptr) realtime_clock_was_set();
   return {};
 }
 
@@ -134,7 +145,15 @@ Result<void> sys_clock_nanosleep(ClockId id, uint32_t flags, UserPtr<Timespec> r
   if ((flags & kAbsolute) == 0) return sleep(relative_deadline(time), remaining);
   // [clock_nanosleep(2)]: an absolute sleep is restarted after a handler with SA_RESTART too, but
   // Linux answers EINTR.
-  return sleep(realtime ? instant_of_realtime(time) : Instant{time.ns}, UserPtr<Timespec>());
+  if (!realtime) return sleep(Instant{time.ns}, UserPtr<Timespec>());
+  current_task().never_restart = true;
+  for (;;) {
+    uint64_t setting = clock_settings.load();
+    Result<void> waited = clock_set.wait_until([&] { return clock_settings.load() != setting; },
+                                               instant_of_realtime(time));
+    if (!waited && waited.error() == Errno::kTimedOut) return {};
+    if (!waited) return waited;
+  }
 }
 ARIL_SYSCALL(230, clock_nanosleep, sys_clock_nanosleep, "clockid op timespec >timespec");
 

@@ -85,8 +85,20 @@ Result<SignalTimer::Clock> timer_clock(ClockId id) {
     case ClockId::kThreadCpu:
       return SignalTimer::Clock::kThreadCpu;
     default:
-      return fail(Errno::kInval);
+      break;
   }
+  // The C library names the caller's own CPU clocks by number: ~0 for the process or thread, and
+  // which of its times [linux/posix-timers.h].
+  auto raw = static_cast<int32_t>(id);
+  constexpr int32_t kPerThread = 4, kWhich = 3, kVirtual = 1;
+  if (raw >= 0) return fail(Errno::kInval);
+  int owner = ~(raw >> 3);
+  bool per_thread = (raw & kPerThread) != 0;
+  if (owner != 0 && owner != (per_thread ? current_task().tid() : current_process().pid()))
+    return fail(Errno::kInval);
+  if (per_thread) return SignalTimer::Clock::kThreadCpu;
+  return (raw & kWhich) == kVirtual ? SignalTimer::Clock::kProcessUser
+                                    : SignalTimer::Clock::kProcessCpu;
 }
 
 Result<void> sys_timer_create(ClockId clock_id, UserPtr<SignalEvent> event_pointer,

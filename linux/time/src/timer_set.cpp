@@ -124,6 +124,37 @@ Result<SignalTimer*> TimerSet::interval_timer(Process& process, int which) {
   return timer.get();
 }
 
+Result<void> TimerSet::set_cpu_limit(Process& process, Duration soft, Duration hard) {
+  auto arm = [&](std::unique_ptr<SignalTimer>& timer, int signal, Duration limit,
+                 Duration interval) -> Result<void> {
+    if (limit == Duration::infinite()) {
+      timer.reset();
+      return {};
+    }
+    if (timer == nullptr) {
+      SignalInfo info{.signal = signal, .code = kSiKernel};
+      timer = ARIL_TRY(try_make_unique<SignalTimer>(process, RefPtr<Task>(),
+                                                    SignalTimer::Clock::kProcessCpu, info, true));
+    }
+    // A limit of 0 is one that has been reached [setrlimit(2)].
+    timer->set(std::max(limit, Duration{1}), interval, SignalTimer::Start::kAbsolute);
+    return {};
+  };
+  LockGuard guard(mutex_);
+  ARIL_TRY(arm(soft_cpu_limit_, kSigXcpu, soft, Duration::seconds(1)));
+  return arm(hard_cpu_limit_, kSigKill, hard, Duration{});
+}
+
+Result<void> enforce_cpu_limit(Process& process, const ResourceLimit& limit) {
+  auto duration = [](uint64_t seconds) {
+    constexpr uint64_t kMost = INT64_MAX / 1'000'000'000;
+    return seconds > kMost ? Duration::infinite()
+                           : Duration::seconds(static_cast<int64_t>(seconds));
+  };
+  TimerSet* set = ARIL_TRY(TimerSet::of(process));
+  return set->set_cpu_limit(process, duration(limit.current), duration(limit.maximum));
+}
+
 Result<int> TimerSet::create_locked(Process& process, RefPtr<Task> target, SignalTimer::Clock clock,
                                     SignalInfo info, bool notifies, bool value_is_id) {
   auto free = std::ranges::find_if(timers_, [](const auto& timer) { return timer == nullptr; });

@@ -68,6 +68,9 @@ class TimerSet final : public ProcessTimers {
   }
   /// ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF; made at first use.
   Result<SignalTimer*> interval_timer(Process& process, int which);
+  /// RLIMIT_CPU: SIGXCPU at `soft` and each second from there on, SIGKILL at `hard`; infinite:
+  /// none.
+  Result<void> set_cpu_limit(Process& process, Duration soft, Duration hard);
   Result<int> create_locked(Process& process, RefPtr<Task> target, SignalTimer::Clock clock,
                             SignalInfo info, bool notifies, bool value_is_id);
   /// kInval when there is no such timer.
@@ -78,6 +81,7 @@ class TimerSet final : public ProcessTimers {
   static constexpr size_t kTimerLimit = 4096;
   Mutex mutex_{LockRank::kMutexLeaf};
   std::array<std::unique_ptr<SignalTimer>, 3> interval_timers_;
+  std::unique_ptr<SignalTimer> soft_cpu_limit_, hard_cpu_limit_;
   std::vector<std::unique_ptr<SignalTimer>> timers_;
 };
 

@@ -46,6 +46,7 @@ struct MapRequest {
   uint64_t offset = 0;
   bool grows_down = false;  ///< a stack: extended by faults below it, with a guard gap
   bool populate = false;    ///< fault everything in now (MAP_POPULATE, MAP_LOCKED)
+  bool may_write = true;    ///< PROT_WRITE may be had later: not of a file that is open for reading
   bool no_reserve = false;  ///< not counted against the commit limit (MAP_NORESERVE, PROT_NONE)
   /// For /proc/self/maps when there is no object: "[heap]", "[stack]", "[vdso]"; static text.
   const char* label = nullptr;
@@ -81,7 +82,8 @@ class AddressSpace final : public RefCounted {
   /// mmap; the address. kNoMem (no room or over the memory limit), kInval, kExist.
   Result<uint64_t> map(const MapRequest& request);
   Result<void> unmap(uint64_t address, uint64_t length);
-  /// kNoMem when part of the range is not mapped, as mprotect.
+  /// kNoMem when part of the range is not mapped, as mprotect; kAcces for writing without
+  /// may_write.
   Result<void> protect(uint64_t address, uint64_t length, Protection protection);
   /// mremap. `fixed_address` with MREMAP_FIXED.
   Result<uint64_t> remap(uint64_t address, uint64_t old_length, uint64_t new_length, bool may_move,
@@ -94,6 +96,10 @@ class AddressSpace final : public RefCounted {
     kPopulateWrite,
     kLargePages,    ///< pages of 2 MiB wherever they fit
     kNoLargePages,  ///< never
+    kDontFork,      ///< a forked child does not get it
+    kDoFork,        ///< it does again
+    kWipeOnFork,    ///< a forked child gets zeroes
+    kKeepOnFork,
     kOther
   };
   Result<void> advise(uint64_t address, uint64_t length, Advice advice);

@@ -2,6 +2,8 @@
 #include <array>
 #include <cstdint>
 
+#include "base/result.hpp"
+
 namespace aril::linux_abi {
 
 /// RLIMIT_* [asm-generic/resource.h].
@@ -57,5 +59,9 @@ struct ResourceLimits {
     return result;
   }
 };
+
+class Process;
+/// Makes RLIMIT_CPU hold from now on. Null in an image without linux/time.
+[[gnu::weak]] Result<void> enforce_cpu_limit(Process& process, const ResourceLimit& limit);
 
 }  // namespace aril::linux_abi

@@ -13,6 +13,7 @@
 #include "linux/abi/signal.hpp"
 #include "linux/process/credentials.hpp"
 #include "linux/process/pending_signals.hpp"
+#include "linux/process/seccomp.hpp"
 
 namespace aril::linux_abi {
 
@@ -102,6 +103,9 @@ class Task final : public RefCounted, public ThreadOwner {
   /// SCHED_* and its priority, as set; they do not change how the thread is scheduled.
   int scheduling_policy = 0, scheduling_priority = 0;
   uint64_t timer_slack_ns = 50'000;
+  int io_priority = 0;  ///< as ioprio_set has it
+  /// Decides about its system calls; null: all are allowed.
+  RefPtr<SystemCallFilter> filter;
   /// A system call that sets this is not restarted after a signal handler even with SA_RESTART
   /// (poll, select, epoll_wait, nanosleep, sockets with a time-out [signal(7)]). Cleared at entry.
   bool never_restart = false;

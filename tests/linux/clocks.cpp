@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/timerfd.h>
@@ -223,6 +224,14 @@ PROPERTY(posix_timers_take_absolute_times) {
   CHECK_EQ(timer.set(now(CLOCK_REALTIME) + 10 * kMs, 0, TIMER_ABSTIME), 0);
   for (int i = 0; i < 500 && signals == 0; ++i) usleep(10000);
   CHECK_EQ((int)signals, 1);
+}
+PROPERTY(a_timers_number_goes_to_memory_that_is_not_there_yet) {
+  auto* fresh =
+      (timer_t*)mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  CHECK_EQ(syscall(SYS_timer_create, CLOCK_MONOTONIC, nullptr, fresh), 0);
+  CHECK_EQ(syscall(SYS_timer_delete, *(int*)fresh), 0);
+  munmap(fresh, 4096);
+  CHECK_ERRNO(syscall(SYS_timer_create, CLOCK_MONOTONIC, nullptr, fresh), EFAULT);
 }
 PROPERTY(posix_timers_are_checked) {
   timer_t id;

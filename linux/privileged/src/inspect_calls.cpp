@@ -134,8 +134,13 @@ Result<int64_t> sys_kcmp(int pid1, int pid2, int type, uint64_t index1, uint64_t
       return compare(first->find_files().get(), second->find_files().get());
     case kFs:
       return compare(first->find_fs().get(), second->find_fs().get());
-    default:
+    case kSignalHandlers:
       return compare(first.get(), second.get());
+    case kSemaphores:
+      // Processes that have nothing to undo share that.
+      return compare(first->semaphore_undo.get(), second->semaphore_undo.get());
+    default:
+      return 0;  // nobody has an I/O context
   }
 }
 ARIL_SYSCALL(312, kcmp, sys_kcmp, "pid pid int hex hex");

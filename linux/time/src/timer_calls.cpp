@@ -119,14 +119,19 @@ Result<void> sys_timer_create(ClockId clock_id, UserPtr<SignalEvent> event_point
   SignalInfo info{.signal = event.signal, .code = kSiTimer};
   info.timer = {.timer_id = 0, .overrun = 0, .value = event.value};
   TimerSet* set = ARIL_TRY(TimerSet::of(process));
-  LockGuard guard(set->mutex());
-  int id = ARIL_TRY(
-      set->create_locked(process, std::move(target), clock, info, notify != kNone, !event_pointer));
-  if (Result<void> written = id_out.write(id); !written) {
-    (void)set->remove_locked(id);
-    return written;
+  int id;
+  {
+    LockGuard guard(set->mutex());
+    id = ARIL_TRY(set->create_locked(process, std::move(target), clock, info, notify != kNone,
+                                     !event_pointer));
   }
-  return {};
+  // Without the lock: application memory may have to be fetched.
+  Result<void> written = id_out.write(id);
+  if (!written) {
+    LockGuard guard(set->mutex());
+    (void)set->remove_locked(id);
+  }
+  return written;
 }
 ARIL_SYSCALL(222, timer_create, sys_timer_create, "clockid ptr >ptr");
 

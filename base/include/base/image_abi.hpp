@@ -21,7 +21,8 @@
 /// The command line. Words separated by blanks: key or key=value; bytes other than printable ASCII,
 /// and '%', '"', and blank, are written %XX in values. The records above, and
 ///   root=ram|module|vda     where the root is; default: the first of these that there is
-///   net=dhcp|none|ADDRESS/PREFIX[,GATEWAY[,NAMESERVER]]     default dhcp when there is a device
+///   net=dhcp|none|ADDRESS/PREFIX[,GATEWAY[,NAMESERVER]][,ip6=ADDRESS/PREFIX[,gateway6=ADDRESS]]
+///           default dhcp when there is a device
 ///   disk=vdX:PATH[:ro]      mount the ext4 file system on that disk there; may be repeated
 ///   loglevel=3|4|6|7        lines on COM1 up to this level; default 4
 ///   tsc_khz=N               the TSC's rate when the host knows it

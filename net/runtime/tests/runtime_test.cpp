@@ -165,7 +165,7 @@ TEST_F(RuntimeTest, StaticConfigurationIsKnownAtOnce) {
   start_static();
   EXPECT_TRUE(runtime->wait_configured(Instant{}).has_value());
   EXPECT_EQ(runtime->resolver_configuration(), "nameserver 9.9.9.9\n");
-  EXPECT_EQ(runtime->configure_static(77, {}).error(), Errno::kNoDev);
+  EXPECT_EQ(runtime->configure_static(77, Ipv4Configuration{}).error(), Errno::kNoDev);
 }
 
 TEST_F(RuntimeTest, LoopbackWorksWithoutADevice) {

@@ -28,15 +28,18 @@ std::optional<uint32_t> parse_ipv4(std::string_view text) {
   return address;
 }
 
-/// Groups separated by colons; at most `room`, whose last two may be an IPv4 address. The count.
+enum class Ipv4Tail : uint8_t { kNo, kYes };
+
+/// Groups separated by colons, at most `room`; an IPv4 address may stand for the last two where
+/// the whole address ends. The count.
 std::optional<size_t> parse_groups(std::string_view text, std::array<uint16_t, 8>& groups,
-                                   size_t room) {
+                                   size_t room, Ipv4Tail tail) {
   size_t count = 0;
   while (!text.empty()) {
     size_t length = std::min(text.find(':'), text.size());
     std::string_view part = text.substr(0, length);
     bool is_last = length == text.size();
-    if (is_last && part.find('.') != std::string_view::npos) {
+    if (tail == Ipv4Tail::kYes && is_last && part.find('.') != std::string_view::npos) {
       auto ipv4 = parse_ipv4(part);
       if (!ipv4 || count + 2 > room) return std::nullopt;
       groups[count++] = static_cast<uint16_t>(*ipv4 >> 16);
@@ -61,10 +64,10 @@ std::optional<IpAddress> parse_address(std::string_view text) {
   std::array<uint16_t, 8> groups = {}, tail = {};
   size_t gap = text.find("::");
   if (gap == std::string_view::npos) {
-    if (parse_groups(text, groups, 8) != 8) return std::nullopt;
+    if (parse_groups(text, groups, 8, Ipv4Tail::kYes) != 8) return std::nullopt;
   } else {
-    auto before = parse_groups(text.substr(0, gap), groups, 7);
-    auto after = parse_groups(text.substr(gap + 2), tail, 7);
+    auto before = parse_groups(text.substr(0, gap), groups, 7, Ipv4Tail::kNo);
+    auto after = parse_groups(text.substr(gap + 2), tail, 7, Ipv4Tail::kYes);
     if (!before || !after || *before + *after > 7) return std::nullopt;
     std::copy_n(tail.begin(), *after, groups.end() - static_cast<ptrdiff_t>(*after));
   }

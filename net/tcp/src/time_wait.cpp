@@ -69,8 +69,8 @@ void TcpLayer::receive_time_wait(TimeWait& record, const TcpSegment& segment,
   }
   if (segment.length() == 0 && segment.sequence == record.receive_next) return;
   if (!may_challenge()) return;
-  auto route = ip_.route(record.key.remote.address, record.key.local.address,
-                         record.key.remote.scope);
+  auto route =
+      ip_.route(record.key.remote.address, record.key.local.address, record.key.remote.scope);
   if (!route) return;
   SegmentFields fields;
   fields.sequence = record.send_next;

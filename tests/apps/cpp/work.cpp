@@ -59,7 +59,7 @@ struct Generator {
 };
 
 Generator squares(int count) {
-  for (int n = 1; n <= count; ++n) co_yield n * n;
+  for (int n = 1; n <= count; ++n) co_yield n* n;
 }
 
 int coroutines() {

@@ -1,6 +1,6 @@
 // Writes numbered records to /data/log for ever, and says each number only when fsync has promised
-// that it stays. Every tenth record also goes into a file of its own by way of a rename. At its start
-// it checks everything that is there and says how much that is: "found N".
+// that it stays. Every tenth record also goes into a file of its own by way of a rename. At its
+// start it checks everything that is there and says how much that is: "found N".
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -51,8 +51,7 @@ static void write_file(long number, const char* record, int directory) {
   char name[64];
   snprintf(name, sizeof name, "/data/files/%ld", number);
   int file = open("/data/files/new", O_WRONLY | O_CREAT | O_TRUNC, 0644);
-  if (file < 0 || write(file, record, kRecord) != kRecord || fsync(file) != 0)
-    fail("file", number);
+  if (file < 0 || write(file, record, kRecord) != kRecord || fsync(file) != 0) fail("file", number);
   close(file);
   if (rename("/data/files/new", name) != 0 || fsync(directory) != 0) fail("rename", number);
   // Old ones go, so that blocks are freed and used again.

@@ -14,10 +14,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SAY(call)                                                  \
-  do {                                                             \
-    errno = 0;                                                     \
-    long result = (long)(call);                                    \
+#define SAY(call)                                                                 \
+  do {                                                                            \
+    errno = 0;                                                                    \
+    long result = (long)(call);                                                   \
     printf("%s = %ld, %s\n", #call, result, result < 0 ? strerror(errno) : "ok"); \
   } while (0)
 

@@ -62,7 +62,12 @@ class ErofsTest : public LinuxOracle {
     fs::create_hard_link(top / "size-4097", top / "a/b/hard");
     ASSERT_EQ(mkfifo((top / "fifo").c_str(), 0640), 0);
     ASSERT_EQ(mknod((top / "device").c_str(), S_IFCHR | 0600, makedev_of(300, 70000)), 0);
-    fs::copy("/etc", top / "etc", fs::copy_options::recursive | fs::copy_options::copy_symlinks);
+    // A directory of several blocks, and files of all sizes around a block's.
+    fs::create_directory(top / "many");
+    for (int i = 0; i < 400; ++i) {
+      std::ofstream file(top / "many" / ("a-name-of-some-length-" + std::to_string(i)));
+      file << std::string(static_cast<size_t>(i * 37 % 9000), static_cast<char>('a' + i % 26));
+    }
     ASSERT_EQ(chown((top / "size-100").c_str(), 60000, 5), 0);
     ASSERT_EQ(chmod((top / "size-1").c_str(), 04711), 0);
   }

@@ -57,7 +57,10 @@ Result<RefPtr<File>> finish_open(const LookupContext& context, const Path& path,
     ARIL_TRY(inode.resize_locked(0));
     announce(path, FileEvent::kModify);
   }
-  RefPtr<File> file = ARIL_TRY(inode.open(path, flags & ~kCreationFlags));
+  OpenFlags dropped = kCreationFlags;
+  // Only the opener of a terminal knows what O_NOCTTY is for.
+  if (inode.type() == mode::kCharDevice) dropped &= ~OpenFlags::kNoCtty;
+  RefPtr<File> file = ARIL_TRY(inode.open(path, flags & ~dropped));
   announce(path, FileEvent::kOpen);
   return file;
 }

@@ -101,7 +101,7 @@ Result<int64_t> sys_fcntl(int fd, int command, uint64_t argument) {
           fd, (argument & 1) != 0 ? CloseOnExec::kYes : CloseOnExec::kNo));
       return 0;
     case kGetFl:
-      return static_cast<int64_t>(std::to_underlying(file->flags()));
+      return static_cast<int64_t>(std::to_underlying(file->flags() & ~OpenFlags::kNoCtty));
     default:
       break;
   }

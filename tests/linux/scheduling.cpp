@@ -91,7 +91,13 @@ PROPERTY(rseq_registration_errors) {
 }
 
 PROPERTY(rseq_aborts_a_section_that_a_signal_interrupts) {
-  in_thread([] {
+  // Only the thread with the section is to get the signal.
+  sigset_t alarm;
+  sigemptyset(&alarm);
+  sigaddset(&alarm, SIGALRM);
+  CHECK_EQ(pthread_sigmask(SIG_BLOCK, &alarm, nullptr), 0);
+  in_thread([alarm] {
+    CHECK_EQ(pthread_sigmask(SIG_UNBLOCK, &alarm, nullptr), 0);
     Registered rseq;
     CHECK(rseq.is_registered);
     signal(SIGALRM, on_alarm);
@@ -122,6 +128,7 @@ PROPERTY(rseq_aborts_a_section_that_a_signal_interrupts) {
     CHECK_EQ(aborted, 1);
     CHECK_EQ(rseq.area.section, 0u);
   });
+  CHECK_EQ(pthread_sigmask(SIG_UNBLOCK, &alarm, nullptr), 0);
 }
 
 PROPERTY(rseq_aborts_when_another_thread_runs) {

@@ -35,6 +35,25 @@ class PseudoTerminal final : public Terminal {
     return total;
   }
   void taken() { notify_writers(); }
+  /// Open files of the slave's side. When the last has gone, the master reads what is left and then
+  /// EIO, until one is opened again [pty(7)].
+  void slave_opened() {
+    LockGuard guard(shown_mutex_);
+    ++slaves_;
+    is_left_ = false;
+  }
+  void slave_closed() {
+    {
+      LockGuard guard(shown_mutex_);
+      if (--slaves_ != 0) return;
+      is_left_ = true;
+    }
+    master_queue.wake_all(std::to_underlying(kReadable | PollEvents::kHup));
+  }
+  [[nodiscard]] bool is_left() {
+    LockGuard guard(shown_mutex_);
+    return is_left_;
+  }
   [[nodiscard]] bool has_shown() {
     LockGuard guard(shown_mutex_);
     return count_ != 0;
@@ -63,6 +82,20 @@ class PseudoTerminal final : public Terminal {
   Mutex shown_mutex_{LockRank::kMutexLeaf};
   std::array<std::byte, kOutputLimit> shown_;
   size_t first_ = 0, count_ = 0;
+  size_t slaves_ = 0;
+  bool is_left_ = false;
+};
+
+class SlaveFile final : public TerminalNodeFile {
+ public:
+  SlaveFile(vfs::Path path, OpenFlags flags, RefPtr<PseudoTerminal> terminal)
+      : TerminalNodeFile(std::move(path), flags, terminal), terminal_(std::move(terminal)) {
+    terminal_->slave_opened();
+  }
+  ~SlaveFile() override { terminal_->slave_closed(); }
+
+ private:
+  RefPtr<PseudoTerminal> terminal_;
 };
 
 struct Table {
@@ -94,8 +127,10 @@ class MasterFile final : public vfs::NodeFile {
         return buffer.copy_out(std::span(bytes).first(count));
       }
       if (buffer.remaining() == 0) return 0;
+      if (terminal_->is_left()) return fail(Errno::kIo);
       if (is_nonblocking()) return fail(Errno::kAgain);
-      ARIL_TRY(terminal_->master_queue.wait_until([this] { return terminal_->has_shown(); }));
+      ARIL_TRY(terminal_->master_queue.wait_until(
+          [this] { return terminal_->has_shown() || terminal_->is_left(); }));
     }
   }
   Result<size_t> write(IoBuffer& buffer) override {
@@ -115,7 +150,10 @@ class MasterFile final : public vfs::NodeFile {
   }
   PollEvents poll(PollRegistrar* registrar) override {
     if (registrar != nullptr) registrar->watch(terminal_->master_queue);
-    return terminal_->has_shown() ? kReadable | kWritable : kWritable;
+    PollEvents events = kWritable;
+    if (terminal_->has_shown()) events |= kReadable;
+    if (terminal_->is_left()) events |= PollEvents::kHup;
+    return events;
   }
   [[nodiscard]] bool is_pollable() const override { return true; }
   Result<int64_t> ioctl(uint32_t request, uint64_t argument) override {
@@ -178,7 +216,7 @@ Result<RefPtr<File>> open_slave(const vfs::Path& path, OpenFlags flags) {
   if (!has(flags, OpenFlags::kNoCtty) && process.session.load() == process.pid() &&
       terminal->session() == 0 && !find_pseudo_terminal_of_session(process.pid()))
     terminal->set_session(process.pid(), process.process_group.load());
-  return ARIL_TRY(try_make_ref<TerminalNodeFile>(path, flags, std::move(terminal)));
+  return ARIL_TRY(try_make_ref<SlaveFile>(path, flags & ~OpenFlags::kNoCtty, std::move(terminal)));
 }
 
 }  // namespace

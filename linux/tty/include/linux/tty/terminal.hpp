@@ -94,7 +94,7 @@ class TerminalFile final : public File {
 };
 
 /// The same, opened through its node in /dev.
-class TerminalNodeFile final : public vfs::NodeFile {
+class TerminalNodeFile : public vfs::NodeFile {
  public:
   TerminalNodeFile(vfs::Path path, OpenFlags flags, RefPtr<Terminal> terminal)
       : NodeFile(std::move(path), flags), terminal_(std::move(terminal)) {}

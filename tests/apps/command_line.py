@@ -37,7 +37,8 @@ def bad_programs_are_refused():
             true = stream.read()
         refused(["/no/such/program"], 127, "/no/such/program", "no such program")
         refused(["no-such-program-in-path"], 127, "no-such-program-in-path")
-        refused([file("script", b"#!/usr/bin/env bash\necho\n")], 126, "script", "/usr/bin/env bash")
+        refused([file("script", b"#!/no/such/interpreter\necho\n")], 126, "script",
+                "/no/such/interpreter")
         refused([file("text", b"hello\n")], 126, "not an ELF")
         refused([file("empty", b"")], 126, "empty")
         refused([directory], 125, "directory")

@@ -8,7 +8,7 @@ import sys
 from harness import Skip, case
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-SUBSET = ["cpu", "matrix", "vm", "brk", "mremap", "pipe", "splice", "tee", "futex", "signal", "timer",
+SUBSET = ["cpu", "matrix", "vm", "brk", "mremap", "pipe", "splice", "futex", "signal", "timer",
           "sem", "fork", "vfork", "switch", "yield", "epoll", "eventfd", "dentry", "rename", "seccomp",
           "rseq", "membarrier"]
 

@@ -53,7 +53,7 @@ function(aril_precompile name flags)
     <algorithm> <array> <atomic> <bit> <cstddef> <cstdint> <cstring> <expected> <functional> <map>
     <memory> <new> <optional> <span> <string> <string_view> <type_traits> <utility> <vector> ${ARGN})
 endfunction()
-if(NOT CCACHE)
+if(ARIL_PRECOMPILED_HEADERS)
   aril_precompile(k.precompiled aril_kernel_flags)
   aril_precompile(h.precompiled aril_host_test_flags)
   if(GTEST_SOURCE)

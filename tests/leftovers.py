@@ -8,13 +8,18 @@ import uuid
 VARIABLE = "ARIL_TEST_ID"
 
 
+def network_prefix():
+    """What the names of the devices and namespaces that this test makes start with."""
+    return f"aril-{os.environ.get(VARIABLE, 'test')[:6]}"
+
+
 class Leftovers:
-    """Marks the processes of one test by a variable in their environment."""
+    """Marks what belongs to one test: its processes by a variable in their environment, its network
+    devices and namespaces by their names. Other tests may run beside it."""
 
     def __init__(self, name):
         self.name = name
         self.identity = uuid.uuid4().hex
-        self.devices = _network_names()
 
     def environment(self):
         return {VARIABLE: self.identity}
@@ -47,12 +52,11 @@ class Leftovers:
             except OSError:
                 pass
         left += [f"network device or namespace {name}"
-                 for name in _network_names() - self.devices]
+                 for name in _network_names(f"aril-{self.identity[:6]}")]
         return left
 
 
-def _network_names():
-    """Devices and namespaces that the tests make: they all start with this."""
+def _network_names(prefix):
     names = set()
     for command in (["ip", "-o", "link"], ["ip", "netns", "list"]):
         try:
@@ -61,6 +65,6 @@ def _network_names():
         except OSError:
             continue
         for word in text.replace(":", " ").split():
-            if word.startswith("aril-t"):
+            if word.startswith(prefix):
                 names.add(word)
     return names

@@ -8,10 +8,12 @@
                        essential ones, on one machine type
 
 --table runs applications on every machine type, finds the smallest memory, and writes
-docs/applications.md (application_table.py). A test that leaves a process or a network device behind has failed. The last line is
-"N passed, N failed"; the exit status is 0 only when none failed.
+docs/applications.md (application_table.py). Tests run beside each other as far as there are CPUs for
+them. A test that leaves a process or a network device behind has failed. The last line is "N passed,
+N failed"; the exit status is 0 only when none failed.
 """
 import argparse
+import concurrent.futures
 import json
 import os
 import re
@@ -69,8 +71,10 @@ def run_process(command, test, timeout, environment=None, cwd=None):
 
 
 class UnitTest:
+    cpus = 1
+
     def __init__(self, name, command, directory):
-        self.name = f"unit/{name}"
+        self.name = self.subject = f"unit/{name}"
         self.command = command
         self.directory = directory
 
@@ -81,6 +85,7 @@ class UnitTest:
 class AppTest:
     def __init__(self, path, case, machine, cpus):
         self.name = f"apps/{case.name}@{machine},{cpus}"
+        self.subject = path  # its folder below build/ is one
         self.path = path
         self.case = case
         self.machine = machine
@@ -103,6 +108,7 @@ class AppTest:
 class GuestTest:
     def __init__(self, program, machine, cpus):
         self.name = f"linux/{program.name}@{machine},{cpus}"
+        self.subject = program.source  # on Linux its runs share this host's names
         self.program = program
         self.machine = machine
         self.cpus = cpus
@@ -142,11 +148,50 @@ def app_tests(every):
                 yield AppTest(path, case, machine, cpus)
 
 
+def run_timed(test):
+    start = time.monotonic()
+    try:
+        outcome = test.run()
+    except Exception as error:  # a broken test must not keep the others from running
+        outcome = Outcome("failed", f"{type(error).__name__}: {error}")
+    return test, outcome, time.monotonic() - start
+
+
+def run_all(tests, jobs):
+    """Runs the tests on `jobs` CPUs, those of small machines first: a test takes as many CPUs as its
+    machine has, and two of the same subject never run at once. Yields (test, outcome, seconds) as
+    they end."""
+    waiting, running = sorted(tests, key=lambda test: test.cpus), {}
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        while waiting or running:
+            free = jobs - sum(min(test.cpus, jobs) for test in running.values())
+            busy = {test.subject for test in running.values()}
+            for test in list(waiting):
+                if free == 0:
+                    break
+                needed = min(test.cpus, jobs)
+                if test.subject in busy:
+                    continue
+                if needed > free:
+                    break  # or the small ones would keep it waiting for ever
+                waiting.remove(test)
+                running[pool.submit(run_timed, test)] = test
+                busy.add(test.subject)
+                free -= needed
+            done, _ = concurrent.futures.wait(running,
+                                              return_when=concurrent.futures.FIRST_COMPLETED)
+            for future in done:
+                del running[future]
+                yield future.result()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("filter", nargs="?", default="", help="regular expression on test names")
     parser.add_argument("--build", default=os.path.join(ROOT, "build"))
+    parser.add_argument("--jobs", type=int, default=min(os.cpu_count() or 1, 4), metavar="N",
+                        help="CPUs to use (default: %(default)s)")
     parser.add_argument("--list", action="store_true", help="print the names of the tests only")
     parser.add_argument("--all", action="store_true",
                         help="every application, on every machine type")
@@ -174,13 +219,7 @@ def main():
         return 0
     failed, skipped, passed = [], [], 0
     checks = {}  # by guest program: the same ones count once
-    for number, test in enumerate(tests, 1):
-        start = time.monotonic()
-        try:
-            outcome = test.run()
-        except Exception as error:  # a broken test must not keep the others from running
-            outcome = Outcome("failed", f"{type(error).__name__}: {error}")
-        seconds = time.monotonic() - start
+    for number, (test, outcome, seconds) in enumerate(run_all(tests, arguments.jobs), 1):
         print(f"[{number}/{len(tests)}] {outcome.status} {test.name} ({seconds:.1f} s)", flush=True)
         if outcome.status == "passed":
             passed += 1

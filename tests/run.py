@@ -206,6 +206,8 @@ def main():
         return [test for test in tests if re.search(arguments.filter, test.name)]
 
     every = arguments.all or arguments.table
+    if arguments.all:
+        os.environ["ARIL_TEST_FULL"] = "1"
     if arguments.packages:
         print("\n".join(sorted({package for test in matching(app_tests(every))
                                 for package in test.case.packages})))

@@ -10,32 +10,9 @@ import subprocess
 import threading
 import time
 
-import harness
+from disk_images import (KILLS, check_disk, make_disk, mounted_on_linux, qemu_of,
+                         replay_with_e2fsck)
 from harness import ARIL, aril, case, need, run, scratch
-
-# How often the machine is killed: a few times in every run, 20 times on demand.
-KILLS = int(os.environ.get("ARIL_TEST_KILLS", "3"))
-
-
-def make_disk(path, size="64M", *options):
-    need("mkfs.ext4", "e2fsck", "debugfs")
-    run(["mkfs.ext4", "-q", "-F", *options, path, size])
-    return path
-
-
-def check_disk(path):
-    """e2fsck finds nothing to complain about."""
-    run(["e2fsck", "-fn", path], timeout=120)
-
-
-def replay_with_e2fsck(path, directory):
-    """On a copy of a disk as the kill left it: e2fsck replays the journal, and then all is well."""
-    copy = os.path.join(directory, "copy.img")
-    run(["cp", "--sparse=always", path, copy])
-    result = subprocess.run(["e2fsck", "-p", copy], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    assert result.returncode in (0, 1), f"e2fsck -p: {result.returncode}\n{result.stdout.decode()}"
-    check_disk(copy)
-    os.unlink(copy)
 
 
 def compile_program(directory, name):
@@ -43,18 +20,6 @@ def compile_program(directory, name):
     program = os.path.join(directory, name)
     run(["gcc", "-O1", "-Wall", "-o", program, source])
     return program
-
-
-def qemu_of(process):
-    """The process id of the QEMU that an aril has started."""
-    for _ in range(200):
-        with open(f"/proc/{process.pid}/task/{process.pid}/children") as children:
-            for pid in children.read().split():
-                with contextlib.suppress(OSError), open(f"/proc/{pid}/comm") as name:
-                    if name.read().startswith("qemu"):
-                        return int(pid)
-        time.sleep(0.02)
-    raise AssertionError("aril has started no QEMU")
 
 
 class Lines:
@@ -101,13 +66,21 @@ class Lines:
         return status
 
 
+def compare_log_on_linux(disk, directory, promised):
+    with mounted_on_linux(disk, directory) as place:
+        if place is not None:
+            with open(os.path.join(place, "log"), "rb") as log:
+                for number in range(promised):
+                    assert log.readline().startswith(b"%08d " % number), f"record {number}"
+
+
 @case(timeout=600)
 def disk_keeps_what_fsync_promised():
     with scratch() as directory:
         program = compile_program(directory, "records")
         disk = make_disk(os.path.join(directory, "data.img"))
         promised = 0
-        for _ in range(KILLS):
+        for turn in range(KILLS):
             machine = Lines("--disk", f"{disk}:/data", program)
             try:
                 machine.wait_for(2)
@@ -120,11 +93,14 @@ def disk_keeps_what_fsync_promised():
             assert acknowledged == list(range(found, found + len(acknowledged))), machine.lines[-3:]
             promised = found + len(acknowledged)
             replay_with_e2fsck(disk, directory)
+            if turn % 5 == 0:
+                compare_log_on_linux(disk, directory, promised)
         # The last time it ends by itself: a clean disk.
         machine = Lines("--disk", f"{disk}:/data", program, "--", promised + 100)
         assert machine.end() == 0, machine.errors
         assert int(machine.lines[0].removeprefix("found ")) >= promised
         check_disk(disk)
+        compare_log_on_linux(disk, directory, promised + 100)
         log = subprocess.run(["debugfs", "-R", "cat /log", disk], stdout=subprocess.PIPE,
                              stderr=subprocess.DEVNULL).stdout
         assert log.count(b"\n") == promised + 100

@@ -4,7 +4,8 @@ A test is a function: with @application (application.py) one row of docs/applica
 anything else. `harness.py FILE NAME` runs one, with exit status 0 (passed), 1 (failed) or 77
 (skipped). The machine comes from the environment: ARIL_TEST_MACHINE, ARIL_TEST_CPUS, and
 ARIL_TEST_MEMORY, which is laid over the manifest's. What is measured on the way goes as JSON to the
-file ARIL_TEST_RECORD. With ARIL_TEST_START_ONLY a test ends at the first answer.
+file ARIL_TEST_RECORD. With ARIL_TEST_START_ONLY a test ends at the first answer; with ARIL_TEST_FULL
+(--all) those that go on for some time do so for the time that was promised.
 """
 import contextlib
 import dataclasses
@@ -113,6 +114,11 @@ def main():
 
 def example(name):
     return os.path.join(ROOT, "examples", name)
+
+
+def figure(variable, short, full):
+    """How often or how long: the variable's value, or one for every run, or one for all of it."""
+    return int(os.environ.get(variable, full if "ARIL_TEST_FULL" in os.environ else short))
 
 
 def need(*programs):

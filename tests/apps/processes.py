@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
-"""Programs that are made of processes: shells, scripts, nginx with workers, PostgreSQL."""
-import glob
+"""Programs that are made of processes: shells, scripts, nginx with workers."""
 import os
 import re
 import signal
@@ -129,68 +128,3 @@ def nginx_with_a_master_and_two_workers_reloads():
                 assert time.monotonic() < deadline, "not reloaded"
                 time.sleep(0.2)
             assert nginx.stop(signal.SIGTERM, timeout=40) == 0
-
-
-# Process 1 is a shell, which also kills the backend that a client names in a file: a program that
-# the server ran itself would be one of its own children.
-POSTGRES = """
-mkdir -p /data /run/postgresql; chown postgres /data /run/postgresql
-as="setpriv --reuid postgres --regid postgres --init-groups"
-$as initdb -D /data/pg -A trust -U postgres --no-sync > /dev/null || exit 1
-echo "host all all 0.0.0.0/0 trust" >> /data/pg/pg_hba.conf
-$as postgres -D /data/pg -c "listen_addresses=*" & server=$!
-trap "kill -TERM $server" TERM
-while kill -0 $server 2> /dev/null; do
-  [ -s /data/victim ] && kill -9 "$(cat /data/victim)" && rm /data/victim
-  sleep 0.3 & wait -n $! $server
-done
-wait $server
-"""
-
-
-@case(timeout=600)
-def postgresql_with_its_processes():
-    [programs] = glob.glob("/usr/lib/postgresql/15/bin") or [None]
-    if programs is None:
-        raise harness.Skip("postgresql-15 is not installed")
-    port = harness.free_port()
-    options = ["--memory", "512M", "--port", f"{port}:5432", "--env",
-               f"PATH={programs}:/usr/bin:/bin",
-               *files("/usr/lib/postgresql/15", "/usr/share/postgresql/15", "/usr/share/zoneinfo",
-                      "/usr/bin/setpriv", "/usr/bin/mkdir", "/usr/bin/chown", "/usr/bin/cat",
-                      "/usr/bin/rm", "/usr/bin/sleep", "/bin/sh")]
-    environment = {**os.environ, "PGHOST": "127.0.0.1", "PGPORT": str(port), "PGUSER": "postgres"}
-
-    def client(name, *arguments, status=0, timeout=200):
-        return run([os.path.join(programs, name), *arguments], env=environment, status=status,
-                   timeout=timeout)
-
-    def wait_until_ready():
-        deadline = time.monotonic() + 120
-        while subprocess.run([os.path.join(programs, "psql"), "-c", "select 1", "postgres"],
-                             env=environment, stdout=subprocess.DEVNULL,
-                             stderr=subprocess.DEVNULL, timeout=30).returncode != 0:
-            assert time.monotonic() < deadline, "the server does not come up"
-            time.sleep(0.5)
-
-    with instance(*options, "/bin/bash", "--", "-c", POSTGRES,
-                  stderr=subprocess.DEVNULL) as server:
-        wait_until_ready()
-        client("pg_isready")
-        client("pgbench", "-i", "-s", "5", "postgres")
-        output = client("pgbench", "-c", "8", "-T", "30", "postgres")
-        assert "number of failed transactions: 0 " in output, output
-        count = client("psql", "-At", "-c", "select count(*) from pgbench_history", "postgres")
-        assert int(count) > 50, count
-        with subprocess.Popen([os.path.join(programs, "psql"), "-c", "select pg_sleep(100)",
-                               "postgres"], env=environment, stdout=subprocess.DEVNULL,
-                              stderr=subprocess.DEVNULL) as sleeper:
-            time.sleep(2)
-            client("psql", "-c", "copy (select pid from pg_stat_activity where query like "
-                   "'select pg_sleep%') to '/data/victim'", "postgres")
-            sleeper.wait(60)
-        wait_until_ready()
-        again = client("psql", "-At", "-c", "select count(*) from pgbench_history", "postgres")
-        assert again == count, (again, count)
-        assert server.stop(signal.SIGTERM, timeout=60) == 0
-

@@ -4,6 +4,7 @@
 # Declares one component: the folder that calls it, with its public headers in include/ (or
 # include trees given as KERNEL_INCLUDE and HOST_INCLUDE). Makes
 #   k.NAME   the archive for the kernel (freestanding flags),
+#   z.NAME   the same for size, for images with profile = "tiny",
 #   h.NAME   the same sources for the host under ASan and UBSan, for unit tests,
 #   NAME_test, NAME_X_fuzz   the tests and fuzzers that link h.NAME.
 # KERNEL_DEPENDS are what only KERNEL_SOURCES need.
@@ -47,6 +48,10 @@ function(aril_component name)
 
   aril_variant(k ${name} "${C_SOURCES};${C_KERNEL_SOURCES}" "${C_KERNEL_INCLUDE}" "${C_DEPENDS};${C_KERNEL_DEPENDS}")
   target_link_libraries(k.${name} ${ARIL_VISIBILITY} aril_kernel_flags)
+  aril_variant(z ${name} "${C_SOURCES};${C_KERNEL_SOURCES}" "${C_KERNEL_INCLUDE}" "${C_DEPENDS};${C_KERNEL_DEPENDS}")
+  target_link_libraries(z.${name} ${ARIL_VISIBILITY} aril_tiny_flags)
+  set_target_properties(z.${name} PROPERTIES EXCLUDE_FROM_ALL ON)
+  set_property(GLOBAL PROPERTY ARIL_EDGES_OF_${name} ${C_DEPENDS} ${C_KERNEL_DEPENDS})
   if(C_KERNEL_ONLY)
     return()
   endif()

@@ -15,6 +15,16 @@ target_compile_definitions(aril_kernel_flags INTERFACE
   ARIL_KERNEL=1
   $<$<COMPILE_LANGUAGE:CXX>:_LIBCPP_HARDENING_MODE=_LIBCPP_HARDENING_MODE_FAST>)
 
+# The second set of archives, for `profile = "tiny"`: the same sources for size. Hardening of the
+# standard library stays; canaries, frame pointers (backtraces) and texts about our own bugs do not.
+add_library(aril_tiny_flags INTERFACE)
+get_target_property(options aril_kernel_flags INTERFACE_COMPILE_OPTIONS)
+list(REMOVE_ITEM options -O2 -g -fstack-protector-strong -fno-omit-frame-pointer)
+get_target_property(definitions aril_kernel_flags INTERFACE_COMPILE_DEFINITIONS)
+target_compile_options(aril_tiny_flags INTERFACE ${options} -Oz -fno-stack-protector -fomit-frame-pointer
+  $<$<COMPILE_LANGUAGE:CXX>:SHELL:-mllvm -enable-machine-outliner=always>)
+target_compile_definitions(aril_tiny_flags INTERFACE ${definitions} ARIL_TINY=1)
+
 add_library(aril_host_test_flags INTERFACE)
 target_compile_options(aril_host_test_flags INTERFACE
   ${ARIL_WARNINGS} -O1 -g -stdlib=libc++ -fno-omit-frame-pointer

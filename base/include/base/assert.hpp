@@ -14,3 +14,13 @@ namespace aril {
     if (!(expression)) [[unlikely]]                                   \
       ::aril::assertion_failed(#expression, __FILE_NAME__, __LINE__); \
   } while (false)
+
+// A tiny kernel carries no texts for its own bugs: the exception's address says which it was.
+#ifdef ARIL_TINY
+#undef ARIL_ASSERT
+#define ARIL_ASSERT(expression)     \
+  do {                              \
+    if (!(expression)) [[unlikely]] \
+      __builtin_trap();             \
+  } while (false)
+#endif

@@ -3,6 +3,7 @@
 
 #include "base/unique.hpp"
 #include "driver.hpp"
+#include "drivers/virtio/device_set.hpp"
 #include "kernel/random/random.hpp"
 #include "kernel/sync/spin_lock.hpp"
 
@@ -53,5 +54,15 @@ class EntropyDriver final : public Driver {
 std::unique_ptr<Driver> make_entropy_driver(std::unique_ptr<Transport> transport) {
   return std::unique_ptr<Driver>(new (std::nothrow) EntropyDriver(std::move(transport)));
 }
+
+constinit const DriverKind kEntropyDriver = {
+    .device_id = kDeviceEntropy,
+    .name = "entropy source",
+    .make =
+        [](DeviceSet&, std::unique_ptr<Transport> transport) {
+          return make_entropy_driver(std::move(transport));
+        },
+    .started = [](DeviceSet&, Driver&) {},
+};
 
 }  // namespace aril::virtio

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <bitset>
+#include <cstring>
 
 #include "arch/upcalls.hpp"
 #include "kernel/log/log.hpp"
@@ -11,7 +12,6 @@
 #include "linux/abi/syscall.hpp"
 #include "linux/patch/patcher.hpp"
 #include "linux/signal/signal.hpp"
-#include "linux/trace/strace.hpp"
 
 namespace aril::linux_abi {
 namespace {
@@ -27,29 +27,50 @@ constinit std::array<SyscallFunction, kSystemCallLimit> functions{};
 constinit std::array<const SyscallRecord*, kSystemCallLimit> records{};
 constinit std::array<std::atomic<bool>, kSystemCallLimit> reported{};
 
+// What `aril build` left out: the image's linker script writes these tables (docs/images.md).
+struct LeftOutCall {
+  uint16_t number;
+  uint16_t component;  ///< which of the names
+};
+extern "C" const LeftOutCall aril_left_out_calls[], aril_left_out_calls_end[];
+extern "C" const char aril_left_out_names[];
+
+/// The component that serves the call and is not in this image, or null.
+const char* left_out_component(uint64_t number) {
+  for (const LeftOutCall* call = aril_left_out_calls; call != aril_left_out_calls_end; ++call) {
+    if (call->number != number) continue;
+    const char* name = aril_left_out_names;
+    for (uint16_t i = 0; i < call->component; ++i) name += std::strlen(name) + 1;
+    return name;
+  }
+  return nullptr;
+}
+
 int64_t missing_call(arch::TrapFrame& frame) {
   uint64_t number = frame.system_call_number();
   if (number < kSystemCallLimit && !reported[number].exchange(true)) {
-    const char* name = system_call_name(number);
-    ARIL_LOG_WARNING("linux", "system call %s (%lu) is not implemented",
-                     name != nullptr ? name : "?", static_cast<unsigned long>(number));
+    // The table of names is not in small images.
+    const char* name = system_call_name != nullptr ? system_call_name(number) : nullptr;
+    if (name == nullptr) name = "?";
+    if (const char* component = left_out_component(number)) {
+      ARIL_LOG_WARNING("linux",
+                       "system call %s (%lu) is not in this image: build it with component %s",
+                       name, static_cast<unsigned long>(number), component);
+    } else {
+      ARIL_LOG_WARNING("linux", "system call %s (%lu) is not implemented", name,
+                       static_cast<unsigned long>(number));
+    }
   }
   return kNoSystemCall;
 }
 
-int64_t call_traced(SyscallFunction function, uint64_t number, arch::TrapFrame& frame) {
-  const SyscallRecord* record = number < kSystemCallLimit ? records[number] : nullptr;
-  StraceCall trace(number, record, frame);
-  int64_t result = function(frame);
-  trace.finish(result);
-  return result;
-}
+constinit SystemCallTracer tracer = nullptr;
 
 int64_t call_untimed(arch::TrapFrame& frame) {
   uint64_t number = frame.system_call_number();
   SyscallFunction function = number < kSystemCallLimit ? functions[number] : missing_call;
-  if (strace_enabled()) [[unlikely]]
-    return call_traced(function, number, frame);
+  if (tracer != nullptr) [[unlikely]]
+    return tracer(function, number, number < kSystemCallLimit ? records[number] : nullptr, frame);
   return function(frame);
 }
 
@@ -83,6 +104,8 @@ bool has_return_work(const Task& task, int64_t result) {
 }
 
 }  // namespace
+
+void set_system_call_tracer(SystemCallTracer function) { tracer = function; }
 
 void initialize_system_calls() {
   functions.fill(missing_call);

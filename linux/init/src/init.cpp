@@ -13,7 +13,6 @@
 #include "linux/process/family.hpp"
 #include "linux/process/fs_context.hpp"
 #include "linux/process/system_identity.hpp"
-#include "linux/trace/strace.hpp"
 #include "linux/vdso/vdso.hpp"
 
 namespace aril::linux_abi {
@@ -70,7 +69,6 @@ void initialize_linux() {
 Result<void> start_init(InitConfig config) {
   set_host_name(config.host_name);
   set_address_randomization(config.randomize_addresses);
-  set_strace_enabled(config.strace);
   set_patching(config.patch_call_sites);
   RefPtr<FileTable> files = ARIL_TRY(standard_files(config));
   vfs::Path directory = ARIL_TRY(working_directory(*config.mounts, config.working_directory));

@@ -14,8 +14,6 @@
 namespace aril::linux_abi {
 namespace {
 
-constinit std::atomic<bool> enabled{false};
-
 struct NamedBits {
   uint64_t value;
   const char* name;
@@ -47,9 +45,6 @@ constexpr size_t kShownBytes = 32;
 constexpr size_t kShownPath = 128;
 
 }  // namespace
-
-bool strace_enabled() { return enabled.load(std::memory_order_relaxed); }
-void set_strace_enabled(bool value) { enabled = value; }
 
 /// One line under construction; cut when it is full.
 class StraceCall::Line {

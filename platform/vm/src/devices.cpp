@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "boot_part.hpp"
 #include "kernel/log/log.hpp"
 #include "power.hpp"
 
@@ -34,42 +35,17 @@ std::vector<virtio::MmioLocation> mmio_locations(const Machine& machine) {
   return locations;
 }
 
-/// Addresses below 4 GiB that nothing uses: after the end of RAM, before the chipset's registers.
-pci::MemoryWindow memory_window(const arch::BootInformation& boot) {
-  constexpr PhysicalAddress kWindowEnd = 0xfe00'0000, kWindowSize = 0x1000'0000;
-  PhysicalAddress start = kWindowEnd - kWindowSize;
-  for (const arch::MemoryRegion& region : boot.memory) {
-    if (region.start < kWindowEnd && region.end > start) start = region.end;
-  }
-  if (start >= kWindowEnd) return {};
-  return pci::MemoryWindow({start, kWindowEnd});
-}
-
-void start_pci(const Machine& machine, Devices& devices) {
-  if (const auto& ecam = machine.firmware.ecam) {
-    if (auto config = pci::ecam_config_space(ecam->base, ecam->first_bus, ecam->last_bus))
-      devices.pci_config = std::move(*config);
-  }
-  if (!devices.pci_config) devices.pci_config = pci::port_config_space();
-  if (!devices.pci_config) return;
-  devices.pci_host.reset(new pci::Host{*devices.pci_config, memory_window(machine.boot)});
-  devices.virtio.probe_pci(*devices.pci_host);
-}
-
 void drain_consoles() {
   constexpr Duration kLimit = Duration::milliseconds(500);
   the_devices->virtio.drain_consoles(kLimit);
 }
 
-}  // namespace
-
-Devices& start_devices(const Machine& machine) {
-  auto* devices = new Devices;
-  the_devices = devices;
-  devices->virtio.probe_mmio(mmio_locations(machine));
-  start_pci(machine, *devices);
+void probe_mmio(Boot& boot) {
+  the_devices = &boot.devices;
+  boot.devices.virtio.probe_mmio(mmio_locations(boot.machine));
   set_drain(&drain_consoles);
-  return *devices;
 }
+ARIL_BOOT_PART(200, mmio, probe_mmio);
 
+}  // namespace
 }  // namespace aril::platform

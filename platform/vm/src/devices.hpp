@@ -14,7 +14,4 @@ struct Devices {
   std::unique_ptr<pci::Host> pci_host;
 };
 
-/// Finds and starts the virtio devices: virtio-mmio slots from the command line and ACPI, and PCI.
-Devices& start_devices(const Machine& machine);
-
 }  // namespace aril::platform

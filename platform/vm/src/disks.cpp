@@ -1,7 +1,6 @@
-#include "disks.hpp"
-
 #include <string>
 
+#include "boot_part.hpp"
 #include "fs/ext4/ext4.hpp"
 #include "fs/vfs/operations.hpp"
 #include "kernel/log/log.hpp"
@@ -82,17 +81,18 @@ void mount_disk(const vfs::LookupContext& context, const DiskOption& option, Dev
                             file_system->get());
 }
 
-}  // namespace
-
-void mount_disks(vfs::MountTree& mounts, const Machine& machine, Devices& devices) {
-  const auto& options = machine.options.disks;
+void mount_disks(Boot& boot) {
+  vfs::MountTree& mounts = boot.mounts;
+  const auto& options = boot.machine.options.disks;
   if (options.empty()) return;
   if (options.size() > kMaxDisks) panic("%zu disks are too many", options.size());
   vfs::LookupContext context{.mounts = mounts, .identity = {}, .root = mounts.root(), .umask = 0};
-  for (const DiskOption& option : options) mount_disk(context, option, devices);
+  for (const DiskOption& option : options) mount_disk(context, option, boot.devices);
   if (!page_write_back::start())
     panic("no memory for the thread that writes disks: give the machine more (--memory)");
   set_before_end(&unmount_disks);
 }
+ARIL_BOOT_PART(480, disks, mount_disks);
 
+}  // namespace
 }  // namespace aril::platform

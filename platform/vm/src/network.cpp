@@ -1,6 +1,7 @@
-#include "network.hpp"
+#include "boot_part.hpp"
 
 #include "kernel/log/log.hpp"
+#include "net/runtime/runtime.hpp"
 #include "network_option.hpp"
 
 namespace aril::platform {
@@ -33,9 +34,8 @@ void configure(net::Runtime& runtime, uint32_t interface, const NetworkOption& o
   if (!result) ARIL_LOG_ERROR(kComponent, "cannot be configured: error %d", int(result.error()));
 }
 
-}  // namespace
-
-net::Runtime& start_network(const KernelOptions& options, const virtio::DeviceSet& devices) {
+void start_network(Boot& boot) {
+  const KernelOptions& options = boot.machine.options;
   auto created = net::Runtime::create();
   if (!created) panic("no memory for the network stack: give the machine more (--memory)");
   net::Runtime& runtime = *created->release();  // lives for ever
@@ -46,7 +46,7 @@ net::Runtime& start_network(const KernelOptions& options, const virtio::DeviceSe
     option = NetworkOption{};
   }
   bool first = true;
-  for (NetDevice* device : devices.net()) {
+  for (NetDevice* device : boot.devices.virtio.net()) {
     auto interface = runtime.attach(*device);
     if (!interface) {
       ARIL_LOG_ERROR(kComponent, "no memory for an interface");
@@ -56,7 +56,10 @@ net::Runtime& start_network(const KernelOptions& options, const virtio::DeviceSe
     configure(runtime, *interface, first ? *option : NetworkOption{});
     first = false;
   }
-  return runtime;
+  boot.network = &runtime;
 }
+ARIL_BOOT_PART(300, network, start_network);
+
+}  // namespace
 
 }  // namespace aril::platform

@@ -1,17 +1,12 @@
-#include "program.hpp"
-
 #include <string>
 
+#include "boot_part.hpp"
 #include "console.hpp"
-#include "control_line.hpp"
 #include "fs/vfs/inode.hpp"
 #include "fs/vfs/operations.hpp"
 #include "kernel/log/log.hpp"
-#include "kernel/sched/thread.hpp"
 #include "linux/abi/time.hpp"
 #include "linux/init/init.hpp"
-#include "linux/pipe/pipe.hpp"
-#include "linux/sockets/families.hpp"
 #include "linux/tty/stdio.hpp"
 #include "power.hpp"
 
@@ -78,65 +73,22 @@ linux_abi::StdioFiles make_stdio(const KernelOptions& options, Devices& devices)
   return *files;
 }
 
-/// /etc/resolv.conf as the network's configuration says, once there is one.
-struct ResolverTask {
-  net::Runtime& network;
-  vfs::MountTree& mounts;
-  std::string written = {};
-
-  void write() {
-    std::string text = network.resolver_configuration();
-    // What the image brought stays until there is something better; what did not change may have
-    // been edited.
-    if (text.empty() || text == written) return;
-    vfs::LookupContext context = as_root(mounts);
-    static_cast<void>(vfs::make_directory(context, context.root, "/etc", 0755));
-    auto file = vfs::open(context, context.root, "/etc/resolv.conf",
-                          OpenFlags::kWriteOnly | OpenFlags::kCreate | OpenFlags::kTruncate, 0644);
-    if (!file) return;
-    IoBuffer::Segment segment;
-    IoBuffer buffer =
-        IoBuffer::kernel(segment, std::as_writable_bytes(std::span(text.data(), text.size())));
-    static_cast<void>((*file)->write(buffer));
-    written = std::move(text);
-  }
-};
-
-void write_resolver_configuration(net::Runtime& network, vfs::MountTree& mounts) {
-  auto* task = new ResolverTask{network, mounts};  // the thread's, which never ends
-  task->write();
-  // What DHCP and routers tell is known later, and changes.
-  auto wait_and_write = [](void* argument) {
-    auto* own = static_cast<ResolverTask*>(argument);
-    for (uint32_t seen = 0;; own->write()) seen = own->network.wait_changed(seen);
-  };
-  auto thread = Thread::create("resolver", Thread::Kind::kKernel, +wait_and_write, task);
-  if (thread) {
-    (*thread)->start();
-  } else {
-    delete task;
-  }
-}
-
-}  // namespace
-
-void run_program(const Machine& machine, Devices& devices, net::Runtime& network,
-                 vfs::MountTree& mounts) {
-  ProgramSpec spec = read_program_spec(machine, mounts);
-  write_resolver_configuration(network, mounts);
-
+void initialize(Boot&) {
   linux_abi::initialize_linux();
   // Files are stamped with the clock that clock_settime sets.
   vfs::set_wall_clock([] { return linux_abi::realtime_ns(now()); });
-  linux_abi::register_fifo();
-  linux_abi::register_unix_family();
-  linux_abi::register_inet_family(network);
-  linux_abi::StdioFiles stdio = make_stdio(machine.options, devices);
+}
+ARIL_BOOT_PART(500, linux, initialize);
+
+void run_program(Boot& boot) {
+  const Machine& machine = boot.machine;
+  ProgramSpec spec = read_program_spec(machine, boot.mounts);
+  linux_abi::StdioFiles stdio = make_stdio(machine.options, boot.devices);
   linux_abi::set_init_exit_handler(
       [](linux_abi::ExitStatus status) { end_machine(status.as_shell_status()); });
   ARIL_LOG_INFO(kComponent, "starting %s", spec.path.c_str());
   auto started = linux_abi::start_init({
-      .mounts = &mounts,
+      .mounts = &boot.mounts,
       .executable = std::move(spec.path),
       .arguments = std::move(spec.arguments),
       .environment = std::move(spec.environment),
@@ -149,14 +101,14 @@ void run_program(const Machine& machine, Devices& devices, net::Runtime& network
       .standard_error = std::move(stdio.error),
       .randomize_addresses = machine.options.aslr,
       .patch_call_sites = machine.options.patch_call_sites,
-      .strace = machine.options.strace,
   });
   if (!started) {
     panic("the program cannot be started: %s",
           started.error() == Errno::kNoMem ? "too little memory: give the machine more (--memory)"
                                            : "its working directory (cwd=) is not there");
   }
-  start_control_line();
 }
+ARIL_BOOT_PART(900, program, run_program);
 
+}  // namespace
 }  // namespace aril::platform

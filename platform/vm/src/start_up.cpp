@@ -1,22 +1,19 @@
 #include "start_up.hpp"
 
 #include "arch/cpu.hpp"
-#include "devices.hpp"
+#include "boot_part.hpp"
 #include "kernel/log/log.hpp"
 #include "kernel/memory/heap.hpp"
 #include "kernel/sched/scheduler.hpp"
 #include "memory_setup.hpp"
-#include "network.hpp"
-#include "power.hpp"
-#include "program.hpp"
-#include "root_file_system.hpp"
 
 namespace aril::platform {
 namespace {
 
 void run_secondary_cpu() { Scheduler::run_secondary_cpu(); }
 
-void start_cpus(const Machine& machine) {
+void start_cpus(Boot& boot) {
+  const Machine& machine = boot.machine;
   const acpi::InterruptModel& model = machine.firmware.interrupts;
   if (model.cpu_count <= 1) return;
   PhysicalAddress trampoline = trampoline_page(machine.boot);
@@ -41,14 +38,18 @@ void start_cpus(const Machine& machine) {
   }
 }
 
+ARIL_BOOT_PART(100, cpus, start_cpus);
+
+// The bounds that the linker gives to the section that ARIL_BOOT_PART fills.
+extern "C" const BootPart __start_aril_boot_parts[], __stop_aril_boot_parts[];
+
 }  // namespace
 
 void start_up(const Machine& machine) {
-  start_cpus(machine);
-  Devices& devices = start_devices(machine);
-  net::Runtime& network = start_network(machine.options, devices.virtio);
-  vfs::MountTree& mounts = mount_file_systems(machine, devices);
-  run_program(machine, devices, network, mounts);
+  auto& boot =
+      *new Boot{.machine = machine, .devices = *new Devices, .mounts = *new vfs::MountTree};
+  for (const BootPart* part = __start_aril_boot_parts; part != __stop_aril_boot_parts; ++part)
+    (*part)(boot);
 }
 
 }  // namespace aril::platform

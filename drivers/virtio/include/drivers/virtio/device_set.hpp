@@ -16,6 +16,19 @@ namespace aril::virtio {
 
 class Driver;
 class Transport;
+class DeviceSet;
+
+/// A driver as a device set knows it: what it serves, and how it takes over a device. Each is
+/// there only where something names it, so that an image has just the drivers that it needs.
+struct DriverKind {
+  uint32_t device_id;  ///< [virtio-1.2] 5
+  const char* name;    ///< "network interface"
+  /// Makes the driver; null when memory is short.
+  std::unique_ptr<Driver> (*make)(DeviceSet& set, std::unique_ptr<Transport> transport);
+  /// The device has started: puts it where its users find it.
+  void (*started)(DeviceSet& set, Driver& driver);
+};
+extern const DriverKind kNetDriver, kBlockDriver, kConsoleDriver, kEntropyDriver, kNinepDriver;
 
 /// Where a virtio-mmio device sits, from the command line or from ACPI.
 struct MmioLocation {
@@ -45,6 +58,9 @@ class DeviceSet {
   DeviceSet(const DeviceSet&) = delete;
   DeviceSet& operator=(const DeviceSet&) = delete;
 
+  /// Devices of this kind are started when they are found from now on. `kind` must outlive the set.
+  void serve(const DriverKind& kind) { kinds_.push_back(&kind); }
+
   /// Looks at each place, in order of address whatever the order given; the same address twice
   /// counts once. A slot without a device is passed over silently.
   void probe_mmio(std::span<const MmioLocation> locations);
@@ -62,10 +78,22 @@ class DeviceSet {
 
   /// Waits, without sleeping, until the host has taken all console output, for at most `limit`.
   /// For the end of the machine: any context, panic included.
-  void drain_consoles(Duration limit);
+  void drain_consoles(Duration limit) {
+    if (drain_ != nullptr) drain_(*this, limit);
+  }
 
   /// Takes over a device behind any transport: what the probes do, and tests with a fake one.
   void add(std::unique_ptr<Transport> transport);
+
+  // For drivers: where their devices are found.
+  void add_net(NetDevice& device) { net_.push_back(&device); }
+  void add_block(BlockDevice& device) { block_.push_back(&device); }
+  void add_volume(MessageDevice& device) { volumes_.push_back(&device); }
+  /// `drain` waits as drain_consoles() does.
+  void add_console(CharDevice& device, void (*drain)(DeviceSet& set, Duration limit)) {
+    consoles_.push_back(&device);
+    drain_ = drain;
+  }
 
  private:
   std::byte* map_registers(PhysicalAddress address, uint32_t size);
@@ -77,6 +105,8 @@ class DeviceSet {
   };
   std::vector<Mapping> mappings_;
   std::vector<std::unique_ptr<Driver>> drivers_;
+  std::vector<const DriverKind*> kinds_;
+  void (*drain_)(DeviceSet& set, Duration limit) = nullptr;
   std::vector<NetDevice*> net_;
   std::vector<BlockDevice*> block_;
   std::vector<CharDevice*> consoles_;

@@ -61,3 +61,14 @@ void set_machine_stop(MachineStop stop);
 void log_backtrace(uint64_t instruction_pointer, uint64_t frame_pointer);
 
 }  // namespace aril
+
+// A tiny kernel tells what goes wrong, not what it does: the others still have their types checked.
+#ifdef ARIL_TINY
+#undef ARIL_LOG_INFO
+#undef ARIL_LOG_DEBUG
+#define ARIL_LOG_INFO(component, ...)                                        \
+  do {                                                                       \
+    if (false) ::aril::log(::aril::LogLevel::kInfo, component, __VA_ARGS__); \
+  } while (false)
+#define ARIL_LOG_DEBUG(component, ...) ARIL_LOG_INFO(component, __VA_ARGS__)
+#endif

@@ -12,10 +12,11 @@
 /// (or Result<void>, or any integral Result) whose parameters are integers, enumerations or
 /// UserPtr, registered beside its definition with
 ///   ARIL_SYSCALL(33, dup2, sys_dup2, "fd fd");
-/// The record lands in the linker section "aril_syscalls", so that an image has just the calls of
-/// the components that it links. The last argument describes the arguments for --strace: one word
-/// each of: fd path str buf ptr int uint hex size off mode oflags pid sig prot mapflags sockaddr
-/// timespec iovec msghdr pollfds fdset clockid whence op; ">buf" marks data that the call fills in.
+/// The record lands in a linker section of its own, "aril_syscalls.dup2": an image has just the
+/// calls whose sections its linker script keeps, and with them what they need. The last argument
+/// describes the arguments for --strace: one word each of: fd path str buf ptr int uint hex size
+/// off mode oflags pid sig prot mapflags sockaddr timespec iovec msghdr pollfds fdset clockid
+/// whence op; ">buf" marks data that the call fills in.
 namespace aril::linux_abi {
 
 using SyscallFunction = int64_t (*)(arch::TrapFrame& frame);
@@ -62,11 +63,18 @@ struct Adapter<kFunction> {
 };
 }  // namespace detail
 
-#define ARIL_SYSCALL(number, name, function, arguments)                            \
-  [[gnu::section("aril_syscalls"), gnu::used,                                      \
-    gnu::retain]] static constinit const ::aril::linux_abi::SyscallRecord          \
-      aril_syscall_record_##name {                                                 \
-    number, #name, &::aril::linux_abi::detail::Adapter<&function>::call, arguments \
+#define ARIL_SYSCALL(number, name, function, arguments)                  \
+  [[gnu::section("aril_syscalls." #name),                                \
+    gnu::used]] static constinit const ::aril::linux_abi::SyscallRecord  \
+      aril_syscall_record_##name {                                       \
+    number, #name, &::aril::linux_abi::detail::Adapter<&function>::call, \
+        ARIL_SYSCALL_ARGUMENTS(arguments)                                \
   }
+// A tiny kernel does not carry the words that describe arguments: --strace shows numbers then.
+#ifdef ARIL_TINY
+#define ARIL_SYSCALL_ARGUMENTS(arguments) ""
+#else
+#define ARIL_SYSCALL_ARGUMENTS(arguments) arguments
+#endif
 
 }  // namespace aril::linux_abi

@@ -2,7 +2,17 @@
 #include <cstdint>
 #include <span>
 
+#include "linux/abi/syscall.hpp"
+
 namespace aril::linux_abi {
+
+/// Makes a call and tells somebody of it. `record` is null for a call that the image lacks.
+using SystemCallTracer = int64_t (*)(SyscallFunction function, uint64_t number,
+                                     const SyscallRecord* record, arch::TrapFrame& frame);
+
+/// From now on every system call of the application goes through `tracer`. Before the first
+/// program starts.
+void set_system_call_tracer(SystemCallTracer tracer);
 
 /// Builds the table of system calls from the records that were linked into the image. Boot CPU,
 /// once, before the first program.

@@ -24,7 +24,6 @@ struct InitConfig {
   RefPtr<File> standard_input, standard_output, standard_error;
   bool randomize_addresses = true;  ///< aslr=on
   bool patch_call_sites = true;     ///< patch=on
-  bool strace = false;
 };
 
 /// Builds the system-call table. Boot CPU, once, before start_init.

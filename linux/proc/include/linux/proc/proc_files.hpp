@@ -9,9 +9,9 @@ namespace aril::linux_abi {
 
 using AddProcFiles = void (*)(procfs::Procfs& procfs);
 
-#define ARIL_PROC_FILES(function)                                                                 \
-  [[gnu::section("aril_proc_files"), gnu::used,                                                   \
-    gnu::retain]] static constinit const ::aril::linux_abi::AddProcFiles aril_proc_files_record = \
+#define ARIL_PROC_FILES(function)                                                               \
+  [[gnu::section("aril_proc_files"),                                                            \
+    gnu::used]] static constinit const ::aril::linux_abi::AddProcFiles aril_proc_files_record = \
       &function
 
 /// Once, before /proc is mounted.

@@ -7,12 +7,9 @@
 
 namespace aril::linux_abi {
 
-/// The `strace` option: every system call becomes a "strace" record [base/image_abi.hpp].
-[[nodiscard]] bool strace_enabled();
-void set_strace_enabled(bool enabled);
-
-/// One call being traced: arguments are decoded when it starts, data that it filled in and the
-/// result when it ends. A call that does not return (exit, execve) is written when it starts.
+/// The `strace` option: every system call becomes a "strace" record [base/image_abi.hpp]. One call
+/// being traced: arguments are decoded when it starts, data that it filled in and the result when
+/// it ends. A call that does not return (exit, execve) is written when it starts.
 class StraceCall {
  public:
   /// `record` null: an unknown call, arguments in hexadecimal.

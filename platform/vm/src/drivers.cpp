@@ -1,0 +1,20 @@
+#include "boot_part.hpp"
+
+// Which virtio devices the image drives: each by a part of its own.
+namespace aril::platform {
+namespace {
+
+void serve_net(Boot& boot) { boot.devices.virtio.serve(virtio::kNetDriver); }
+void serve_block(Boot& boot) { boot.devices.virtio.serve(virtio::kBlockDriver); }
+void serve_console(Boot& boot) { boot.devices.virtio.serve(virtio::kConsoleDriver); }
+void serve_entropy(Boot& boot) { boot.devices.virtio.serve(virtio::kEntropyDriver); }
+void serve_ninep(Boot& boot) { boot.devices.virtio.serve(virtio::kNinepDriver); }
+
+ARIL_BOOT_PART(110, virtio_net, serve_net);
+ARIL_BOOT_PART(111, virtio_block, serve_block);
+ARIL_BOOT_PART(112, virtio_console, serve_console);
+ARIL_BOOT_PART(113, virtio_entropy, serve_entropy);
+ARIL_BOOT_PART(114, virtio_9p, serve_ninep);
+
+}  // namespace
+}  // namespace aril::platform

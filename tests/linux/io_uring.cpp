@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "check.hpp"
+#include "unnamed_file.hpp"
 
 namespace {
 
@@ -87,7 +88,7 @@ struct Ring {
   int run() { return submit(1) == 1 ? result(1) : -8888; }
 };
 
-int temporary_file() { return open("/tmp", O_TMPFILE | O_RDWR, 0600); }
+int temporary_file() { return unnamed_file(O_RDWR); }
 
 __kernel_timespec milliseconds(int count) { return {count / 1000, count % 1000 * 1000000LL}; }
 

@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "check.hpp"
+#include "unnamed_file.hpp"
 
 namespace {
 
@@ -167,7 +168,7 @@ PROPERTY(descriptors_are_links) {
   CHECK_ERRNO(readlink(name.c_str(), target, sizeof target), ENOENT);
 }
 PROPERTY(fdinfo_tells_position_and_flags) {
-  int fd = open("/tmp", O_TMPFILE | O_RDWR | O_APPEND | O_CLOEXEC, 0600);
+  int fd = unnamed_file(O_RDWR | O_APPEND | O_CLOEXEC);
   CHECK_EQ(write(fd, "12345", 5), 5);
   auto info = fields("/proc/self/fdinfo/" + std::to_string(fd));
   CHECK_EQ(number(info["pos"]), 5);

@@ -15,11 +15,12 @@
 #include <string>
 
 #include "check.hpp"
+#include "unnamed_file.hpp"
 
 namespace {
 
 struct File {
-  int fd = open("/tmp", O_TMPFILE | O_RDWR, 0600);
+  int fd = unnamed_file(O_RDWR);
   explicit File(const char* text = "") { pwrite(fd, text, strlen(text), 0); }
   ~File() { close(fd); }
   operator int() const { return fd; }
@@ -167,7 +168,7 @@ PROPERTY(sendfile_errors) {
   CHECK_ERRNO(sendfile(pipe.in, file, nullptr, 1), EBADF);
   off_t offset = -1;
   CHECK_ERRNO(sendfile(pipe.out, file, &offset, 1), EINVAL);
-  int append = open("/tmp", O_TMPFILE | O_WRONLY | O_APPEND, 0600);
+  int append = unnamed_file(O_WRONLY | O_APPEND);
   CHECK_ERRNO(sendfile(append, file, nullptr, 1), EINVAL);
   close(append);
 }

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "extents.hpp"
+#include "fs/vfs/inode.hpp"
 #include "volume.hpp"
 
 namespace aril::ext4 {
@@ -265,6 +266,22 @@ Result<void> FileBacking::enter_pieces(std::span<Piece> pieces, uint64_t size) {
   return {};
 }
 
+Result<void> note_mapped_stores(Node& node, PageCache& cache) {
+  std::optional<Instant> stored = cache.take_store_time();
+  if (!stored) return {};
+  int64_t when = vfs::wall_clock_ns_at(*stored);
+  Operation operation(node.volume());
+  ARIL_TRY(operation.begin());
+  // A later write or utimensat has the last word.
+  if (when >= node.time(Node::Time::kChange)) {
+    node.set_time(Node::Time::kModify, when);
+    node.set_time(Node::Time::kChange, when);
+    ARIL_TRY(node.volume().mark_dirty_locked(node));
+  }
+  operation.done();
+  return {};
+}
+
 Result<void> FileBacking::write_pages(uint64_t index, std::span<PageRef> pages, uint64_t size) {
   static constexpr size_t kMaxPieces = 16;
   Volume& volume = node_->volume();
@@ -272,6 +289,7 @@ Result<void> FileBacking::write_pages(uint64_t index, std::span<PageRef> pages, 
   uint64_t end64 = std::min(first64 + pages.size() * volume.blocks_per_page(),
                             (size + volume.block_size() - 1) >> volume.block_shift());
   if (pages.size() > kMaxPages || end64 >= kFileEnd) return fail(Errno::kFBig);
+  if (cache_ != nullptr) ARIL_TRY(note_mapped_stores(*node_, *cache_));
   // Cut short while it was on its way.
   if (first64 >= end64) return {};
   // What a mapping stored beyond the end does not get onto the disk.

@@ -33,8 +33,12 @@ class FileBacking final : public PageBacking {
   Result<void> enter_pieces(std::span<Piece> pieces, uint64_t size);
 
   const RefPtr<Node> node_;
-  const PageCache* cache_ = nullptr;
+  PageCache* cache_ = nullptr;
 };
+
+/// Stores through mappings, if there were any since the last call, make the file modified. Not
+/// under the volume's lock.
+Result<void> note_mapped_stores(Node& node, PageCache& cache);
 
 // What changes a file's blocks beside writing. None under the volume's lock; for a file with pages,
 // under its cache's write_back_mutex.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "extents.hpp"
 #include "kernel/vm/io_buffer.hpp"
 #include "xattrs.hpp"
 
@@ -72,6 +73,7 @@ Result<RefPtr<vfs::Inode>> Ext4Inode::of(Ext4& file_system, RefPtr<Node> node) {
 
 Result<FileStatus> Ext4Inode::status() {
   RefPtr<PageCache> cache = cache_if_any();
+  if (cache) (void)note_mapped_stores(*node_, *cache);
   FileStatus status;
   LockGuard hold(volume().lock());
   status.device = file_system().device();
@@ -93,6 +95,7 @@ Result<FileStatus> Ext4Inode::status() {
 
 Result<void> Ext4Inode::set_attributes(const vfs::AttributeChange& change) {
   LockGuard guard(mutex());
+  if (RefPtr<PageCache> cache = cache_if_any()) ARIL_TRY(note_mapped_stores(*node_, *cache));
   Operation operation(volume());
   ARIL_TRY(operation.begin());
   if (change.mode)
@@ -191,6 +194,24 @@ Result<size_t> Ext4Inode::write_locked(IoBuffer& buffer, uint64_t offset) {
   size_t count = ARIL_TRY(cache->write(buffer, offset));
   ARIL_TRY(stamp(true));
   return count;
+}
+
+// What waits for its blocks gets them first: then extents alone tell data from holes.
+Result<uint64_t> Ext4Inode::seek_extent(uint64_t offset, SeekOrigin origin) {
+  uint64_t end = size();
+  if (offset >= end) return fail(Errno::kNxIo);
+  if (RefPtr<PageCache> cache = cache_if_any()) ARIL_TRY(cache->write_dirty());
+  unsigned shift = volume().block_shift();
+  uint64_t last = (end + volume().block_size() - 1) >> shift;
+  LockGuard hold(volume().lock());
+  for (uint64_t at = offset >> shift; at < last;) {
+    Mapping mapping = ARIL_TRY(ExtentTree(*node_).find(static_cast<uint32_t>(at)));
+    bool is_data = mapping.kind == Mapping::Kind::kWritten;
+    if (is_data == (origin == SeekOrigin::kData)) return std::max(offset, at << shift);
+    at += mapping.length;
+  }
+  if (origin == SeekOrigin::kData) return fail(Errno::kNxIo);
+  return end;
 }
 
 /// On the disk.

@@ -39,6 +39,7 @@ class Ext4Inode final : public vfs::Inode {
   void touch_accessed() override;
   Result<RefPtr<PageCache>> page_cache(PageAccess access) override;
   [[nodiscard]] uint64_t size() const override;
+  Result<uint64_t> seek_extent(uint64_t offset, SeekOrigin origin) override;
   Result<size_t> write_locked(IoBuffer& buffer, uint64_t offset) override;
   Result<void> resize_locked(uint64_t size) override;
   Result<void> allocate_locked(uint32_t mode, uint64_t offset, uint64_t length) override;

@@ -54,7 +54,7 @@ uint64_t OverlayFile::size() const {
 }
 
 Result<FileStatus> OverlayFile::status() {
-  FileStatus status = ARIL_TRY(Inode::status());
+  FileStatus status = ARIL_TRY(MemoryFile::status());
   // Sparse or not is the lower layer's business; afterwards it is no longer told.
   status.blocks_512 = (status.size + 511) / 512;
   return status;

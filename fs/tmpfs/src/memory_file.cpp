@@ -33,10 +33,33 @@ uint64_t MemoryFile::size() const {
 }
 
 Result<FileStatus> MemoryFile::status() {
-  FileStatus status = ARIL_TRY(Inode::status());
   RefPtr<PageCache> cache = cache_if_any();
+  note_stores(cache.get());
+  FileStatus status = ARIL_TRY(Inode::status());
   status.blocks_512 = (cache ? cache->resident_pages() : 0) * (kPageSize / 512);
   return status;
+}
+
+Result<void> MemoryFile::set_attributes(const vfs::AttributeChange& change) {
+  note_stores(cache_if_any().get());
+  return MemoryInode::set_attributes(change);
+}
+
+Result<uint64_t> MemoryFile::seek_extent(uint64_t offset, SeekOrigin origin) {
+  RefPtr<PageCache> cache = cache_if_any();
+  // What a layer below holds is all data.
+  if (!cache || cache->tracks_writes()) return Inode::seek_extent(offset, origin);
+  uint64_t end = cache->size();
+  if (offset >= end) return fail(Errno::kNxIo);
+  uint64_t index = offset / kPageSize;
+  std::optional<uint64_t> page = cache->next_resident(index);
+  if (origin == SeekOrigin::kHole) {
+    for (; page == index && index * kPageSize < end; page = cache->next_resident(index)) ++index;
+  } else {
+    if (!page || *page * kPageSize >= end) return fail(Errno::kNxIo);
+    index = *page;
+  }
+  return std::min(std::max(offset, index * kPageSize), end);
 }
 
 // Pages also appear through shared mappings, without the file system's knowledge; they are counted

@@ -19,6 +19,9 @@ constinit std::atomic<int64_t (*)()> clock_source{boot_clock_ns};
 
 int64_t wall_clock_ns() { return clock_source.load(std::memory_order_relaxed)(); }
 void set_wall_clock(int64_t (*clock)()) { clock_source.store(clock, std::memory_order_relaxed); }
+int64_t wall_clock_ns_at(Instant when) {
+  return wall_clock_ns() - (arch::monotonic_now() - when).ns;
+}
 
 Path::Path() = default;
 Path::Path(RefPtr<Mount> mount, RefPtr<Dentry> dentry)
@@ -100,6 +103,23 @@ void Inode::touch_modified() {
   change_ns_.store(now, std::memory_order_relaxed);
 }
 void Inode::touch_changed() { change_ns_.store(wall_clock_ns(), std::memory_order_relaxed); }
+
+void Inode::note_stores(PageCache* cache) {
+  if (cache == nullptr) return;
+  std::optional<Instant> stored = cache->take_store_time();
+  if (!stored) return;
+  int64_t when = wall_clock_ns_at(*stored);
+  // A later write or utimensat has the last word.
+  if (when < change_ns_.load(std::memory_order_relaxed)) return;
+  modify_ns_.store(when, std::memory_order_relaxed);
+  change_ns_.store(when, std::memory_order_relaxed);
+}
+
+Result<uint64_t> Inode::seek_extent(uint64_t offset, SeekOrigin origin) {
+  uint64_t end = size();
+  if (offset >= end) return fail(Errno::kNxIo);
+  return origin == SeekOrigin::kData ? offset : end;
+}
 
 Result<RefPtr<PageCache>> Inode::page_cache(PageAccess) { return fail(Errno::kInval); }
 uint64_t Inode::size() const { return 0; }

@@ -136,13 +136,10 @@ Result<uint64_t> OpenFile::seek(int64_t offset, SeekOrigin origin) {
       target = ARIL_TRY(moved(inode().size(), offset));
       break;
     case SeekOrigin::kData:
-    case SeekOrigin::kHole: {
-      // [lseek(2)] A file system may call the whole file data, with one hole at its end.
-      uint64_t size = inode().size();
-      if (offset < 0 || static_cast<uint64_t>(offset) >= size) return fail(Errno::kNxIo);
-      target = origin == SeekOrigin::kData ? static_cast<uint64_t>(offset) : size;
+    case SeekOrigin::kHole:
+      if (offset < 0) return fail(Errno::kNxIo);
+      target = ARIL_TRY(inode().seek_extent(static_cast<uint64_t>(offset), origin));
       break;
-    }
     default:
       return fail(Errno::kInval);
   }

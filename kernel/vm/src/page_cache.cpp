@@ -7,6 +7,7 @@
 #include <new>
 
 #include "kernel/memory/page_allocator.hpp"
+#include "kernel/sched/timer.hpp"
 #include "kernel/vm/io_buffer.hpp"
 #include "page_cache_state.hpp"
 
@@ -15,8 +16,6 @@ namespace {
 
 constexpr uint64_t kMaxSize = std::numeric_limits<int64_t>::max();
 constexpr unsigned kMaxReadAhead = 32;
-/// Pages that go out in one request.
-constexpr unsigned kMaxWriteOut = 64;
 
 constexpr uint64_t pages_for(uint64_t bytes) {
   return bytes / kPageSize + (bytes % kPageSize != 0 ? 1 : 0);
@@ -99,8 +98,18 @@ PageRef PageCache::resident_page(uint64_t index) {
 }
 
 Result<PageRef> PageCache::page(uint64_t index, PageAccess access) {
-  if (access == PageAccess::kWrite && implementation_->is_written_back()) DirtyCaches::throttle();
-  return get(index, access, Bound::kSize);
+  Implementation& state = *implementation_;
+  if (access == PageAccess::kWrite && state.is_written_back()) DirtyCaches::throttle();
+  PageRef page = ARIL_TRY(get(index, access, Bound::kSize));
+  if (access == PageAccess::kWrite) state.store_time.store(now().ns, std::memory_order_relaxed);
+  return page;
+}
+
+std::optional<uint64_t> PageCache::next_resident(uint64_t index) const {
+  LockGuard hold(implementation_->mutex);
+  uint64_t found;
+  if (implementation_->tree.next(index, found) == nullptr) return std::nullopt;
+  return found;
 }
 
 Result<PageRef> PageCache::page_or_hole(uint64_t index) {
@@ -416,61 +425,6 @@ Result<void> PageCache::zero_range(uint64_t start, uint64_t end) {
     start += count;
   }
   return {};
-}
-
-Mutex& PageCache::write_back_mutex() { return implementation_->write_back_mutex; }
-
-Result<void> PageCache::write_back() {
-  if (!implementation_->is_written_back()) return {};
-  ARIL_TRY(write_dirty());
-  return implementation_->backing->make_durable();
-}
-
-Result<void> PageCache::write_dirty() {
-  Implementation& state = *implementation_;
-  if (!state.is_written_back()) return {};
-  Result<void> result;
-  {
-    LockGuard writing(state.write_back_mutex);
-    for (uint64_t next = 0;;) {
-      std::array<PageRef, kMaxWriteOut> pages;
-      size_t count = 0;
-      uint64_t first = 0, size;
-      {
-        LockGuard hold(state.mutex);
-        size = state.size;
-        if (state.tree.next_dirty(next, first) == nullptr) break;
-        for (uint64_t index = first; count < kMaxWriteOut; ++index) {
-          PageTree::Slot* slot = state.tree.find(index);
-          if (slot == nullptr || !slot->is_dirty()) break;
-          pages[count++] = PageRef::share(slot->page());
-          state.mark_clean_locked(index);
-        }
-      }
-      next = first + count;
-      // A store from here on faults, and marks the page dirty again.
-      if (is_mapped()) write_protect_everywhere(first, count);
-      Result<void> written = state.backing->write_pages(first, std::span(pages).first(count), size);
-      if (written) continue;
-      result = written;
-      LockGuard hold(state.mutex);
-      for (uint64_t index = first; index < next; ++index) {
-        if (state.tree.find(index) != nullptr) state.mark_dirty_locked(index);
-      }
-    }
-  }
-  DirtyCaches::remove_if_clean(*this);
-  return result;
-}
-
-void PageCache::discard() {
-  Implementation& state = *implementation_;
-  // Whatever mutex the caller holds: pages that are being written now are just written.
-  if (state.is_written_back() && state.write_back_mutex.try_lock()) {
-    drop_pages(0, pages_for(kMaxSize));
-    state.write_back_mutex.unlock();
-  }
-  DirtyCaches::remove_if_clean(*this);
 }
 
 size_t PageCache::drop_clean() {

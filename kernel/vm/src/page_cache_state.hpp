@@ -53,6 +53,8 @@ struct PageCache::Implementation {
   WaitQueue read_done;
 
   uint64_t dirty_pages = 0;
+  /// Not yet taken; 0: none. Relaxed: it orders nothing.
+  std::atomic<int64_t> store_time{0};
 
   // DirtyCaches' list, guarded by its lock.
   ListNode dirty_node;

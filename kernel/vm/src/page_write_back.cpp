@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <array>
+#include <limits>
 
 #include "kernel/log/log.hpp"
 #include "kernel/memory/page_allocator.hpp"
@@ -9,6 +11,9 @@ namespace aril {
 namespace {
 
 constexpr Duration kInterval = Duration::seconds(5);
+/// Pages that go out in one request.
+constexpr unsigned kMaxWriteOut = 64;
+constexpr uint64_t kAllPages = std::numeric_limits<int64_t>::max() / kPageSize + 1;
 
 struct Task {
   void (*function)(void*) = nullptr;
@@ -35,6 +40,66 @@ void run_tasks() {
 }
 
 }  // namespace
+
+Mutex& PageCache::write_back_mutex() { return implementation_->write_back_mutex; }
+
+Result<void> PageCache::write_back() {
+  if (!implementation_->is_written_back()) return {};
+  ARIL_TRY(write_dirty());
+  return implementation_->backing->make_durable();
+}
+
+Result<void> PageCache::write_dirty() {
+  Implementation& state = *implementation_;
+  if (!state.is_written_back()) return {};
+  Result<void> result;
+  {
+    LockGuard writing(state.write_back_mutex);
+    for (uint64_t next = 0;;) {
+      std::array<PageRef, kMaxWriteOut> pages;
+      size_t count = 0;
+      uint64_t first = 0, size;
+      {
+        LockGuard hold(state.mutex);
+        size = state.size;
+        if (state.tree.next_dirty(next, first) == nullptr) break;
+        for (uint64_t index = first; count < kMaxWriteOut; ++index) {
+          PageTree::Slot* slot = state.tree.find(index);
+          if (slot == nullptr || !slot->is_dirty()) break;
+          pages[count++] = PageRef::share(slot->page());
+          state.mark_clean_locked(index);
+        }
+      }
+      next = first + count;
+      // A store from here on faults, and marks the page dirty again.
+      if (is_mapped()) write_protect_everywhere(first, count);
+      Result<void> written = state.backing->write_pages(first, std::span(pages).first(count), size);
+      if (written) continue;
+      result = written;
+      LockGuard hold(state.mutex);
+      for (uint64_t index = first; index < next; ++index) {
+        if (state.tree.find(index) != nullptr) state.mark_dirty_locked(index);
+      }
+    }
+  }
+  DirtyCaches::remove_if_clean(*this);
+  return result;
+}
+
+void PageCache::discard() {
+  Implementation& state = *implementation_;
+  // Whatever mutex the caller holds: pages that are being written now are just written.
+  if (state.is_written_back() && state.write_back_mutex.try_lock()) {
+    drop_pages(0, kAllPages);
+    state.write_back_mutex.unlock();
+  }
+  DirtyCaches::remove_if_clean(*this);
+}
+
+std::optional<Instant> PageCache::take_store_time() {
+  int64_t ns = implementation_->store_time.exchange(0, std::memory_order_relaxed);
+  return ns != 0 ? std::optional(Instant{ns}) : std::nullopt;
+}
 
 DirtyCaches::List& DirtyCaches::list() {
   // Never destroyed: caches are in it to the end of the machine.

@@ -104,8 +104,10 @@ class MemoryFile : public MemoryInode {
   ~MemoryFile() override;
 
   Result<FileStatus> status() override;
+  Result<void> set_attributes(const vfs::AttributeChange& change) override;
   Result<RefPtr<PageCache>> page_cache(PageAccess access) override;
   [[nodiscard]] uint64_t size() const override;
+  Result<uint64_t> seek_extent(uint64_t offset, SeekOrigin origin) override;
   Result<size_t> write_locked(IoBuffer& buffer, uint64_t offset) override;
   Result<void> resize_locked(uint64_t size) override;
   Result<void> allocate_locked(uint32_t mode, uint64_t offset, uint64_t length) override;

@@ -25,6 +25,8 @@ struct LookupContext;
 /// Nanoseconds since 1970, for time stamps. The platform or linux/time may replace the clock.
 int64_t wall_clock_ns();
 void set_wall_clock(int64_t (*clock)());
+/// The same of a moment in the past.
+int64_t wall_clock_ns_at(Instant when);
 
 /// Receives directory entries. `next_offset` is where reading goes on after this entry (d_off).
 class DirectoryEmitter {
@@ -131,6 +133,9 @@ class Inode : public RefCounted {
   /// overlay puts its own cache on. kInval when the file system has no such thing.
   virtual Result<std::unique_ptr<PageBacking>> make_backing();
   [[nodiscard]] virtual uint64_t size() const;
+  /// lseek's kData and kHole: where from `offset` on the next data, or the next hole, begins. kNxIo
+  /// from the end on, and when no data follows. Default: it is all data, with a hole at the end.
+  virtual Result<uint64_t> seek_extent(uint64_t offset, SeekOrigin origin);
   /// Under mutex(): writes at `offset`, growing the file if need be. Count; an error only when
   /// nothing was written. Sets the time stamps.
   virtual Result<size_t> write_locked(IoBuffer& buffer, uint64_t offset);
@@ -177,6 +182,10 @@ class Inode : public RefCounted {
   void touch_changed();
 
  protected:
+  /// Stores through mappings of `cache` (may be null) count as modifications. To be called before
+  /// the time stamps are looked at or set.
+  void note_stores(PageCache* cache);
+
   // Relaxed atomics: each is a word of its own, and readers accept any order between them.
   std::atomic<uint32_t> mode_;
   std::atomic<uint32_t> uid_{0}, gid_{0};

@@ -4,9 +4,11 @@
 #include <map>
 #include <memory>
 #include <new>
+#include <optional>
 #include <span>
 #include <string_view>
 
+#include "base/time.hpp"
 #include "kernel/sched/mutex.hpp"
 #include "kernel/vm/memory_object.hpp"
 
@@ -116,6 +118,11 @@ class PageCache final : public MemoryObject {
   /// The file is deleted and nobody maps it: its dirty pages need not be written.
   void discard();
   [[nodiscard]] bool has_mappings() const { return is_mapped(); }
+  /// When a mapping was last found to store (at the first store to a page since it was clean), if
+  /// that was since the last call: the file's owner makes it the modification time.
+  std::optional<Instant> take_store_time();
+  /// The first page from `index` on that is in memory, dirty or not.
+  [[nodiscard]] std::optional<uint64_t> next_resident(uint64_t index) const;
   /// Drops clean, unmapped pages (POSIX_FADV_DONTNEED); the number freed.
   size_t drop_clean();
   [[nodiscard]] uint64_t resident_pages() const;

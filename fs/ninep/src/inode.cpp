@@ -4,6 +4,8 @@
 #include <array>
 #include <utility>
 
+#include "stand_in.hpp"
+
 namespace aril::ninep {
 
 using vfs::AttributeChange;
@@ -36,6 +38,7 @@ void NinepInode::take(const Attributes& attributes) {
   modify_ns_.store(attributes.modify_ns, std::memory_order_relaxed);
   change_ns_.store(attributes.change_ns, std::memory_order_relaxed);
   blocks_.store(attributes.blocks, std::memory_order_relaxed);
+  is_stand_in_.store(attributes.is_stand_in, std::memory_order_relaxed);
   RefPtr<PageCache> cache;
   {
     LockGuard hold(lock_);
@@ -64,7 +67,7 @@ void NinepInode::set_place(Place place) {
 
 Result<void> NinepInode::refresh() {
   if (is_nameless()) return {};
-  Result<Attributes> attributes = client().attributes(*fid());
+  Result<Attributes> attributes = stand_in::attributes(client(), *fid());
   if (attributes) {
     // Another file took the name on the host: this one is as it was.
     bool same =
@@ -87,6 +90,17 @@ void NinepInode::lost_name() {
 }
 
 Result<FileStatus> NinepInode::status() {
+  RefPtr<PageCache> cache;
+  {
+    LockGuard hold(lock_);
+    cache = cache_;
+  }
+  if (is_nameless()) {
+    note_stores(cache.get());
+  } else if (cache && cache->take_store_time()) {
+    // The server sets the time stamps when it gets what mappings have stored.
+    (void)cache->write_back();
+  }
   ARIL_TRY(refresh());
   FileStatus status = ARIL_TRY(Inode::status());
   status.blocks_512 = blocks_.load(std::memory_order_relaxed);
@@ -94,10 +108,14 @@ Result<FileStatus> NinepInode::status() {
 }
 
 Result<void> NinepInode::set_attributes(const AttributeChange& change) {
+  // What mappings have stored was stored before: the server would set its time stamps later.
+  if (is_regular()) (void)write_back();
   AttributeRequest request;
   if (change.mode) {
     request.valid |= kSetMode;
     request.mode = type() | (*change.mode & vfs::mode::kPermissions);
+    if (is_stand_in_.load(std::memory_order_relaxed))
+      request.mode = stand_in::server_mode(request.mode);
   }
   if (change.uid) {
     request.valid |= kSetUid;
@@ -244,6 +262,11 @@ Result<size_t> NinepInode::write_locked(IoBuffer& buffer, uint64_t offset) {
   return write(writer, offset, buffer);
 }
 
+// 9P has no message for it.
+Result<void> NinepInode::allocate_locked(uint32_t, uint64_t, uint64_t) {
+  return fail(Errno::kOpNotSupp);
+}
+
 Result<void> NinepInode::resize_locked(uint64_t size) {
   if (!is_regular()) return fail(Errno::kInval);
   RefPtr<PageCache> cache = ARIL_TRY(mapped_cache());
@@ -281,6 +304,7 @@ Result<void> NinepInode::resize(const Fid& fid, uint64_t size) {
 }
 
 Result<std::vector<std::byte>> NinepInode::get_xattr(std::string_view name) {
+  if (name.starts_with(stand_in::kHiddenXattrs)) return fail(Errno::kNoData);
   Client::XattrFid value = ARIL_TRY(client().open_xattr(*fid(), name));
   std::vector<std::byte> bytes(value.size);
   IoBuffer::Segment segment;
@@ -291,12 +315,14 @@ Result<std::vector<std::byte>> NinepInode::get_xattr(std::string_view name) {
 
 Result<void> NinepInode::set_xattr(std::string_view name, std::span<const std::byte> value,
                                    vfs::XattrFlags flags) {
+  if (name.starts_with(stand_in::kHiddenXattrs)) return fail(Errno::kAcces);
   // To the server an empty value means to remove the attribute.
   if (value.empty()) return fail(Errno::kOpNotSupp);
   return client().set_xattr(*fid(), name, value, static_cast<uint32_t>(flags));
 }
 
 Result<void> NinepInode::remove_xattr(std::string_view name) {
+  if (name.starts_with(stand_in::kHiddenXattrs)) return fail(Errno::kAcces);
   ARIL_TRY(client().open_xattr(*fid(), name));  // kNoData when there is none
   return client().set_xattr(*fid(), name, {}, 0);
 }
@@ -308,6 +334,14 @@ Result<std::string> NinepInode::list_xattrs() {
   IoBuffer buffer = IoBuffer::kernel(segment, std::as_writable_bytes(std::span(text)));
   text.resize(ARIL_TRY(client().read(*names.fid, 0, buffer)));
   if (!text.empty() && text.back() != '\0') return fail(Errno::kIo);
+  for (size_t at = 0; at < text.size();) {
+    size_t length = text.find('\0', at) + 1 - at;
+    if (std::string_view(text).substr(at, length).starts_with(stand_in::kHiddenXattrs)) {
+      text.erase(at, length);
+    } else {
+      at += length;
+    }
+  }
   return text;
 }
 

@@ -41,6 +41,7 @@ class NinepInode final : public vfs::Inode {
   [[nodiscard]] uint64_t size() const override { return state_->size.load(); }
   Result<size_t> write_locked(IoBuffer& buffer, uint64_t offset) override;
   Result<void> resize_locked(uint64_t size) override;
+  Result<void> allocate_locked(uint32_t mode, uint64_t offset, uint64_t length) override;
   Result<std::vector<std::byte>> get_xattr(std::string_view name) override;
   Result<void> set_xattr(std::string_view name, std::span<const std::byte> value,
                          vfs::XattrFlags flags) override;
@@ -94,6 +95,7 @@ class NinepInode final : public vfs::Inode {
   const RefPtr<FileState> state_;
   std::atomic<uint64_t> blocks_{0};
   std::atomic<bool> nameless_{false};
+  std::atomic<bool> is_stand_in_{false};
 };
 
 }  // namespace aril::ninep

@@ -1,5 +1,6 @@
 #include "inode.hpp"
 #include "open_file.hpp"
+#include "stand_in.hpp"
 
 /// What NinepInode does with the names of a directory.
 namespace aril::ninep {
@@ -22,7 +23,7 @@ Result<bool> NinepInode::is_still(std::string_view name, Inode& child) {
     LockGuard hold(inode.lock_);
     if (inode.place_.directory != number() || inode.place_.name != name) return false;
   }
-  Result<Attributes> attributes = client().attributes(*inode.fid());
+  Result<Attributes> attributes = stand_in::attributes(client(), *inode.fid());
   if (!attributes) {
     if (attributes.error() == Errno::kNoEnt || attributes.error() == Errno::kNotDir) return false;
     return fail(attributes.error());
@@ -50,7 +51,12 @@ Result<RefPtr<vfs::Inode>> NinepInode::create(std::string_view name, uint32_t mo
   if ((mode & vfs::mode::kTypeMask) == vfs::mode::kDirectory) {
     ARIL_TRY(client().make_directory(*fid(), name, mode & vfs::mode::kPermissions, owner.gid));
   } else {
-    ARIL_TRY(client().make_node(*fid(), name, mode, device, owner.gid));
+    Result<void> made = client().make_node(*fid(), name, mode, device, owner.gid);
+    bool may_stand_in = (mode & vfs::mode::kTypeMask) != vfs::mode::kRegular;
+    bool refused = !made && (made.error() == Errno::kNxIo || made.error() == Errno::kPerm);
+    if (refused && may_stand_in)
+      made = stand_in::make(client(), *fid(), name, mode, device, owner.gid);
+    if (!made) return fail(made.error());
   }
   return created(name, owner);
 }

@@ -98,14 +98,11 @@ Result<uint64_t> NinepFile::seek(int64_t offset, SeekOrigin origin) {
       base = node().size();
       break;
     case SeekOrigin::kData:
-    case SeekOrigin::kHole: {
-      // [lseek(2)] A file system may call the whole file data, with one hole at its end.
+    case SeekOrigin::kHole:
+      if (offset < 0) return fail(Errno::kNxIo);
       ARIL_TRY(node().refresh());
-      uint64_t size = node().size();
-      if (offset < 0 || static_cast<uint64_t>(offset) >= size) return fail(Errno::kNxIo);
-      position_ = origin == SeekOrigin::kData ? static_cast<uint64_t>(offset) : size;
+      position_ = ARIL_TRY(node().seek_extent(static_cast<uint64_t>(offset), origin));
       return position_;
-    }
     default:
       return fail(Errno::kInval);
   }
@@ -130,6 +127,11 @@ Result<void> NinepFile::truncate(uint64_t size) {
   ARIL_TRY(node().resize(*fid_, size));
   announce(path(), vfs::FileEvent::kModify);
   return {};
+}
+
+Result<void> NinepFile::allocate(uint32_t mode, uint64_t offset, uint64_t length) {
+  if (!is_writable()) return fail(Errno::kBadF);
+  return inode().allocate_locked(mode, offset, length);
 }
 
 Result<void> NinepFile::sync() {
@@ -169,7 +171,13 @@ Result<void> NinepDirectory::read_directory(vfs::DirectoryEmitter& emitter) {
       RefPtr<vfs::Dentry> parent = node().file_system().dentries().parent_of(path().dentry());
       number = parent ? parent->inode()->number() : inode().number();
     }
-    full = !emitter.emit(entry.name, number, entry.type, entry.next_offset);
+    // Stand-ins are regular files to the server.
+    uint8_t type = entry.type;
+    if (type == vfs::mode::directory_type(vfs::mode::kRegular)) {
+      if (uint32_t known = node().volume().known_type(number); known != 0)
+        type = vfs::mode::directory_type(known);
+    }
+    full = !emitter.emit(entry.name, number, type, entry.next_offset);
     if (!full) position_ = entry.next_offset;
     return !full;
   };

@@ -17,6 +17,7 @@ class NinepFile final : public vfs::NodeFile {
   Result<uint64_t> seek(int64_t offset, SeekOrigin origin) override;
   Result<RefPtr<MemoryObject>> memory_object() override;
   Result<void> truncate(uint64_t size) override;
+  Result<void> allocate(uint32_t mode, uint64_t offset, uint64_t length) override;
   Result<void> sync() override;
 
  private:

@@ -59,6 +59,7 @@ struct Attributes {
   uint32_t mode = 0, uid = 0, gid = 0;
   uint64_t link_count = 0, device = 0, size = 0, block_size = 0, blocks = 0;
   int64_t access_ns = 0, modify_ns = 0, change_ns = 0;
+  bool is_stand_in = false;  ///< not the server's word: stand_in.hpp
 };
 
 // Tsetattr's "valid" bits.

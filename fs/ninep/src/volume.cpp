@@ -2,6 +2,7 @@
 
 #include "fs/ninep/ninep.hpp"
 #include "inode.hpp"
+#include "stand_in.hpp"
 
 namespace aril::ninep {
 
@@ -51,7 +52,7 @@ Result<void> Volume::sync() {
 }
 
 Result<RefPtr<vfs::Inode>> Volume::inode_for(RefPtr<Fid> fid, Place place) {
-  Attributes attributes = ARIL_TRY(client_->attributes(*fid));
+  Attributes attributes = ARIL_TRY(stand_in::attributes(*client_, *fid));
   uint64_t number = attributes.qid.path;
   auto find_locked = [&]() -> RefPtr<NinepInode> {
     for (NinepInode* one = bucket(number); one != nullptr; one = one->next_in_bucket_) {
@@ -80,6 +81,14 @@ Result<RefPtr<vfs::Inode>> Volume::inode_for(RefPtr<Fid> fid, Place place) {
   }
   known->adopt(std::move(fid), std::move(place), attributes);
   return RefPtr<vfs::Inode>(std::move(known));
+}
+
+uint32_t Volume::known_type(uint64_t number) {
+  LockGuard hold(lock_);
+  for (NinepInode* one = bucket(number); one != nullptr; one = one->next_in_bucket_) {
+    if (one->number() == number) return one->type();
+  }
+  return 0;
 }
 
 void Volume::forget(NinepInode& inode) {

@@ -29,6 +29,8 @@ class Volume final : public vfs::FileSystem {
   /// The inode of the file that `fid` names, found at `place`: the one that is there already, which
   /// takes over the fid, or a new one.
   Result<RefPtr<vfs::Inode>> inode_for(RefPtr<Fid> fid, Place place);
+  /// The type of the file with this number, if there is an inode of it; else 0.
+  uint32_t known_type(uint64_t number);
   /// Its number may come to mean another file.
   void forget(NinepInode& inode);
 

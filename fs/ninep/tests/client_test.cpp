@@ -154,5 +154,45 @@ TEST_F(VolumeTest, WritesAppendsAndRemoves) {
   EXPECT_EQ((*file)->status()->size, 7u);  // still open
 }
 
+TEST_F(VolumeTest, StandsInForSpecialFiles) {
+  ASSERT_EQ(error_of(vfs::make_node(context(), cwd, "fifo", vfs::mode::kFifo | 0640, 0)), 0);
+  EXPECT_EQ(server.modes["fifo"], 0101640u);
+  EXPECT_EQ(stat("fifo")->mode, vfs::mode::kFifo | 0640);
+  EXPECT_EQ(error_of(vfs::change_mode(context(), *resolve(context(), cwd, "fifo", {}), 0600)), 0);
+  EXPECT_EQ(server.modes["fifo"], 0101600u);
+  EXPECT_EQ(list("/").names.find("fifo")->second, vfs::mode::directory_type(vfs::mode::kFifo));
+  uint64_t device = vfs::mode::make_device(4, 5);
+  ASSERT_EQ(error_of(vfs::make_node(context(), cwd, "tty", vfs::mode::kCharDevice | 0600, device)),
+            0);
+  // The next machine finds them again.
+  unmount();
+  mount(*ninep::mount(server));
+  EXPECT_EQ(stat("fifo")->mode, vfs::mode::kFifo | 0600);
+  EXPECT_EQ(stat("tty")->special_device, device);
+  EXPECT_EQ(error_of(vfs::remove_file(context(), cwd, "fifo")), 0);
+  EXPECT_FALSE(server.files.contains("fifo"));
+}
+
+TEST_F(VolumeTest, TakesNoOtherFileForAStandIn) {
+  server.modes["hello"] = 0101644;
+  EXPECT_EQ(stat("hello")->mode, 0101644u);
+  server.files["hello"] = "";
+  EXPECT_EQ(stat("hello")->mode, 0101644u);
+  for (std::string value : {"", "\1", "\377\377\377\377", "12345678"}) {
+    server.xattrs[{"hello", "user.virtfs.mode"}] = value;
+    EXPECT_EQ(stat("hello")->mode, 0101644u);
+  }
+  server.xattrs[{"hello", "user.virtfs.mode"}] = std::string("\0\x10\0\0", 4);
+  EXPECT_EQ(stat("hello")->mode, vfs::mode::kFifo | 0644);
+  server.files["hello"] = "x";
+  EXPECT_EQ(stat("hello")->mode, 0101644u);
+}
+
+TEST_F(VolumeTest, WithoutAttributesThereAreNoSpecialFiles) {
+  server.keeps_xattrs = false;
+  EXPECT_EQ(error_of(vfs::make_node(context(), cwd, "fifo", vfs::mode::kFifo | 0640, 0)), 1);
+  EXPECT_FALSE(server.files.contains("fifo"));
+}
+
 }  // namespace
 }  // namespace aril::ninep

@@ -40,8 +40,17 @@ class FakeServer final : public MessageDevice {
   std::map<uint32_t, std::string> fids;  ///< what each stands for; "" is the directory
   std::string version = "9P2000.L";
   std::map<std::string, uint64_t> numbers;  ///< those that a test fixes
+  std::map<std::string, uint32_t> modes;    ///< those that are not 0100644
+  /// By file and name.
+  std::map<std::pair<std::string, std::string>, std::string> xattrs;
+  bool keeps_xattrs = true;
 
  private:
+  std::string& contents_of(uint32_t fid) {
+    return xattr_fids.contains(fid) ? xattrs[xattr_fids[fid]] : files[fids.at(fid)];
+  }
+  std::map<uint32_t, std::pair<std::string, std::string>> xattr_fids;
+
   Bytes serve(const Bytes& request) {
     Reader in(request);
     in.u32();
@@ -91,6 +100,7 @@ class FakeServer final : public MessageDevice {
         std::string name(in.text());
         if (!files.contains(name)) return kNoEnt;
         fids[fid] = name;
+        xattr_fids.erase(fid);
         out.u16(1);
         put_qid(out, name);
         return 0;
@@ -100,7 +110,8 @@ class FakeServer final : public MessageDevice {
         if (!name.empty() && !files.contains(name)) return kNoEnt;
         out.u64(0x7ff);
         put_qid(out, name);
-        out.u32(name.empty() ? 040755 : 0100644).u32(0).u32(0).u64(1).u64(0);
+        uint32_t mode = modes.contains(name) ? modes[name] : 0100644;
+        out.u32(name.empty() ? 040755 : mode).u32(0).u32(0).u64(1).u64(0);
         out.u64(name.empty() ? 4096 : files[name].size()).u64(4096).u64(8);
         for (int i = 0; i < 10; ++i) out.u64(7);
         return 0;
@@ -112,22 +123,50 @@ class FakeServer final : public MessageDevice {
       case Type::kMakeNode: {
         in.u32();
         std::string name(in.text());
+        uint32_t mode = in.u32();
+        // As QEMU 7.2: no special files.
+        if ((mode & 0170000) != 0100000) return 6;
         files[name];
+        modes[name] = mode;
         put_qid(out, name);
+        return 0;
+      }
+      case Type::kXattrWalk: {
+        std::string name = fids.at(in.u32());
+        uint32_t fid = in.u32();
+        std::pair key(name, std::string(in.text()));
+        if (!xattrs.contains(key)) return 61;  // ENODATA
+        fids[fid] = name;
+        xattr_fids[fid] = key;
+        out.u64(xattrs[key].size());
+        return 0;
+      }
+      case Type::kXattrCreate: {
+        uint32_t fid = in.u32();
+        if (!keeps_xattrs) return 95;
+        xattr_fids[fid] = {fids.at(fid), std::string(in.text())};
+        xattrs[xattr_fids[fid]] = "";
         return 0;
       }
       case Type::kUnlinkAt:
         in.u32();
-        return files.erase(std::string(in.text())) != 0 ? 0 : kNoEnt;
+        {
+          std::string name(in.text());
+          std::erase_if(xattrs, [&](const auto& entry) { return entry.first.first == name; });
+          modes.erase(name);
+          return files.erase(name) != 0 ? 0 : kNoEnt;
+        }
       case Type::kSetAttributes: {
-        std::string& contents = files[fids.at(in.u32())];
-        uint32_t valid = in.u32();
-        in.skip(12);
+        std::string name = fids.at(in.u32());
+        std::string& contents = files[name];
+        uint32_t valid = in.u32(), mode = in.u32();
+        if ((valid & kSetMode) != 0) modes[name] = 0100000 | (mode & 07777);
+        in.skip(8);
         if ((valid & kSetSize) != 0) contents.resize(in.u64());
         return 0;
       }
       case Type::kRead: {
-        const std::string& contents = files[fids.at(in.u32())];
+        const std::string& contents = contents_of(in.u32());
         uint64_t offset = std::min<uint64_t>(in.u64(), contents.size());
         uint32_t count =
             static_cast<uint32_t>(std::min<uint64_t>(in.u32(), contents.size() - offset));
@@ -136,7 +175,7 @@ class FakeServer final : public MessageDevice {
         return 0;
       }
       case Type::kWrite: {
-        std::string& contents = files[fids.at(in.u32())];
+        std::string& contents = contents_of(in.u32());
         uint64_t offset = in.u64();
         uint32_t count = in.u32();
         if (contents.size() < offset + count) contents.resize(offset + count);
@@ -158,9 +197,12 @@ class FakeServer final : public MessageDevice {
         for (size_t i = 0; i < list.size(); ++i) out.u8(static_cast<uint8_t>(entries[i]));
         return 0;
       }
-      case Type::kClunk:
-        fids.erase(in.u32());
+      case Type::kClunk: {
+        uint32_t fid = in.u32();
+        fids.erase(fid);
+        xattr_fids.erase(fid);
         return 0;
+      }
       default:
         return 95;  // EOPNOTSUPP
     }

@@ -33,6 +33,24 @@ TEST(QemuCommand, PlacesDevicesOnEveryMachine) {
   EXPECT_TRUE(contains(command, "virtio-blk-pci,disable-legacy=on,addr=0x8,drive=root"));
 }
 
+TEST(QemuCommand, NamesTheDeviceThatHasNoPlace) {
+  const std::pair<MachineType, size_t> kRoom[] = {
+      {MachineType::kMicrovm, 4}, {MachineType::kQ35, 23}, {MachineType::kPc, 23}};
+  for (const auto& [type, room] : kRoom) {
+    MachineConfig config;
+    config.type = type;
+    for (size_t i = 0; i < room; ++i) config.volumes.push_back({.volume = {.guest = "/v"}});
+    EXPECT_NO_THROW(qemu_command("qemu", config));
+    config.disks.push_back({.guest = "/data"});
+    try {
+      qemu_command("qemu", config);
+      FAIL();
+    } catch (const Error& error) {
+      EXPECT_TRUE(std::string_view(error.what()).starts_with("the disk at /data: no place"));
+    }
+  }
+}
+
 TEST(NetworkWord, LeavesOutWhatIsNotKnown) {
   EXPECT_EQ(network_word({.kind = NetworkKind::kTap, .tap = "t"}), "net=dhcp");
   EXPECT_EQ(network_word({.kind = NetworkKind::kTap, .tap = "t", .address = "1.2.3.4/8"}),

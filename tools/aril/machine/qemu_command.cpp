@@ -18,10 +18,14 @@ class DeviceSlots {
   DeviceSlots(MachineType type, std::vector<std::string>& command)
       : type_(type), command_(command) {}
 
-  void add(const std::string& device, const std::string& properties) {
-    if (type_ == MachineType::kMicrovm && next_ == kMicrovmSlots) {
-      throw Error(std::format("microvm has room for {} devices only", kMicrovmSlots),
-                  "choose --machine q35");
+  /// `what`, for the error: the part of the machine that has no place.
+  void add(const std::string& device, const std::string& properties, const std::string& what) {
+    const bool is_microvm = type_ == MachineType::kMicrovm;
+    if (const unsigned slots = is_microvm ? kMicrovmSlots : kPciSlots; next_ == slots) {
+      throw Error(
+          std::format("{}: no place is left in a machine of type {}, which takes {} devices", what,
+                      machine_name(type_), slots),
+          is_microvm ? "--machine q35 takes more" : "");
     }
     command_.emplace_back("-device");
     if (type_ == MachineType::kMicrovm) {
@@ -36,6 +40,7 @@ class DeviceSlots {
  private:
   static constexpr unsigned kFirstPciSlot = 4;  // past the chipset's own
   static constexpr unsigned kMicrovmSlots = 8;
+  static constexpr unsigned kPciSlots = 0x1f - kFirstPciSlot;  // q35's LPC bridge is the last
 
   MachineType type_;
   std::vector<std::string>& command_;
@@ -69,7 +74,7 @@ void add_console(std::vector<std::string>& command, DeviceSlots& slots, const st
   command.insert(command.end(), {"-chardev", std::format("socket,id={},fd={}", name, descriptor)});
   // A generic port, number 1: QEMU stops the guest's writer while nobody takes the output. Of a
   // virtconsole it would throw the output away.
-  slots.add("serial", std::format(",id={}-bus,max_ports=2", name));
+  slots.add("serial", std::format(",id={}-bus,max_ports=2", name), name);
   command.insert(command.end(),
                  {"-device", std::format("virtserialport,bus={0}-bus.0,nr=1,chardev={0}", name)});
 }
@@ -91,7 +96,8 @@ void add_network(std::vector<std::string>& command, DeviceSlots& slots,
   }
   command.insert(command.end(), {"-netdev", device});
   // No boot ROM: nothing boots from the network, and running it takes time.
-  slots.add("net", config.type == MachineType::kMicrovm ? ",netdev=net" : ",netdev=net,romfile=");
+  slots.add("net", config.type == MachineType::kMicrovm ? ",netdev=net" : ",netdev=net,romfile=",
+            "the network");
 }
 
 }  // namespace
@@ -164,13 +170,13 @@ std::vector<std::string> qemu_command(const std::string& qemu, const MachineConf
   DeviceSlots slots(config.type, command);
   add_console(command, slots, "stdio", kConsoleDescriptor);
   add_console(command, slots, "stderr", kErrorDescriptor);
-  slots.add("rng", "");
+  slots.add("rng", "", "the source of entropy");
   add_network(command, slots, config);
   if (config.image.root) {
     command.insert(command.end(),
                    {"-drive", std::format("if=none,id=root,format=raw,readonly=on,file={}",
                                           escape(config.image.root->string()))});
-    slots.add("blk", ",drive=root");
+    slots.add("blk", ",drive=root", "the root");
   }
   for (const SharedDirectory& shared : config.volumes) {
     command.insert(command.end(),
@@ -178,7 +184,8 @@ std::vector<std::string> qemu_command(const std::string& qemu, const MachineConf
                                           shared.tag, escape(shared.volume.host.string()),
                                           shared.security_model,
                                           shared.volume.read_only ? ",readonly=on" : "")});
-    slots.add("9p", std::format(",fsdev={0},mount_tag={0}", shared.tag));
+    slots.add("9p", std::format(",fsdev={0},mount_tag={0}", shared.tag),
+              "the volume at " + shared.volume.guest.string());
   }
   for (size_t i = 0; i < config.disks.size(); ++i) {
     const Disk& disk = config.disks[i];
@@ -188,7 +195,7 @@ std::vector<std::string> qemu_command(const std::string& qemu, const MachineConf
         {"-drive", std::format("if=none,id=disk{},format=raw,cache=writeback,aio=threads,"
                                "readonly={},file={}",
                                i, disk.read_only ? "on" : "off", escape(disk.host.string()))});
-    slots.add("blk", std::format(",drive=disk{}", i));
+    slots.add("blk", std::format(",drive=disk{}", i), "the disk at " + disk.guest);
   }
   if (config.gdb_port) {
     command.insert(command.end(),

@@ -24,6 +24,7 @@ import urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.append(os.path.join(ROOT, "tests"))
+sys.path.append(os.path.join(ROOT, "tests"))
 
 from leftovers import network_prefix
 
@@ -61,11 +62,11 @@ TAP_NETWORK = f"tap:{TAP},ip={GUEST}/24,gateway=10.88.0.1,ip6={GUEST_IPV6}/64"
 _cases = []
 
 
-def case(timeout=120, everywhere=False, tier="essential"):
+def case(timeout=120, everywhere=False, tier="essential", configurations=None):
     """Registers a test. `everywhere`: on every machine type, with one and with two CPUs."""
     def register(function):
-        add_case(Case(function.__name__, function, timeout, EVERYWHERE if everywhere else ONCE,
-                      tier=tier))
+        where = configurations or (EVERYWHERE if everywhere else ONCE)
+        add_case(Case(function.__name__, function, timeout, where, tier=tier))
         return function
     return register
 

@@ -1,9 +1,10 @@
 """Volumes: what the guest does with them, and what the host sees of it."""
 import os
+import shutil
 import subprocess
 import time
 
-from harness import ARIL, aril, case, need, run, scratch
+from harness import ARIL, Skip, aril, case, need, run, scratch
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -111,3 +112,66 @@ def read_only_volume_and_bad_volumes():
                                     stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
             assert result.returncode == 125, volumes
             assert word in result.stderr.decode(), result.stderr
+
+
+@case(timeout=120)
+def an_ordinary_user_has_volumes_and_disks():
+    """Without any right of root's: the guest's owners, modes and types are kept beside the files."""
+    need("busybox", "setpriv", "mkfs.ext4")
+    with scratch() as directory:
+        shared, home = os.path.join(directory, "shared"), os.path.join(directory, "home")
+        os.mkdir(shared)
+        os.mkdir(home)
+        try:
+            os.setxattr(shared, "user.aril.probe", b"1")
+        except OSError as error:
+            raise Skip("no extended attributes here") from error
+        prefix, user = [], os.geteuid()
+        if user == 0:
+            prefix, user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"], 65534
+            for path in (directory, shared, home):
+                os.chown(path, user, user)
+        # The checkout may be where this user cannot look.
+        build = os.path.dirname(os.path.dirname(ARIL))
+        program = os.path.join(directory, "build", "bin", "aril")
+        for name in ("bin/aril", "lib/aril/kernel.elf"):
+            os.makedirs(os.path.dirname(os.path.join(directory, "build", name)), exist_ok=True)
+            shutil.copy(os.path.join(build, name), os.path.join(directory, "build", name))
+
+        def guest(script):
+            return run([*prefix, program, *aril()[1:], "--volume", f"{shared}:/data", "--disk",
+                        f"{directory}/disk.img:/disk:size=32M", "--cwd", "/data", "/bin/busybox",
+                        "--", "sh", "-ec", script], env={**os.environ, "HOME": home})
+
+        look = "stat -c '%n %F %a %u:%g' *; cat dir/moved; readlink link; cat /disk/kept"
+        first = guest("echo text > file; chmod 640 file; chown 1000:100 file; mkdir dir; "
+                      "mv file dir/moved; mkfifo -m 600 fifo; ln -s dir/moved link; touch empty; "
+                      f"echo on the disk > /disk/kept; sync; {look}")
+        assert first == ("dir directory 755 0:0\nempty regular empty file 644 0:0\nfifo fifo 600 0:0\n"
+                         "link symbolic link 777 0:0\ntext\ndir/moved\non the disk\n"), first
+        assert guest(look + "; stat -c '%a %u:%g' dir/moved; rm -r *; ls") == (
+            first + "640 1000:100\n")
+        assert os.listdir(shared) == [] and os.stat(f"{directory}/disk.img").st_uid == user
+
+
+@case(timeout=120)
+def many_volumes():
+    """As many as fit, and a clear word about the first that does not."""
+    need("busybox")
+    with scratch() as directory:
+        options = []
+        for number in range(23):
+            path = os.path.join(directory, str(number))
+            os.mkdir(path)
+            with open(os.path.join(path, "number"), "w", encoding="ascii") as file:
+                file.write(f"{number}\n")
+            options += ["--volume", f"{path}:/data/{number}"]
+        script = "cd /data; cat $(ls | sort -n | sed s,$,/number,) | tail -n 1; ls | wc -l"
+        output = run([ARIL, "run", "--machine", "q35", *options, "/bin/busybox", "--", "sh", "-c",
+                      script])
+        assert output.split() == ["22", "23"], output
+        result = subprocess.run([ARIL, "run", *options, "/bin/true"], stdin=subprocess.DEVNULL,
+                                stderr=subprocess.PIPE, timeout=30)
+        text = result.stderr.decode()
+        assert result.returncode == 125 and "the volume at /data/4: no place" in text, text
+        assert "--machine q35" in text, text

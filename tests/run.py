@@ -207,7 +207,8 @@ def main():
 
     every = arguments.all or arguments.table
     if arguments.all:
-        os.environ["ARIL_TEST_FULL"] = "1"
+        harness.FULL = True
+        os.environ["ARIL_TEST_FULL"] = "1"  # for the tests' own processes
     if arguments.packages:
         print("\n".join(sorted({package for test in matching(app_tests(every))
                                 for package in test.case.packages})))

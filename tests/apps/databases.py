@@ -110,7 +110,7 @@ def postgresql_keeps_what_it_committed():
                         f"{directory}/log{turn}", stdout=subprocess.DEVNULL,
                         stderr=subprocess.DEVNULL) as load:
                     try:
-                        time.sleep(random.uniform(1, 4))
+                        time.sleep(random.uniform(1, figure("ARIL_TEST_KILL_AFTER", 4, 8)))
                         os.kill(qemu_of(server.process), signal.SIGKILL)
                         server.process.wait(60)
                         load.wait(60)

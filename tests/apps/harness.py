@@ -32,6 +32,7 @@ ARIL = os.path.join(os.environ.get("ARIL_BUILD", os.path.join(ROOT, "build")), "
 MACHINE = os.environ.get("ARIL_TEST_MACHINE", "microvm")
 CPUS = os.environ.get("ARIL_TEST_CPUS", "1")
 MEMORY = os.environ.get("ARIL_TEST_MEMORY", "")
+FULL = "ARIL_TEST_FULL" in os.environ
 ONCE = [("microvm", 1)]
 EVERYWHERE = [("microvm", 1), ("q35", 2), ("microvm", 2), ("q35", 1)]
 
@@ -119,7 +120,7 @@ def example(name):
 
 def figure(variable, short, full):
     """How often or how long: the variable's value, or one for every run, or one for all of it."""
-    return int(os.environ.get(variable, full if "ARIL_TEST_FULL" in os.environ else short))
+    return int(os.environ.get(variable, full if FULL else short))
 
 
 def need(*programs):

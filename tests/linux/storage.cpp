@@ -56,6 +56,19 @@ void pause_a_moment() { usleep(50'000); }
 char* map(int fd, size_t size) {
   return static_cast<char*>(mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
 }
+// A file that is a hole, mapped.
+struct MappedHole {
+  Folder folder;
+  const int fd = open(folder.in("file").c_str(), O_CREAT | O_RDWR, 0600);
+  const off_t size;
+  char* const memory;
+  explicit MappedHole(off_t bytes)
+      : size(bytes), memory(ftruncate(fd, bytes) == 0 ? map(fd, bytes) : nullptr) {}
+  ~MappedHole() {
+    munmap(memory, size);
+    close(fd);
+  }
+};
 
 int status_of(pid_t child) {
   int status = -1;
@@ -93,45 +106,31 @@ PROPERTY(a_punched_hole_is_found) {
   close(fd);
 }
 PROPERTY(a_store_through_a_mapping_makes_data_of_a_hole) {
-  Folder folder;
-  int fd = open(folder.in("file").c_str(), O_CREAT | O_RDWR, 0600);
-  CHECK_EQ(ftruncate(fd, 4 * kPage), 0);
-  char* memory = map(fd, 4 * kPage);
-  CHECK_ERRNO(lseek(fd, 0, SEEK_DATA), ENXIO);
-  memory[2 * kPage] = 'x';
-  CHECK_EQ(lseek(fd, 0, SEEK_DATA), 2 * kPage);
-  munmap(memory, 4 * kPage);
-  close(fd);
+  MappedHole file(4 * kPage);
+  CHECK_ERRNO(lseek(file.fd, 0, SEEK_DATA), ENXIO);
+  file.memory[2 * kPage] = 'x';
+  CHECK_EQ(lseek(file.fd, 0, SEEK_DATA), 2 * kPage);
 }
 PROPERTY(stores_through_a_mapping_set_the_modification_time) {
-  Folder folder;
-  int fd = open(folder.in("file").c_str(), O_CREAT | O_RDWR, 0600);
-  CHECK_EQ(ftruncate(fd, 2 * kPage), 0);
-  char* memory = map(fd, 2 * kPage);
-  timespec before = modified(fd);
+  MappedHole file(2 * kPage);
+  timespec before = modified(file.fd);
   pause_a_moment();
-  CHECK_EQ(memory[0], 0);
-  CHECK(!later(modified(fd), before));
-  memory[kPage] = 'x';
-  timespec after = modified(fd);
+  CHECK_EQ(file.memory[0], 0);
+  CHECK(!later(modified(file.fd), before));
+  file.memory[kPage] = 'x';
+  timespec after = modified(file.fd);
   CHECK(later(after, before));
   pause_a_moment();
-  CHECK(!later(modified(fd), after));
-  munmap(memory, 2 * kPage);
-  close(fd);
+  CHECK(!later(modified(file.fd), after));
 }
 PROPERTY(a_time_that_is_set_after_a_store_stays) {
-  Folder folder;
-  int fd = open(folder.in("file").c_str(), O_CREAT | O_RDWR, 0600);
-  CHECK_EQ(ftruncate(fd, kPage), 0);
-  char* memory = map(fd, kPage);
-  memory[0] = 'x';
+  MappedHole file(kPage);
+  file.memory[0] = 'x';
   timespec times[2] = {{1000, 0}, {2000, 0}};
-  CHECK_EQ(futimens(fd, times), 0);
-  CHECK_EQ(modified(fd).tv_sec, 2000);
-  CHECK_EQ(msync(memory, kPage, MS_SYNC), 0);
-  munmap(memory, kPage);
-  close(fd);
+  CHECK_EQ(futimens(file.fd, times), 0);
+  CHECK_EQ(modified(file.fd).tv_sec, 2000);
+  CHECK_EQ(msync(file.memory, kPage, MS_SYNC), 0);
+  CHECK_EQ(modified(file.fd).tv_sec, 2000);
 }
 PROPERTY(a_fifo_connects_processes) {
   Folder folder;

@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "../src/client.hpp"
+#include "../src/stand_in.hpp"
 #include "fake_server.hpp"
 
 // Hostile answers: the fuzzer's input overwrites parts of what an honest server says.
@@ -26,6 +26,7 @@ void use(Client& client) {
   (void)client.write(**fid, 0, again);
   (void)client.read_link(**fid);
   (void)client.open_xattr(**fid, "user.x");
+  if (auto fifo = client.walk(**root, "fifo")) (void)stand_in::attributes(client, **fifo);
 }
 
 }  // namespace
@@ -34,7 +35,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static bool initialized = (initialize_host_memory(), true);
   (void)initialized;
   FakeServer server;
-  server.files["hello"] = "contents";
+  server.files = {{"hello", "contents"}, {"fifo", ""}};
+  server.modes["fifo"] = 0101600;
+  server.xattrs[{"fifo", "user.virtfs.mode"}] = std::string("\x80\x11\0\0", 4);
   size_t at = 0;
   server.tamper = [&](Type, FakeServer::Bytes& answer) {
     // Each answer takes a length and that many bytes, laid over it from an offset.

@@ -58,6 +58,15 @@ struct Scheduler::RunQueue {
   SpinLock dead_lock{LockRank::kSpinLeaf};
   IntrusiveList<Thread, &Thread::dead_node_> dead;
 
+  /// A thread that has run alone for long is ahead of the minimum, which moves only with switches:
+  /// what joins now must not have that time in advance of it.
+  void advance_minimum_locked(const Thread& current) {
+    uint64_t least = current.virtual_runtime_;
+    if (const Thread* next = threads.top();
+        next != nullptr && static_cast<int64_t>(least - next->virtual_runtime_) > 0)
+      least = next->virtual_runtime_;
+    if (static_cast<int64_t>(least - minimum_runtime) > 0) minimum_runtime = least;
+  }
   void insert_locked(Thread& thread) {
     threads.insert(thread);
     ++count;
@@ -99,7 +108,7 @@ unsigned Scheduler::choose_cpu(const Thread& thread) {
   return 0;
 }
 
-void Scheduler::make_runnable(Thread& thread) {
+void Scheduler::make_runnable(Thread& thread, Arrival arrival) {
   arch::InterruptGuard interrupts;
   unsigned here = arch::cpu_index();
   // A thread that its CPU has not finished switching away from stays there: two CPUs could
@@ -108,11 +117,14 @@ void Scheduler::make_runnable(Thread& thread) {
   unsigned cpu = leaving ? thread.last_cpu() : choose_cpu(thread);
   RunQueue& queue = queue_of(cpu);
   arch::CpuBlock& block = arch::cpu_block(cpu);
+  if (arrival == Arrival::kNew && cpu == here) account(*block.current_thread, now());
   {
     LockGuard guard(queue.lock);
-    uint64_t floor = queue.minimum_runtime - kWakeBonus;
-    bool moved = thread.last_cpu() != cpu;
-    if (moved || static_cast<int64_t>(thread.virtual_runtime_ - floor) < 0)
+    if (arrival == Arrival::kNew && cpu == here)
+      queue.advance_minimum_locked(*block.current_thread);
+    uint64_t floor = queue.minimum_runtime - (arrival == Arrival::kWoken ? kWakeBonus : 0);
+    bool is_stranger = arrival == Arrival::kNew || thread.last_cpu() != cpu;
+    if (is_stranger || static_cast<int64_t>(thread.virtual_runtime_ - floor) < 0)
       thread.virtual_runtime_ = floor;
     thread.cpu_.store(cpu, std::memory_order_relaxed);
     queue.insert_locked(thread);

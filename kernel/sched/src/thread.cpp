@@ -58,7 +58,7 @@ void Thread::start() {
     state_ = State::kRunnable;
     cpu_.store(arch::cpu_index(), std::memory_order_relaxed);
   }
-  Scheduler::make_runnable(*this);
+  Scheduler::make_runnable(*this, Scheduler::Arrival::kNew);
 }
 
 void Thread::exit() {

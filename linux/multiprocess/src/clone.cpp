@@ -52,6 +52,7 @@ void copy_attributes(Process& parent, Process& child) {
     LockGuard guard(parent.mutex());
     // Nobody else has seen the child: its own mutex need not be taken.
     child.limits = parent.limits;
+    child.queued_signal_limit = parent.queued_signal_limit.load();
     child.program = parent.program;
     child.oom_score_adjustment = parent.oom_score_adjustment;
     child.personality = parent.personality;
@@ -101,14 +102,43 @@ Result<RefPtr<Task>> make_task(const RefPtr<Process>& process, const arch::TrapF
   return task;
 }
 
-void join_family(Process& caller, Process& child, const CloneArguments& arguments) {
+// A signal that ends or stops the caller, which has not noticed yet.
+bool is_taken_down(Task& caller) {
+  if (task_must_exit(caller)) return true;
+  LockGuard guard(caller.process().signal_lock());
+  SignalSet deliverable = caller.deliverable_locked();
+  for (int number = 1; number <= kSignalCount; ++number)
+    if (deliverable.contains(number) && !kIgnoredByDefault.contains(number) &&
+        caller.process().action_locked(number).handler == kSignalDefault)
+      return true;
+  return false;
+}
+
+// A signal to the caller's group comes either before this, and then there is no child, or after,
+// and then the child is a member: nobody escapes kill(-group) by forking.
+Result<void> join_family(Task& task, Process& child, const CloneArguments& arguments) {
+  Process& caller = task.process();
   LockGuard guard(family::lock());
+  if (is_taken_down(task)) return fail(Errno::kRestart);
   child.process_group = caller.process_group.load();
   child.session = caller.session.load();
   bool is_sibling = (arguments.flags & kParent) != 0;
   child.family.exit_signal = is_sibling ? caller.family.exit_signal : arguments.exit_signal;
   Process* parent = is_sibling ? caller.family.parent : &caller;
   family::join_locked(child, parent != nullptr ? parent : &caller);
+  return {};
+}
+
+// Takes back join_family: the child has not run.
+void leave_family(Process& child) {
+  RefPtr<Process> reference;
+  {
+    LockGuard guard(family::lock());
+    Process* parent = child.family.parent;
+    reference = family::leave_locked(child);
+    // Another of its threads may wait for it already.
+    if (parent != nullptr) parent->child_queue().wake_all();
+  }
 }
 
 // [vfork(2)] The caller runs on when the child does not use its memory any more. Signals wait
@@ -136,11 +166,16 @@ Result<int64_t> clone_process(arch::TrapFrame& frame, const CloneArguments& argu
   watch_memory();
   RefPtr<Process> child = ARIL_TRY(make_process(caller.process(), arguments));
   RefPtr<Task> task = ARIL_TRY(make_task(child, frame, arguments));
-  if ((arguments.flags & kPidfd) != 0) ARIL_TRY(give_pidfd(child, arguments.pidfd));
+  ARIL_TRY(join_family(caller, *child, arguments));
+  if ((arguments.flags & kPidfd) != 0) {
+    if (Result<void> given = give_pidfd(child, arguments.pidfd); !given) {
+      leave_family(*child);
+      return fail(given.error());
+    }
+  }
   if ((arguments.flags & kParentSetTid) != 0)
     (void)UserPtr<int32_t>(arguments.parent_tid).write(child->pid());
   int pid = child->pid();
-  join_family(caller.process(), *child, arguments);
   task->start();
   if ((arguments.flags & kVfork) != 0) wait_for_memory(caller, *child);
   return pid;

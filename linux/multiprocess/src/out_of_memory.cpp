@@ -15,8 +15,20 @@ struct Candidate {
   RefPtr<Process> process;
   int64_t score = -1;
   uint64_t pages = 0;
+};
+
+struct Survey {
+  /// The end of the first process ends the machine, so it is not one among many.
+  Candidate first, largest;
+  int64_t all_but_first = 0;
   /// One that was ended already and still has its memory.
   RefPtr<Process> dying;
+
+  /// The first process only when it holds more than all others together: a program that fills the
+  /// memory, not one whose children do.
+  [[nodiscard]] Candidate& victim() {
+    return !largest.process || first.score > all_but_first ? first : largest;
+  }
 };
 
 // The faulting thread may hold locks that rank above a process's: no waiting for those.
@@ -29,23 +41,29 @@ RefPtr<AddressSpace> try_find_space(Process& process, int& adjustment) {
   return space;
 }
 
+bool is_being_ended(Process& process) {
+  if (process.is_exiting()) return true;
+  LockGuard guard(process.signal_lock());
+  return process.pending_locked().set().contains(kSigKill);
+}
+
 void consider(Process& process, void* argument) {
-  auto& best = *static_cast<Candidate*>(argument);
+  auto& survey = *static_cast<Survey*>(argument);
   int adjustment = 0;
   RefPtr<AddressSpace> space = try_find_space(process, adjustment);
   if (!space) return;
-  if (process.is_exiting()) {
-    best.dying = RefPtr<Process>(&process);
+  if (is_being_ended(process)) {
+    survey.dying = RefPtr<Process>(&process);
     return;
   }
   if (adjustment == kNever) return;
   uint64_t pages = space->usage().resident_pages;
   auto total = static_cast<int64_t>(page_allocator::statistics().total_pages);
   int64_t score = std::max<int64_t>(static_cast<int64_t>(pages) + adjustment * total / kScale, 0);
-  if (score <= best.score) return;
-  best.process = RefPtr<Process>(&process);
-  best.score = score;
-  best.pages = pages;
+  bool is_first = process.pid() == 1;
+  if (!is_first) survey.all_but_first += score;
+  Candidate& best = is_first ? survey.first : survey.largest;
+  if (score > best.score) best = {RefPtr<Process>(&process), score, pages};
 }
 
 // Bounded: the victim may need a lock that the caller holds.
@@ -57,10 +75,11 @@ bool wait_for_end(Process& victim) {
 }
 
 bool end_largest() {
-  Candidate best;
-  process_table::for_each(&consider, &best);
+  Survey survey;
+  process_table::for_each(&consider, &survey);
   Process& self = current_process();
-  if (best.dying && best.dying != &self && wait_for_end(*best.dying)) return true;
+  if (survey.dying && survey.dying != &self && wait_for_end(*survey.dying)) return true;
+  const Candidate& best = survey.victim();
   if (!best.process) return false;
   Process& victim = *best.process;
   constexpr uint64_t kPagesPerMiB = kMiB / kPageSize;

@@ -24,6 +24,8 @@ Result<void> set_limit(Process& process, Resource resource, const ResourceLimit&
     LockGuard guard(process.mutex());
     if (limit.maximum > process.limits[resource].maximum && !privileged) return fail(Errno::kPerm);
     process.limits[resource] = limit;
+    if (resource == Resource::kPendingSignals)
+      process.queued_signal_limit.store(limit.current, std::memory_order_relaxed);
     if (resource == Resource::kOpenFiles)
       process.files().set_limit(static_cast<int>(limit.current));
   }

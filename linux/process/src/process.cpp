@@ -43,6 +43,7 @@ Result<RefPtr<Process>> Process::create(RefPtr<AddressSpace> space, RefPtr<FileT
 
 Process::~Process() {
   if (pid_ == 0) return;
+  if (is_zombie_) TaskCounts::zombies.fetch_sub(1, std::memory_order_relaxed);
   // A process that never ran, because its creation failed half-way, still has these.
   if (files_) files_->drop_user();
   TableAccess::remove(*this);
@@ -142,6 +143,8 @@ void Process::release_resources() {
   }
   space.reset();
   leave_memory();
+  is_zombie_ = true;
+  TaskCounts::zombies.fetch_add(1, std::memory_order_relaxed);
   if (pid_ == kInitPid) {
     InitExitHandler handler = init_exit_handler.load();
     if (handler != nullptr) handler(exit_status_);

@@ -17,4 +17,11 @@ struct TableAccess {
   static RefPtr<Process> next_process(int after);
 };
 
+/// What check_task_limit counts.
+struct TaskCounts {
+  static inline constinit std::atomic<size_t> living{0};
+  /// Processes without tasks that have not been collected.
+  static inline constinit std::atomic<size_t> zombies{0};
+};
+
 }  // namespace aril::linux_abi

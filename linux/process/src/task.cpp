@@ -5,6 +5,7 @@
 
 #include "arch/context.hpp"
 #include "arch/upcalls.hpp"
+#include "kernel/log/log.hpp"
 #include "kernel/memory/page_allocator.hpp"
 #include "kernel/vm/user_copy.hpp"
 #include "linux/process/family.hpp"
@@ -15,20 +16,46 @@
 namespace aril::linux_abi {
 namespace {
 
-constinit std::atomic<size_t> living_tasks{0};
+/// Linux's threads-max: kernel stacks may take an eighth of the memory. A process that has done
+/// nothing yet needs about as much again three times over, for page tables and what it writes
+/// first.
+size_t task_limit(size_t total_pages) {
+  constexpr size_t kShare = 8, kLeast = 64;
+  return std::max(kLeast, total_pages * kPageSize / (kShare * Thread::kStackSize));
+}
 
-/// Linux's threads-max: kernel stacks may take an eighth of the memory; here a quarter, as they are
-/// larger.
-size_t task_limit() {
-  constexpr size_t kShare = 4, kLeast = 64;
-  size_t memory = page_allocator::statistics().total_pages * kPageSize;
-  return std::max(kLeast, memory / (kShare * Thread::kStackSize));
+void report_task_limit(const char* what) {
+  static constinit std::atomic<bool> reported{false};
+  if (!reported.exchange(true))
+    write_record(
+        "report processes: %zu threads and processes are %s; more are refused "
+        "(pass a larger --memory)",
+        TaskCounts::living.load(std::memory_order_relaxed), what);
+}
+
+/// The last of the memory belongs to those who run already: a new task would take it for its stack
+/// and page tables, and what runs would be ended for want of it.
+Result<void> check_room() {
+  constexpr size_t kKeptShare = 32;
+  page_allocator::Statistics memory = page_allocator::statistics();
+  if (TaskCounts::living.load(std::memory_order_relaxed) +
+          TaskCounts::zombies.load(std::memory_order_relaxed) >=
+      task_limit(memory.total_pages)) {
+    report_task_limit("as many as fit");
+    return fail(Errno::kAgain);
+  }
+  size_t kept = memory.total_pages / kKeptShare;
+  if (memory.free_pages >= kept) return {};
+  page_allocator::reclaim(kept - memory.free_pages);
+  if (page_allocator::statistics().free_pages >= kept) return {};
+  report_task_limit("running, and the memory is used up");
+  return fail(Errno::kNoMem);
 }
 
 }  // namespace
 
 Result<void> check_task_limit(Task& creator) {
-  if (living_tasks.load(std::memory_order_relaxed) >= task_limit()) return fail(Errno::kAgain);
+  ARIL_TRY(check_room());
   Process& process = creator.process();
   uint64_t limit;
   {
@@ -51,7 +78,7 @@ Result<void> check_task_limit(Task& creator) {
 Result<RefPtr<Task>> Task::create(RefPtr<Process> process, int tid, std::string_view name,
                                   const arch::TrapFrame& frame, uint64_t thread_pointer) {
   RefPtr<Task> task = ARIL_TRY(try_make_ref<Task>());
-  living_tasks.fetch_add(1, std::memory_order_relaxed);
+  TaskCounts::living.fetch_add(1, std::memory_order_relaxed);
   task->thread_ =
       ARIL_TRY(Thread::create(name, Thread::Kind::kApplication, &Task::thread_entry, task.get()));
   task->process_ = std::move(process);
@@ -64,7 +91,7 @@ Result<RefPtr<Task>> Task::create(RefPtr<Process> process, int tid, std::string_
 }
 
 Task::~Task() {
-  living_tasks.fetch_sub(1, std::memory_order_relaxed);
+  TaskCounts::living.fetch_sub(1, std::memory_order_relaxed);
   if (tid_ == 0) return;
   TableAccess::remove(*this);
   if (!is_leader()) process_table::free_id(tid_);

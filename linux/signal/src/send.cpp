@@ -73,11 +73,14 @@ QueueOutcome queue(Process& process, Task* task, int number, QueuedSignal* signa
   return outcome;
 }
 
-// Null when memory is short, or when as many wait as RLIMIT_SIGPENDING's default allows: the signal
-// is then only marked as pending.
+// Null when memory is short, or when as many wait as RLIMIT_SIGPENDING allows, counted here for the
+// receiving process and not for its user: the signal is then only marked as pending. Standard
+// signals that the kernel or kill(2) sends are not subject to the limit.
 QueuedSignal* make_instance(Process& process, const SignalInfo& info) {
-  constexpr uint32_t kLimit = 4096;
-  if (process.queued_signals.load(std::memory_order_relaxed) >= kLimit) return nullptr;
+  bool is_limited = info.signal >= kSignalRealTimeMin || info.code < 0;
+  if (is_limited && process.queued_signals.load(std::memory_order_relaxed) >=
+                        process.queued_signal_limit.load(std::memory_order_relaxed))
+    return nullptr;
   auto* signal = new (std::nothrow) QueuedSignal;
   if (signal == nullptr) return nullptr;
   signal->info = info;

@@ -37,7 +37,10 @@ class Scheduler {
 
   static RunQueue& queue_of(unsigned cpu);
   static RunQueue& queue_here();
-  static void make_runnable(Thread& thread);
+  /// A thread that slept goes before those that ran meanwhile; a new one does not, or a program
+  /// that makes threads without end would be the only one to run.
+  enum class Arrival : uint8_t { kWoken, kNew };
+  static void make_runnable(Thread& thread, Arrival arrival = Arrival::kWoken);
   static unsigned choose_cpu(const Thread& thread);
   static Thread* steal(RunQueue& thief);
   static Thread& pick_next(RunQueue& queue);

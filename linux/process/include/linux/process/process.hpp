@@ -142,6 +142,8 @@ class Process final : public RefCounted {
   PendingSignals& pending_locked() { return pending_; }
   /// Instances that wait for this process and its tasks, but for those that their senders own.
   std::atomic<uint32_t> queued_signals{0};
+  /// The current RLIMIT_SIGPENDING, for senders in any context.
+  std::atomic<uint64_t> queued_signal_limit{ResourceLimits{}[Resource::kPendingSignals].current};
   /// Woken when a signal becomes pending for the process or any task: signalfd, sigtimedwait.
   WaitQueue& signal_queue() { return signal_queue_; }
 
@@ -261,6 +263,7 @@ class Process final : public RefCounted {
   std::array<char, 16> last_name_{};  // under tasks_lock()
   std::atomic<int> leader_code_{
       0};  // what its leader called exit with, should no task end the whole process
+  bool is_zombie_ = false;  // its last task is gone
   std::atomic<bool> left_memory_{false};
   WaitQueue memory_queue_, child_queue_, end_queue_;
 };

@@ -1,6 +1,7 @@
 #include "kernel/vm/address_space.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <new>
 
 #include "address_space_state.hpp"
@@ -104,8 +105,27 @@ std::optional<uint64_t> AddressSpace::Implementation::find_gap_locked(uint64_t l
   return std::nullopt;
 }
 
+std::optional<uint64_t> AddressSpace::Implementation::find_usual_gap_locked(uint64_t length) {
+  size_t order = static_cast<size_t>(std::bit_width(length >> kPageShift)) - 1;
+  GapHint& hint = gap_hints[std::min(order, kGapHints - 1)];
+  std::optional<uint64_t> found;
+  if (hint.length != 0 && length >= hint.length)
+    found = find_gap_locked(length, arch::kApplicationBottom, hint.below);
+  if (!found) found = find_gap_locked(length, arch::kApplicationBottom, placement_top);
+  if (found && (hint.length == 0 || length <= hint.length)) hint = {length, *found + length};
+  return found;
+}
+
+/// Memory from `start` on was unmapped: searches begin above it again.
+void AddressSpace::Implementation::note_freed_locked(uint64_t start) {
+  size_t index = regions.first_above(start);
+  uint64_t top = placement_top;
+  if (index < regions.size()) top = std::min(top, guarded_start(regions[index]));
+  for (GapHint& hint : gap_hints) hint.below = std::max(hint.below, top);
+}
+
 Result<uint64_t> AddressSpace::Implementation::place_locked(const MapRequest& request,
-                                                            uint64_t length) const {
+                                                            uint64_t length) {
   using enum MapRequest::Placement;
   if (request.placement == kFixed || request.placement == kFixedNoReplace) {
     if (!is_aligned(request.address, kPageSize)) return fail(Errno::kInval);
@@ -127,7 +147,8 @@ Result<uint64_t> AddressSpace::Implementation::place_locked(const MapRequest& re
   if (hint >= floor && length <= hint_limit && hint <= hint_limit - length &&
       is_free_locked(hint, hint + length))
     return hint;
-  if (auto found = find_gap_locked(length, floor, ceiling)) return *found;
+  if (auto found = low ? find_gap_locked(length, floor, ceiling) : find_usual_gap_locked(length))
+    return *found;
   if (!low) {
     if (auto found = find_gap_locked(length, floor, arch::kApplicationTop)) return *found;
   }
@@ -236,6 +257,7 @@ Result<void> AddressSpace::Implementation::unmap_locked(uint64_t start, uint64_t
   uint64_t ceiling =
       index == regions.size() ? arch::kApplicationTop + kPageSize : regions[index].start;
   table.free_tables(start, end, floor, ceiling);
+  note_freed_locked(start);
   return {};
 }
 

@@ -61,8 +61,7 @@ Result<uint64_t> AddressSpace::Implementation::move_locked(uint64_t address, uin
     to = *fixed_address;
     ARIL_TRY(unmap_locked(to, to + new_length, dead));
   } else {
-    std::optional<uint64_t> gap =
-        find_gap_locked(new_length, arch::kApplicationBottom, placement_top);
+    std::optional<uint64_t> gap = find_usual_gap_locked(new_length);
     if (!gap) return fail(Errno::kNoMem);
     to = *gap;
   }

@@ -35,9 +35,12 @@ struct AddressSpace::Implementation {
   // Placement and regions: address_space.cpp.
   void choose_layout();
   [[nodiscard]] bool is_free_locked(uint64_t start, uint64_t end) const;
-  Result<uint64_t> place_locked(const MapRequest& request, uint64_t length) const;
+  Result<uint64_t> place_locked(const MapRequest& request, uint64_t length);
   [[nodiscard]] std::optional<uint64_t> find_gap_locked(uint64_t length, uint64_t floor,
                                                         uint64_t ceiling) const;
+  /// The same below placement_top, starting where earlier searches have found nothing above.
+  [[nodiscard]] std::optional<uint64_t> find_usual_gap_locked(uint64_t length);
+  void note_freed_locked(uint64_t start);
   Result<void> split_locked(uint64_t at);
   Result<void> isolate_locked(uint64_t start, uint64_t end);
   void merge_locked(uint64_t start, uint64_t end, DeadRegions& dead);
@@ -93,6 +96,14 @@ struct AddressSpace::Implementation {
   /// a page without the lock meanwhile starts over.
   uint64_t object_changes = 0;
   uint64_t placement_top = 0;
+  /// What searches from placement_top downwards have found, by the order of the length: no gap of
+  /// `length` or more begins at `below` or above. Thousands of mappings would otherwise be passed
+  /// at each mmap. Only a hint: a gap above it is missed until it is the only one.
+  struct GapHint {
+    uint64_t length = 0, below = 0;
+  };
+  static constexpr size_t kGapHints = 16;
+  std::array<GapHint, kGapHints> gap_hints{};
   uint64_t initial_stack_top = 0;
   uint64_t heap_start = 0, heap_break = 0;
   uint64_t stack_limit = kDefaultStackLimit;

@@ -153,6 +153,25 @@ TEST_F(AddressSpaceTest, PlacementKinds) {
   EXPECT_EQ(space->map({.length = ~uint64_t{0}}).error(), Errno::kNoMem);
 }
 
+TEST_F(AddressSpaceTest, FreedGapsAreFoundAgain) {
+  // Two lengths in turn, and protections that keep neighbours from merging.
+  auto map = [&](uint64_t pages, unsigned turn) {
+    return *space->map({.length = pages * kPageSize,
+                        .protection = turn % 2 == 0 ? Protection::kRead : kReadWrite});
+  };
+  std::vector<uint64_t> small, large;
+  for (unsigned i = 0; i < 200; ++i) {
+    small.push_back(map(1, i));
+    large.push_back(map(3, i));
+  }
+  ASSERT_TRUE(space->unmap(large[20], 3 * kPageSize));
+  ASSERT_TRUE(space->unmap(small[50], kPageSize));
+  EXPECT_EQ(map(2, 0), large[20] + kPageSize) << "the highest gap that is large enough";
+  EXPECT_EQ(map(1, 0), large[20]);
+  EXPECT_EQ(map(1, 0), small[50]);
+  EXPECT_LT(map(1, 1), large.back());
+}
+
 TEST_F(AddressSpaceTest, RandomizedPlacementDiffers) {
   std::set<uint64_t> seen;
   for (int i = 0; i < 8; ++i) {

@@ -120,6 +120,9 @@ PROPERTY(tee_leaves_the_source) {
   CHECK(b.take() == "tee");
   CHECK_ERRNO(tee(a.in, b.out, 1, SPLICE_F_NONBLOCK), EAGAIN);
   CHECK_ERRNO(tee(a.in, a.out, 1, 0), EINVAL);
+  CHECK_EQ(tee(a.in, b.out, 0, 0), 0);
+  CHECK_EQ(write(a.out, "x", 1), 1);
+  CHECK_EQ(tee(a.in, b.out, 0, 0), 0);
   File file("x");
   CHECK_ERRNO(tee(file, b.out, 1, 0), EINVAL);
 }

@@ -251,6 +251,7 @@ ARIL_SYSCALL(275, splice, sys_splice, "fd ptr fd ptr size hex");
 
 Result<int64_t> sys_tee(int in_fd, int out_fd, uint64_t count, uint32_t flags) {
   if ((flags & ~kSpliceFlags) != 0) return fail(Errno::kInval);
+  if (count == 0) return 0;
   RefPtr<File> in = ARIL_TRY(source_of(in_fd));
   RefPtr<File> out = ARIL_TRY(target_of(out_fd));
   Pipe* in_pipe = as_pipe(*in);

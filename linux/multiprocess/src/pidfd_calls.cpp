@@ -1,10 +1,13 @@
+#include "base/units.hpp"
+#include "kernel/vm/address_space.hpp"
 #include "linux/abi/syscall.hpp"
 #include "linux/files/file_table.hpp"
+#include "linux/files/io_vector.hpp"
 #include "linux/process/family.hpp"
 #include "linux/signal/signal.hpp"
 #include "pidfd.hpp"
 
-/// pidfd_open, pidfd_send_signal, pidfd_getfd.
+/// pidfd_open, pidfd_send_signal, pidfd_getfd, process_madvise.
 namespace aril::linux_abi {
 namespace {
 
@@ -68,6 +71,34 @@ Result<int64_t> sys_pidfd_getfd(int fd, int target, uint32_t flags) {
   return current_process().files().install(std::move(file), CloseOnExec::kYes);
 }
 ARIL_SYSCALL(438, pidfd_getfd, sys_pidfd_getfd, "fd fd hex");
+
+/// [process_madvise(2)] Advice that does not change what the other process sees.
+Result<int64_t> sys_process_madvise(int fd, UserPtr<IoBuffer::Segment> vector, uint64_t count,
+                                    int advice, uint32_t flags) {
+  constexpr int kWillNeed = 3, kCold = 20, kPageOut = 21;
+  if (flags != 0) return fail(Errno::kInval);
+  IoVector segments = ARIL_TRY(IoVector::read(vector.address(), count));
+  bool is_nonblocking;
+  RefPtr<Process> process = ARIL_TRY(process_of_pidfd(fd, is_nonblocking));
+  if (advice != kWillNeed && advice != kCold && advice != kPageOut) return fail(Errno::kInval);
+  ARIL_TRY(may_inspect(*process));
+  if (!current_task().credentials.can(Capability::kSysNice)) return fail(Errno::kPerm);
+  RefPtr<AddressSpace> space = process->find_address_space();
+  if (!space) return fail(Errno::kSrch);
+  int64_t advised = 0;
+  for (const IoBuffer::Segment& segment : segments.segments()) {
+    if (!is_aligned(segment.address, kPageSize)) return fail(Errno::kInval);
+    // There is no swap: memory that is cold, or to be paged out, stays.
+    Result<void> result = space->advise(
+        segment.address, align_up(segment.length, kPageSize),
+        advice == kWillNeed ? AddressSpace::Advice::kWillNeed : AddressSpace::Advice::kOther);
+    if (!result && advised == 0) return fail(result.error());
+    if (!result) break;
+    advised += static_cast<int64_t>(segment.length);
+  }
+  return advised;
+}
+ARIL_SYSCALL(440, process_madvise, sys_process_madvise, "fd iovec size int hex");
 
 }  // namespace
 }  // namespace aril::linux_abi

@@ -1,7 +1,11 @@
 #include "linux/process/futex.hpp"
 
+#include <algorithm>
 #include <array>
 #include <atomic>
+#include <memory>
+#include <new>
+#include <optional>
 
 #include "arch/page_table.hpp"
 #include "base/intrusive_list.hpp"
@@ -24,7 +28,8 @@ struct Waiter {
   // The bucket whose lock guards this waiter. Null while it moves to another.
   std::atomic<Bucket*> bucket{nullptr};
   std::atomic<bool> woken{false};
-  WaitQueue queue;
+  // Its thread's, on that thread's stack.
+  WaitQueue* queue = nullptr;
 };
 using WaiterList = IntrusiveList<Waiter, &Waiter::node>;
 
@@ -75,7 +80,7 @@ bool dequeue(Waiter& waiter) {
 void wake_locked(Bucket& bucket, Waiter& waiter) {
   bucket.waiters.remove(waiter);
   waiter.woken.store(true, std::memory_order_release);
-  waiter.queue.wake_all();
+  waiter.queue->wake_all();
 }
 
 }  // namespace
@@ -104,7 +109,9 @@ Result<FutexKey> futex_key(uint64_t address, FutexScope scope) {
 Result<void> wait_futex(uint64_t address, FutexScope scope, uint32_t expected, uint32_t bitset,
                         Instant deadline) {
   if (bitset == 0) return fail(Errno::kInval);
+  WaitQueue queue;
   Waiter waiter;
+  waiter.queue = &queue;
   waiter.key = ARIL_TRY(futex_key(address, scope));
   waiter.bitset = bitset;
   if (ARIL_TRY(load_user_u32(address)) != expected) return fail(Errno::kAgain);
@@ -114,10 +121,45 @@ Result<void> wait_futex(uint64_t address, FutexScope scope, uint32_t expected, u
     if (dequeue(waiter)) wake_futex_key(waiter.key, 1, bitset);
     return fail(value ? Errno::kAgain : value.error());
   }
-  Result<void> result = waiter.queue.wait_until(
-      [&] { return waiter.woken.load(std::memory_order_acquire); }, deadline);
+  Result<void> result =
+      queue.wait_until([&] { return waiter.woken.load(std::memory_order_acquire); }, deadline);
   if (dequeue(waiter)) return {};
   return result;
+}
+
+Result<unsigned> wait_any_futex(std::span<const FutexWord> words, Instant deadline) {
+  std::unique_ptr<Waiter[]> waiters(new (std::nothrow) Waiter[words.size()]);
+  if (!waiters) return fail(Errno::kNoMem);
+  WaitQueue queue;
+  std::span<Waiter> all(waiters.get(), words.size());
+  for (size_t i = 0; i < words.size(); ++i) {
+    all[i].queue = &queue;
+    all[i].key = ARIL_TRY(futex_key(words[i].address, words[i].scope));
+    // Before anything is queued: a fault here may sleep.
+    (void)ARIL_TRY(load_user_u32(words[i].address));
+  }
+  size_t queued = 0;
+  Result<void> result;
+  while (queued < words.size() && result) {
+    const FutexWord& word = words[queued];
+    enqueue(all[queued++]);
+    Result<uint32_t> value = load_user_u32(word.address);
+    if (!value) {
+      result = fail(value.error());
+    } else if (*value != word.expected) {
+      result = fail(Errno::kAgain);
+    }
+  }
+  auto is_woken = [](const Waiter& waiter) { return waiter.woken.load(std::memory_order_acquire); };
+  if (result)
+    result = queue.wait_until([&] { return std::ranges::any_of(all, is_woken); }, deadline);
+  // A wake-up that came meanwhile is not lost, whatever else happened. The last one counts, as on
+  // Linux.
+  std::optional<unsigned> woken;
+  for (size_t i = 0; i < queued; ++i)
+    if (dequeue(all[i])) woken = static_cast<unsigned>(i);
+  if (woken) return *woken;
+  return fail(result.error());
 }
 
 unsigned wake_futex_key(const FutexKey& key, unsigned count, uint32_t bitset) {

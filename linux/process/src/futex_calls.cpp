@@ -1,3 +1,5 @@
+#include <array>
+
 #include "base/units.hpp"
 #include "linux/abi/syscall.hpp"
 #include "linux/abi/time.hpp"
@@ -188,6 +190,37 @@ Result<int64_t> sys_futex(uint64_t address, uint32_t operation, uint32_t value,
   }
 }
 ARIL_SYSCALL(202, futex, sys_futex, "ptr op uint timespec ptr uint");
+
+/// struct futex_waitv.
+struct WaitvEntry {
+  uint64_t value, address;
+  uint32_t flags, reserved;
+};
+
+Result<int64_t> sys_futex_waitv(UserPtr<WaitvEntry> entries, uint32_t count, uint32_t flags,
+                                UserPtr<Timespec> timeout, ClockId clock) {
+  constexpr uint32_t kMost = 128, kSize32 = 2;
+  if (flags != 0 || count == 0 || count > kMost || !entries) return fail(Errno::kInval);
+  Instant deadline = Instant::never();
+  if (timeout) {
+    if (clock != ClockId::kRealtime && clock != ClockId::kMonotonic) return fail(Errno::kInval);
+    Duration time = ARIL_TRY(read_timeout(timeout));
+    deadline = clock == ClockId::kRealtime ? instant_of_realtime(time) : Instant{time.ns};
+  }
+  std::array<FutexWord, kMost> words;
+  for (uint32_t i = 0; i < count; ++i) {
+    WaitvEntry entry = ARIL_TRY((entries + i).read());
+    if ((entry.flags & ~(kPrivateFlag | kSize32)) != 0 || (entry.flags & kSize32) == 0 ||
+        entry.reserved != 0)
+      return fail(Errno::kInval);
+    words[i] = {
+        .address = entry.address,
+        .scope = (entry.flags & kPrivateFlag) != 0 ? FutexScope::kPrivate : FutexScope::kShared,
+        .expected = static_cast<uint32_t>(entry.value)};
+  }
+  return ARIL_TRY(wait_any_futex(std::span(words).first(count), deadline));
+}
+ARIL_SYSCALL(449, futex_waitv, sys_futex_waitv, "ptr uint hex timespec clockid");
 
 Result<void> sys_set_robust_list(uint64_t head, uint64_t size) {
   constexpr uint64_t kHeadSize = 24;

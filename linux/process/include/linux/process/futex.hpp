@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <span>
 
 #include "base/result.hpp"
 #include "base/time.hpp"
@@ -34,6 +35,15 @@ Result<FutexKey> futex_key(uint64_t address, FutexScope scope);
 /// Sleeps while the word is `expected`, until woken. kAgain when it is not; kTimedOut, kRestart.
 Result<void> wait_futex(uint64_t address, FutexScope scope, uint32_t expected, uint32_t bitset,
                         Instant deadline);
+/// One of the words that futex_waitv sleeps on.
+struct FutexWord {
+  uint64_t address = 0;
+  FutexScope scope = FutexScope::kPrivate;
+  uint32_t expected = 0;
+};
+/// Sleeps while all words are as expected; the index of one that was woken. Errors as above,
+/// kNoMem.
+Result<unsigned> wait_any_futex(std::span<const FutexWord> words, Instant deadline);
 /// Wakes up to `count` waiters whose bitset meets `bitset`; how many.
 unsigned wake_futex_key(const FutexKey& key, unsigned count, uint32_t bitset = kFutexMatchAny);
 /// Wakes both private and shared waiters: for words that the kernel itself clears.

@@ -1,10 +1,11 @@
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
+#include "base/packet_filter.hpp"
 #include "linux/abi/syscall.hpp"
 #include "linux/process/seccomp.hpp"
 #include "linux/signal/signal.hpp"
-#include "packet_filter.hpp"
 
 /// seccomp(2) and prctl's older way to it: strict mode, and filters of classic BPF.
 namespace aril::linux_abi {
@@ -40,6 +41,26 @@ unsigned severity(uint32_t verdict) {
   }
 }
 
+/// struct seccomp_data: what a filter sees of a system call.
+struct FilterData {
+  int32_t number;
+  uint32_t architecture;
+  uint64_t instruction_pointer;
+  uint64_t arguments[6];
+};
+static_assert(sizeof(FilterData) == 64);
+
+/// Programs load its words in the machine's order; where they may is checked when they are made.
+struct CallInput final : FilterInput {
+  explicit CallInput(const FilterData& call) : data(call) {}
+  bool load(uint32_t offset, unsigned size, uint32_t& value) const override {
+    std::memcpy(&value, reinterpret_cast<const std::byte*>(&data) + offset, size);
+    return true;
+  }
+  [[nodiscard]] uint32_t length() const override { return sizeof(FilterData); }
+  const FilterData& data;
+};
+
 /// One installed filter and those before it; immutable, so that tasks share it.
 class FilterList final : public SystemCallFilter {
  public:
@@ -51,10 +72,11 @@ class FilterList final : public SystemCallFilter {
                     .instruction_pointer = frame.rip,
                     .arguments = {}};
     for (size_t i = 0; i < 6; ++i) data.arguments[i] = frame.argument(i);
+    const CallInput input(data);
     uint32_t strictest = kAllow;
     for (const FilterList* list = this; list != nullptr;
          list = static_cast<const FilterList*>(list->earlier_.get())) {
-      uint32_t verdict = list->filter_.run(data);
+      uint32_t verdict = list->filter_.run(input);
       if (severity(verdict) > severity(strictest)) strictest = verdict;
     }
     return strictest;
@@ -168,7 +190,8 @@ Result<void> add_filter(uint64_t program_address, uint64_t flags) {
   if (instructions == nullptr) return fail(Errno::kNoMem);
   std::span<FilterInstruction> span(instructions.get(), program.length);
   ARIL_TRY(UserPtr<FilterInstruction>(program.instructions).read_array(span));
-  PacketFilter filter = ARIL_TRY(PacketFilter::create(span));
+  PacketFilter filter =
+      ARIL_TRY(PacketFilter::create(span, PacketFilter::Dialect::kSeccomp, sizeof(FilterData)));
   if (task.filter) {
     if (task.filter->mode() != SeccompMode::kFilter) return fail(Errno::kInval);
     if (static_cast<FilterList&>(*task.filter).depth() >= kMaxDepth) return fail(Errno::kNoMem);

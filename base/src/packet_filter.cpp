@@ -1,15 +1,22 @@
-#include "packet_filter.hpp"
+#include "base/packet_filter.hpp"
 
 #include <algorithm>
-#include <cstring>
 #include <new>
 
-namespace aril::linux_abi {
+namespace aril {
 namespace {
 
 // [linux/bpf_common.h]
 enum Class : uint16_t { kLd, kLdx, kSt, kStx, kAlu, kJmp, kRet, kMisc };
-enum Mode : uint16_t { kImmediate = 0, kAbsolute = 0x20, kMemory = 0x60, kLength = 0x80 };
+enum Mode : uint16_t {
+  kImmediate = 0,
+  kAbsolute = 0x20,
+  kIndirect = 0x40,
+  kMemory = 0x60,
+  kLength = 0x80,
+  kHeaderLength = 0xa0,  // BPF_MSH: four times the low half of a byte
+};
+constexpr uint16_t kSizeMask = 0x18, kHalf = 8, kByte = 0x10;
 enum Alu : uint16_t {
   kAdd = 0,
   kSubtract = 0x10,
@@ -20,6 +27,7 @@ enum Alu : uint16_t {
   kShiftLeft = 0x60,
   kShiftRight = 0x70,
   kNegate = 0x80,
+  kModulo = 0x90,
   kXor = 0xa0,
 };
 enum Jump : uint16_t {
@@ -34,22 +42,51 @@ constexpr size_t kWords = 16;  // BPF_MEMWORDS
 
 constexpr uint16_t operation_of(uint16_t code) { return code & 0xf0; }
 
-bool is_load(const FilterInstruction& instruction) {
-  switch (instruction.code & ~7) {
+constexpr uint16_t mode_of(uint16_t code) { return code & 0xe0; }
+
+constexpr unsigned size_of(uint16_t code) {
+  switch (code & kSizeMask) {
+    case 0:
+      return 4;
+    case kHalf:
+      return 2;
+    case kByte:
+      return 1;
+    default:
+      return 0;
+  }
+}
+
+struct Rules {
+  PacketFilter::Dialect dialect;
+  uint32_t structure_size;
+  [[nodiscard]] bool is_socket() const { return dialect == PacketFilter::Dialect::kSocket; }
+};
+
+bool is_load(const FilterInstruction& instruction, const Rules& rules) {
+  uint16_t code = instruction.code;
+  bool into_a = (code & 7) == kLd;
+  unsigned size = size_of(code);
+  switch (mode_of(code)) {
     case kAbsolute:
-      return (instruction.code & 7) == kLd && instruction.k % 4 == 0 &&
-             instruction.k < sizeof(FilterData);
+      if (!into_a || size == 0) return false;
+      return rules.is_socket() ||
+             (size == 4 && instruction.k % 4 == 0 && instruction.k < rules.structure_size);
+    case kIndirect:
+      return into_a && size != 0 && rules.is_socket();
+    case kHeaderLength:
+      return !into_a && size == 1 && rules.is_socket();
     case kImmediate:
     case kLength:
-      return true;
+      return size == 4;
     case kMemory:
-      return instruction.k < kWords;
+      return size == 4 && instruction.k < kWords;
     default:
       return false;
   }
 }
 
-bool is_arithmetic(const FilterInstruction& instruction) {
+bool is_arithmetic(const FilterInstruction& instruction, const Rules& rules) {
   bool by_x = (instruction.code & kSourceX) != 0;
   switch (operation_of(instruction.code)) {
     case kAdd:
@@ -63,6 +100,8 @@ bool is_arithmetic(const FilterInstruction& instruction) {
       return !by_x;
     case kDivide:
       return by_x || instruction.k != 0;
+    case kModulo:
+      return rules.is_socket() && (by_x || instruction.k != 0);
     case kShiftLeft:
     case kShiftRight:
       return by_x || instruction.k < 32;
@@ -86,18 +125,18 @@ bool is_jump(const FilterInstruction& instruction, size_t left) {
   }
 }
 
-bool is_allowed(const FilterInstruction& instruction, size_t left) {
+bool is_allowed(const FilterInstruction& instruction, size_t left, const Rules& rules) {
   uint16_t code = instruction.code;
   if (code > 0xff) return false;
   switch (code & 7) {
     case kLd:
     case kLdx:
-      return is_load(instruction);
+      return is_load(instruction, rules);
     case kSt:
     case kStx:
       return (code & ~7) == 0 && instruction.k < kWords;
     case kAlu:
-      return is_arithmetic(instruction);
+      return is_arithmetic(instruction, rules);
     case kJmp:
       return is_jump(instruction, left);
     case kRet:
@@ -118,6 +157,9 @@ uint32_t arithmetic(uint16_t operation, uint32_t a, uint32_t b, bool& is_defined
     case kDivide:
       is_defined = b != 0;
       return is_defined ? a / b : 0;
+    case kModulo:
+      is_defined = b != 0;
+      return is_defined ? a % b : 0;
     case kOr:
       return a | b;
     case kAnd:
@@ -148,10 +190,12 @@ bool compare(uint16_t operation, uint32_t a, uint32_t b) {
 
 }  // namespace
 
-Result<PacketFilter> PacketFilter::create(std::span<const FilterInstruction> program) {
+Result<PacketFilter> PacketFilter::create(std::span<const FilterInstruction> program,
+                                          Dialect dialect, uint32_t structure_size) {
+  const Rules rules{dialect, structure_size};
   if (program.empty() || program.size() > kMaxLength) return fail(Errno::kInval);
   for (size_t i = 0; i < program.size(); ++i)
-    if (!is_allowed(program[i], program.size() - i - 1)) return fail(Errno::kInval);
+    if (!is_allowed(program[i], program.size() - i - 1, rules)) return fail(Errno::kInval);
   if ((program.back().code & 7) != kRet) return fail(Errno::kInval);
   PacketFilter filter;
   filter.program_.reset(new (std::nothrow) FilterInstruction[program.size()]);
@@ -161,7 +205,35 @@ Result<PacketFilter> PacketFilter::create(std::span<const FilterInstruction> pro
   return filter;
 }
 
-uint32_t PacketFilter::run(const FilterData& data) const {
+namespace {
+
+bool load(const FilterInput& input, const FilterInstruction& instruction, uint32_t x,
+          const uint32_t (&memory)[kWords], uint32_t& value) {
+  switch (mode_of(instruction.code)) {
+    case kAbsolute:
+      return input.load(instruction.k, size_of(instruction.code), value);
+    case kIndirect:
+      // Wraps as Linux's: what lies outside is not there.
+      return input.load(instruction.k + x, size_of(instruction.code), value);
+    case kHeaderLength:
+      if (!input.load(instruction.k, 1, value)) return false;
+      value = (value & 0xf) * 4;
+      return true;
+    case kMemory:
+      value = memory[instruction.k];
+      return true;
+    case kLength:
+      value = input.length();
+      return true;
+    default:
+      value = instruction.k;
+      return true;
+  }
+}
+
+}  // namespace
+
+uint32_t PacketFilter::run(const FilterInput& input) const {
   uint32_t a = 0, x = 0;
   uint32_t memory[kWords] = {};
   for (size_t at = 0;; ++at) {
@@ -171,11 +243,8 @@ uint32_t PacketFilter::run(const FilterData& data) const {
     switch (code & 7) {
       case kLd:
       case kLdx: {
-        uint32_t value = instruction.k;
-        if ((code & ~7) == kAbsolute)
-          std::memcpy(&value, reinterpret_cast<const std::byte*>(&data) + instruction.k, 4);
-        if ((code & ~7) == kMemory) value = memory[instruction.k];
-        if ((code & ~7) == kLength) value = sizeof(FilterData);
+        uint32_t value = 0;
+        if (!load(input, instruction, x, memory, value)) return 0;
         ((code & 7) == kLd ? a : x) = value;
         break;
       }
@@ -212,4 +281,4 @@ uint32_t PacketFilter::run(const FilterData& data) const {
   }
 }
 
-}  // namespace aril::linux_abi
+}  // namespace aril

@@ -67,8 +67,14 @@ Result<void> read_one(const ControlHeader& header, std::span<const std::byte> da
         return {};
       }
       case net::IP_TTL:
-      case net::IP_TOS:
+      case net::IP_TOS: {
+        int32_t value = 0;
+        if (data.size() != sizeof(value) && data.size() != 1) return fail(Errno::kInval);
+        memcpy(&value, data.data(), data.size());
+        if (value < 0 || value > 255) return fail(Errno::kInval);
+        (header.type == net::IP_TOS ? control.traffic_class : control.hop_limit) = value;
         return {};
+      }
       default:
         return fail(Errno::kInval);
     }
@@ -96,6 +102,13 @@ Result<void> read_one(const ControlHeader& header, std::span<const std::byte> da
       default:
         return fail(Errno::kInval);
     }
+  }
+  if (header.level == net::SOL_UDP && header.type == net::UDP_SEGMENT) {
+    uint16_t size;
+    if (data.size() != sizeof(size)) return fail(Errno::kInval);
+    memcpy(&size, data.data(), sizeof(size));
+    control.segment_size = size;
+    return {};
   }
   return {};  // [Linux] other levels' messages are for other protocols
 }
@@ -211,6 +224,16 @@ Result<WrittenControl> write_control(net::Socket& socket, net::ControlData& cont
     ARIL_TRY(writer.add_value(net::SOL_IPV6, net::IPV6_HOPLIMIT, *control.hop_limit));
   if (control.traffic_class)
     ARIL_TRY(writer.add_value(net::SOL_IPV6, net::IPV6_TCLASS, *control.traffic_class));
+  if (control.segment_size)
+    ARIL_TRY(writer.add_value(net::SOL_UDP, net::UDP_GRO, int32_t{*control.segment_size}));
+  if (control.error) {
+    const net::QueuedError& error = *control.error;
+    ARIL_TRY(writer.add(error.is_ipv6 ? net::SOL_IPV6 : net::SOL_IP,
+                        error.is_ipv6 ? net::IPV6_RECVERR : net::IP_RECVERR,
+                        std::span(error.bytes).first(error.length)));
+  }
+  if (control.packet_facts)
+    ARIL_TRY(writer.add_value(net::SOL_PACKET, net::PACKET_AUXDATA, *control.packet_facts));
   if (control.credentials)
     ARIL_TRY(writer.add_value(net::SOL_SOCKET, kCredentials, *control.credentials));
   if (!control.files.empty()) ARIL_TRY(write_rights(writer, control, close_on_exec));

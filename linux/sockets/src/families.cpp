@@ -1,7 +1,11 @@
 #include "linux/sockets/families.hpp"
 
+#include <bit>
+
 #include "family_table.hpp"
 #include "kernel/log/log.hpp"
+#include "linux/abi/time.hpp"
+#include "linux/process/process.hpp"
 #include "net/inet/inet_socket.hpp"
 #include "net/unix/unix_socket.hpp"
 
@@ -9,7 +13,7 @@ namespace aril::linux_abi {
 
 namespace {
 
-constinit FamilyOperations g_unix, g_inet, g_inet6, g_netlink;
+constinit FamilyOperations g_unix, g_inet, g_inet6, g_netlink, g_packet;
 constinit net::Runtime* g_runtime = nullptr;
 
 FamilyOperations* slot(int family) {
@@ -22,9 +26,23 @@ FamilyOperations* slot(int family) {
       return &g_inet6;
     case net::Family::kNetlink:
       return &g_netlink;
+    case net::Family::kPacket:
+      return &g_packet;
     default:
       return nullptr;
   }
+}
+
+/// [raw(7), packet(7)]
+Result<void> may_go_below_transports() {
+  if (current_task().credentials.can(Capability::kNetRaw)) return {};
+  return fail(Errno::kPerm);
+}
+
+Result<RefPtr<net::Socket>> create_inet(net::Family family, net::SocketType type, int protocol,
+                                        OpenFlags flags) {
+  if (type == net::SocketType::kRaw) ARIL_TRY(may_go_below_transports());
+  return net::create_inet_socket(*g_runtime, family, type, protocol, flags);
 }
 
 }  // namespace
@@ -46,17 +64,26 @@ net::Runtime* inet_runtime() { return g_runtime; }
 void register_inet_family(net::Runtime& runtime) {
   g_runtime = &runtime;
   runtime.set_listen_hook([](uint16_t port) { write_record("listening %u", unsigned{port}); });
+  net::Socket::set_wall_clock([](Instant time) { return realtime_ns(time); });
   net::Socket::set_interface_requests([](uint32_t request, uint64_t argument) {
     return net::interface_ioctl(*g_runtime, request, argument);
   });
-  register_family(
-      net::Family::kInet, {.create = [](net::SocketType type, int protocol, OpenFlags flags) {
-        return net::create_inet_socket(*g_runtime, net::Family::kInet, type, protocol, flags);
-      }});
-  register_family(
-      net::Family::kInet6, {.create = [](net::SocketType type, int protocol, OpenFlags flags) {
-        return net::create_inet_socket(*g_runtime, net::Family::kInet6, type, protocol, flags);
-      }});
+  register_family(net::Family::kInet,
+                  {.create = [](net::SocketType type, int protocol, OpenFlags flags) {
+                    return create_inet(net::Family::kInet, type, protocol, flags);
+                  }});
+  register_family(net::Family::kInet6,
+                  {.create = [](net::SocketType type, int protocol, OpenFlags flags) {
+                    return create_inet(net::Family::kInet6, type, protocol, flags);
+                  }});
+  register_family(net::Family::kPacket,
+                  {.create = [](net::SocketType type, int protocol,
+                                OpenFlags flags) -> Result<RefPtr<net::Socket>> {
+                    ARIL_TRY(may_go_below_transports());
+                    // The protocol comes in the network's order.
+                    auto type_code = std::byteswap(static_cast<uint16_t>(protocol));
+                    return net::create_packet_socket(*g_runtime, type, type_code, flags);
+                  }});
   register_family(net::Family::kNetlink,
                   {.create = [](net::SocketType type, int protocol, OpenFlags flags) {
                     return create_netlink_socket(*g_runtime, type, protocol, flags);

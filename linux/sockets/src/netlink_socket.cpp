@@ -2,196 +2,16 @@
 
 #include "family_table.hpp"
 #include "linux/process/process.hpp"
+#include "netlink_messages.hpp"
 
 /// AF_NETLINK, NETLINK_ROUTE [rtnetlink(7)]: answers the dumps of links, addresses and routes that
-/// getifaddrs(3), if_nameindex(3) and `ip` ask for. Nothing can be changed; there are no
+/// getifaddrs(3), if_nameindex(3) and `ip` ask for, and changes addresses and routes. There are no
 /// notifications.
 namespace aril::linux_abi {
 
 namespace {
 
-/// struct nlmsghdr.
-struct NetlinkHeader {
-  uint32_t length;
-  uint16_t type;
-  uint16_t flags;
-  uint32_t sequence;
-  uint32_t port;
-};
-/// struct ifinfomsg.
-struct LinkMessage {
-  uint8_t family, padding;
-  uint16_t type;
-  int32_t index;
-  uint32_t flags, change;
-};
-/// struct ifaddrmsg.
-struct AddressMessage {
-  uint8_t family, prefix_length, flags, scope;
-  uint32_t index;
-};
-/// struct rtmsg.
-struct RouteMessage {
-  uint8_t family, destination_length, source_length, type_of_service;
-  uint8_t table, protocol, scope, type;
-  uint32_t flags;
-};
-/// struct rtattr.
-struct Attribute {
-  uint16_t length;
-  uint16_t type;
-};
-/// struct sockaddr_nl.
-struct NetlinkAddress {
-  uint16_t family = std::to_underlying(net::Family::kNetlink);
-  uint16_t padding = 0;
-  uint32_t port = 0;
-  uint32_t groups = 0;
-};
-
-constexpr uint16_t kError = 2, kDone = 3, kMulti = 2, kRequest = 1, kAcknowledge = 4, kDump = 0x300;
-constexpr uint16_t kNewLink = 16, kGetLink = 18, kNewAddress = 20, kGetAddress = 22, kNewRoute = 24,
-                   kGetRoute = 26;
-constexpr uint32_t kUp = 1, kBroadcast = 2, kLoopback = 8, kRunning = 0x40, kMulticast = 0x1000,
-                   kLowerUp = 0x10000;
-
-/// Netlink messages, each aligned to 4, of one answer.
-class AnswerWriter {
- public:
-  AnswerWriter(uint32_t sequence, uint32_t port) : sequence_(sequence), port_(port) {}
-
-  template <typename Body>
-  void begin(uint16_t type, uint16_t flags, const Body& body) {
-    start_ = text_.size();
-    put(NetlinkHeader{0, type, flags, sequence_, port_});
-    put(body);
-  }
-  template <typename Value>
-  void attribute(uint16_t type, const Value& value) {
-    bytes(type, std::as_bytes(std::span(&value, 1)));
-  }
-  void bytes(uint16_t type, std::span<const std::byte> value) {
-    put(Attribute{static_cast<uint16_t>(sizeof(Attribute) + value.size()), type});
-    text_.append(reinterpret_cast<const char*>(value.data()), value.size());
-    text_.resize(align_up(text_.size(), 4));
-  }
-  void text(uint16_t type, std::string_view value) {
-    std::string terminated(value);
-    bytes(type, std::as_bytes(std::span(terminated.c_str(), terminated.size() + 1)));
-  }
-  void finish() {
-    auto length = static_cast<uint32_t>(text_.size() - start_);
-    memcpy(text_.data() + start_, &length, sizeof(length));
-  }
-  std::string take() { return std::move(text_); }
-
- private:
-  template <typename T>
-  void put(const T& value) {
-    text_.append(reinterpret_cast<const char*>(&value), sizeof(value));
-  }
-  std::string text_;
-  size_t start_ = 0;
-  uint32_t sequence_, port_;
-};
-
-uint32_t network_order(net::IpAddress address) { return std::byteswap(address.v4_value()); }
-
-constexpr uint8_t kInet = std::to_underlying(net::Family::kInet),
-                  kInet6 = std::to_underlying(net::Family::kInet6);
-
-/// An address as an attribute of its family's length.
-void address_attribute(AnswerWriter& out, uint16_t type, net::IpAddress address) {
-  if (address.is_v4()) return out.attribute(type, network_order(address));
-  out.attribute(type, net::Ipv6Bytes::of(address));
-}
-
-void describe_link(AnswerWriter& out, const net::Interface& interface) {
-  constexpr uint16_t kEthernet = 1, kHardwareLoopback = 772;
-  constexpr uint16_t kAddress = 1, kBroadcastAddress = 2, kName = 3, kMtu = 4, kQueueLength = 13,
-                     kOperationalState = 16;
-  uint32_t flags = kUp | kRunning | kLowerUp;
-  flags |= interface.is_loopback() ? kLoopback : kBroadcast | kMulticast;
-  out.begin(kNewLink, kMulti,
-            LinkMessage{.type = interface.is_loopback() ? kHardwareLoopback : kEthernet,
-                        .index = static_cast<int32_t>(interface.index()),
-                        .flags = flags,
-                        .change = ~0u});
-  out.text(kName, interface.name());
-  out.attribute(kQueueLength, uint32_t{1000});
-  out.attribute(kOperationalState, uint8_t{6});  // IF_OPER_UP
-  out.attribute(kMtu, interface.mtu());
-  out.attribute(kAddress, interface.hardware());
-  out.attribute(kBroadcastAddress,
-                interface.is_loopback() ? net::EthernetAddress{} : net::kEthernetBroadcast);
-  out.finish();
-}
-
-void describe_address(AnswerWriter& out, const net::Interface& interface,
-                      const net::InterfaceAddress& address) {
-  constexpr uint16_t kAddress = 1, kLocal = 2, kLabel = 3, kBroadcastAddress = 4;
-  constexpr uint8_t kPermanent = 0x80, kScopeGlobal = 0, kScopeHost = 254;
-  uint32_t own = network_order(address.address);
-  out.begin(kNewAddress, kMulti,
-            AddressMessage{.family = std::to_underlying(net::Family::kInet) & 0xff,
-                           .prefix_length = address.prefix_length,
-                           .flags = kPermanent,
-                           .scope = interface.is_loopback() ? kScopeHost : kScopeGlobal,
-                           .index = interface.index()});
-  out.attribute(kAddress, own);
-  out.attribute(kLocal, own);
-  if (!interface.is_loopback())
-    out.attribute(kBroadcastAddress, std::byteswap(address.address.v4_value() | ~address.mask()));
-  out.text(kLabel, interface.name());
-  out.finish();
-}
-
-void describe_address(AnswerWriter& out, const net::Interface& interface,
-                      const net::Ipv6InterfaceAddress& address, Instant now) {
-  constexpr uint16_t kAddress = 1, kCacheInformation = 6;
-  constexpr uint8_t kPermanent = 0x80, kDeprecated = 0x20, kOptimistic = 4;
-  constexpr uint8_t kScopeGlobal = 0, kScopeLink = 253, kScopeHost = 254;
-  uint8_t flags = address.valid_until == Instant::never() ? kPermanent : 0;
-  if (address.preferred_until <= now) flags |= kDeprecated;
-  if (address.is_optimistic) flags |= kOptimistic;
-  auto seconds = [&](Instant end) {
-    return end == Instant::never() ? ~0u : static_cast<uint32_t>((end - now).ns / 1'000'000'000);
-  };
-  out.begin(kNewAddress, kMulti,
-            AddressMessage{.family = kInet6,
-                           .prefix_length = address.prefix_length,
-                           .flags = flags,
-                           .scope = interface.is_loopback()           ? kScopeHost
-                                    : address.address.is_link_local() ? kScopeLink
-                                                                      : kScopeGlobal,
-                           .index = interface.index()});
-  address_attribute(out, kAddress, address.address);
-  // struct ifa_cacheinfo
-  uint32_t cache[4] = {seconds(std::max(address.preferred_until, now)),
-                       seconds(address.valid_until), 0, 0};
-  out.attribute(kCacheInformation, cache);
-  out.finish();
-}
-
-void describe_route(AnswerWriter& out, const net::RouteEntry& route) {
-  constexpr uint16_t kDestination = 1, kOutput = 4, kGateway = 5, kPreferredSource = 7, kTable = 15;
-  constexpr uint8_t kMainTable = 254, kProtocolBoot = 3, kProtocolRouter = 9, kScopeLink = 253,
-                    kUnicast = 1;
-  bool on_link = route.gateway.is_unspecified();
-  out.begin(kNewRoute, kMulti,
-            RouteMessage{.family = route.network.is_v4() ? kInet : kInet6,
-                         .destination_length = route.prefix_length,
-                         .table = kMainTable,
-                         .protocol = route.is_advertised ? kProtocolRouter : kProtocolBoot,
-                         .scope = on_link && route.network.is_v4() ? kScopeLink : uint8_t{0},
-                         .type = kUnicast});
-  out.attribute(kTable, uint32_t{kMainTable});
-  if (route.prefix_length != 0) address_attribute(out, kDestination, route.network);
-  if (!on_link) address_attribute(out, kGateway, route.gateway);
-  if (!route.source.is_unspecified()) address_attribute(out, kPreferredSource, route.source);
-  out.attribute(kOutput, route.interface->index());
-  out.finish();
-}
+using namespace netlink;
 
 class NetlinkSocket final : public net::Socket {
  public:
@@ -232,7 +52,9 @@ class NetlinkSocket final : public net::Socket {
       uint8_t family = header.length > sizeof(header)
                            ? std::to_integer<uint8_t>(bytes[offset + sizeof(header)])
                            : uint8_t{0};
-      ARIL_TRY(answer(header, family));
+      ARIL_TRY(answer(
+          header, family,
+          std::span(bytes).subspan(offset + sizeof(header), header.length - sizeof(header))));
       offset += std::min<size_t>(align_up(size_t{header.length}, 4), length - offset);
     }
     return length;
@@ -300,10 +122,11 @@ class NetlinkSocket final : public net::Socket {
     return port_;
   }
 
-  Result<void> answer(const NetlinkHeader& request, uint8_t family) {
+  Result<void> answer(const NetlinkHeader& request, uint8_t family,
+                      std::span<const std::byte> body) {
     if ((request.flags & kRequest) == 0) return {};
     AnswerWriter out(request.sequence, port());
-    bool dump = (request.flags & kDump) != 0;
+    bool dump = (request.flags & kDump) == kDump;
     if (dump && describe(request.type, family, out)) {
       ARIL_TRY(queue_answer(out.take()));
       AnswerWriter done(request.sequence, port());
@@ -311,16 +134,33 @@ class NetlinkSocket final : public net::Socket {
       done.finish();
       return queue_answer(done.take());
     }
-    bool is_change = request.type >= kNewLink && (request.type & 3) < 2;
-    Errno error = is_change ? Errno::kPerm : Errno::kOpNotSupp;
+    Result<void> outcome = serve(request, body, out);
+    bool acknowledges = (request.flags & kAcknowledge) != 0;
+    if (std::string found = out.take(); outcome && !found.empty()) {
+      ARIL_TRY(queue_answer(std::move(found)));
+      if (!acknowledges) return {};
+    }
+    if (outcome && !acknowledges) return {};
     struct ErrorBody {
       int32_t error;
       NetlinkHeader request;
     };
-    if (request.type < kNewLink && (request.flags & kAcknowledge) != 0) error = Errno{};
-    out.begin(kError, 0, ErrorBody{-static_cast<int32_t>(error), request});
-    out.finish();
-    return queue_answer(out.take());
+    AnswerWriter verdict(request.sequence, port());
+    int32_t error = outcome ? 0 : -static_cast<int32_t>(outcome.error());
+    verdict.begin(kError, 0, ErrorBody{error, request});
+    verdict.finish();
+    return queue_answer(verdict.take());
+  }
+
+  Result<void> serve(const NetlinkHeader& request, std::span<const std::byte> body,
+                     AnswerWriter& out) {
+    if (request.type < kNewLink) return {};
+    bool is_change = (request.type & 3) < 2;
+    if (is_change && !current_task().credentials.can(Capability::kNetAdmin))
+      return fail(Errno::kPerm);
+    net::Runtime::Guard guard(runtime_);
+    return is_change ? change(guard->ip(), request.type, body)
+                     : look_up(guard->ip(), request.type, body, out);
   }
 
   bool describe(uint16_t type, uint8_t family, AnswerWriter& out) {
@@ -330,6 +170,12 @@ class NetlinkSocket final : public net::Socket {
     if (type == kGetRoute) {
       for (const net::RouteEntry& route : ip.routes())
         if (route.network.is_v4() ? with_v4 : with_v6) describe_route(out, route);
+      return true;
+    }
+    if (type == kGetNeighbour) {
+      ip.neighbours().for_each([&](const net::Neighbours::View& neighbour) {
+        if (neighbour.address.is_v4() ? with_v4 : with_v6) describe_neighbour(out, neighbour);
+      });
       return true;
     }
     if (type != kGetLink && type != kGetAddress) return false;

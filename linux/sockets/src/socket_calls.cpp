@@ -4,6 +4,7 @@
 
 #include "family_table.hpp"
 #include "linux/signal/signal.hpp"
+#include "net/socket/option_names.hpp"
 
 /// socket, socketpair, bind, listen, accept, accept4, connect, getsockname, getpeername, shutdown,
 /// setsockopt, getsockopt.
@@ -185,7 +186,13 @@ Result<void> sys_getsockopt(int fd, int level, int name, UserPtr<char> value,
   SocketRef socket = ARIL_TRY(socket_of(fd));
   int32_t room = ARIL_TRY(length.read());
   if (room < 0) return fail(Errno::kInval);
-  net::OptionValue result = ARIL_TRY(socket->get_option(level, name, static_cast<size_t>(room)));
+  // Few options read what the buffer holds; a buffer that cannot be read holds nothing.
+  std::byte given[16];
+  size_t known = std::min<size_t>(static_cast<size_t>(room), sizeof(given));
+  if (level != net::SOL_PACKET || !copy_from_user(std::span(given).first(known), value.address()))
+    known = 0;
+  net::OptionValue result = ARIL_TRY(
+      socket->get_option(level, name, static_cast<size_t>(room), std::span(given).first(known)));
   ARIL_TRY(copy_to_user(value.address(), std::span(result.bytes).first(result.length)));
   return length.write(static_cast<int32_t>(result.length));
 }

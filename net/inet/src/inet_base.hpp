@@ -4,7 +4,8 @@
 
 namespace aril::net {
 
-inline constexpr int kIpProtocolTcp = 6, kIpProtocolUdp = 17;
+inline constexpr int kIpProtocolIcmp = 1, kIpProtocolTcp = 6, kIpProtocolUdp = 17,
+                     kIpProtocolIcmpv6 = 58;
 
 /// What TCP and UDP sockets share: the observer that wakes waiters, and the options of level IP.
 /// Lock order: the receive mutex (kSocket), then the stack's.
@@ -46,6 +47,9 @@ class InetSocket : public Socket, protected SocketObserver {
 
 Result<RefPtr<Socket>> create_tcp_socket(Runtime& runtime, Family family, OpenFlags flags);
 Result<RefPtr<Socket>> create_udp_socket(Runtime& runtime, Family family, OpenFlags flags);
+/// SOCK_RAW of any protocol, or SOCK_DGRAM of the family's ICMP.
+Result<RefPtr<Socket>> create_raw_socket(Runtime& runtime, Family family, SocketType type,
+                                         int protocol, OpenFlags flags);
 
 /// "Any" of a family.
 constexpr IpAddress any_of(Family family) {

@@ -83,10 +83,13 @@ Result<RefPtr<Socket>> create_inet_socket(Runtime& runtime, Family family, Socke
       if (protocol != 0 && protocol != kIpProtocolTcp) return fail(Errno::kProtoNoSupport);
       return create_tcp_socket(runtime, family, flags);
     case SocketType::kDatagram:
+      if (protocol == (family == Family::kInet6 ? kIpProtocolIcmpv6 : kIpProtocolIcmp))
+        return create_raw_socket(runtime, family, type, protocol, flags);
       if (protocol != 0 && protocol != kIpProtocolUdp) return fail(Errno::kProtoNoSupport);
       return create_udp_socket(runtime, family, flags);
     case SocketType::kRaw:
-      return fail(Errno::kProtoNoSupport);
+      if (protocol <= 0 || protocol > RawSocket::kRawProtocol) return fail(Errno::kProtoNoSupport);
+      return create_raw_socket(runtime, family, type, protocol, flags);
     default:
       return fail(Errno::kSockTNoSupport);
   }

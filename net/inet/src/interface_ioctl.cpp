@@ -11,10 +11,10 @@ namespace {
 constexpr uint32_t kGetName = 0x8910, kGetList = 0x8912, kGetFlags = 0x8913, kGetAddress = 0x8915,
                    kGetDestination = 0x8917, kGetBroadcast = 0x8919, kGetNetmask = 0x891b,
                    kGetMetric = 0x891d, kGetMtu = 0x8921, kGetHardware = 0x8927, kGetIndex = 0x8933,
-                   kGetQueueLength = 0x8942;
+                   kGetQueueLength = 0x8942, kDriver = 0x8946;  // SIOCETHTOOL
 
 constexpr int16_t kFlagUp = 1, kFlagBroadcast = 2, kFlagLoopback = 8, kFlagRunning = 0x40,
-                  kFlagMulticast = 0x1000;
+                  kFlagPromiscuous = 0x100, kFlagMulticast = 0x1000;
 constexpr uint16_t kHardwareEthernet = 1, kHardwareLoopback = 772;
 
 /// struct ifreq.
@@ -84,6 +84,7 @@ Result<void> answer(const Interface& interface, uint32_t request, InterfaceReque
     case kGetFlags:
       out.flags = kFlagUp | kFlagRunning;
       out.flags |= interface.is_loopback() ? kFlagLoopback : kFlagBroadcast | kFlagMulticast;
+      if (interface.is_promiscuous()) out.flags |= kFlagPromiscuous;
       return {};
     case kGetAddress:
     case kGetDestination:
@@ -122,6 +123,8 @@ Result<void> answer(const Interface& interface, uint32_t request, InterfaceReque
 }  // namespace
 
 Result<int64_t> interface_ioctl(Runtime& runtime, uint32_t request, uint64_t argument) {
+  // Programs take this as "nothing is known of the driver"; kNoTty they would report.
+  if (request == kDriver) return fail(Errno::kOpNotSupp);
   if (request < kGetName || request > kGetQueueLength) return fail(Errno::kNoTty);
   if (request == kGetList) return list_interfaces(runtime, argument);
   UserPtr<InterfaceRequest> pointer(argument);

@@ -1,9 +1,9 @@
 #include <algorithm>
 
 #include "base/endian.hpp"
+#include "datagram_file.hpp"
 #include "net/socket/option_names.hpp"
 #include "tcp_file.hpp"
-#include "udp_file.hpp"
 
 /// The options of level IPPROTO_IPV6 [ipv6(7), RFC 3493, RFC 3542].
 namespace aril::net {
@@ -84,7 +84,7 @@ Result<OptionValue> TcpFile::get_ipv6_option(int name) {
   }
 }
 
-Result<void> UdpFile::change_ipv6_membership(int name, std::span<const std::byte> value) {
+Result<void> DatagramFile::change_ipv6_membership(int name, std::span<const std::byte> value) {
   GroupRequest request;
   if (value.size() < sizeof(request)) return fail(Errno::kInval);
   memcpy(&request, value.data(), sizeof(request));
@@ -96,13 +96,16 @@ Result<void> UdpFile::change_ipv6_membership(int name, std::span<const std::byte
                                      : handle_->leave_group(group, interface);
 }
 
-Result<void> UdpFile::set_ipv6_option(int name, std::span<const std::byte> value) {
+Result<void> DatagramFile::set_ipv6_option(int name, std::span<const std::byte> value) {
   if (name == IPV6_ADD_MEMBERSHIP || name == IPV6_DROP_MEMBERSHIP)
     return change_ipv6_membership(name, value);
+  if (name == MCAST_JOIN_GROUP || name == MCAST_LEAVE_GROUP)
+    return change_membership_by_index(name, value);
+  if (raw_ != nullptr && name == IPV6_CHECKSUM) return set_raw_option(SOL_RAW, name, value);
   int32_t number = ARIL_TRY(option_int(value));
   bool on = number != 0;
   Runtime::Guard guard(runtime_);
-  UdpOptions options = handle_->options();
+  DatagramOptions options = handle_->options();
   switch (name) {
     case IPV6_RECVPKTINFO:
       ipv6_packet_info_ = on;
@@ -156,10 +159,10 @@ Result<void> UdpFile::set_ipv6_option(int name, std::span<const std::byte> value
   return handle_->set_options(options);
 }
 
-Result<OptionValue> UdpFile::get_ipv6_option(int name) {
+Result<OptionValue> DatagramFile::get_ipv6_option(int name) {
   auto number = [](int64_t value) { return OptionValue::of(static_cast<int32_t>(value)); };
   Runtime::Guard guard(runtime_);
-  const UdpOptions& options = handle_->options();
+  const DatagramOptions& options = handle_->options();
   switch (name) {
     case IPV6_RECVPKTINFO:
       return number(ipv6_packet_info_);

@@ -53,13 +53,13 @@ void IpLayer::receive_icmp(const IpPacketInfo& info, std::span<const std::byte> 
       return context_.counters.add(Counter::kIcmpInEchoReps);
     case IcmpHeader::kUnreachable:
       context_.counters.add(Counter::kIcmpInDestUnreachs);
-      return receive_icmp_error(header, bytes.subspan(sizeof header));
+      return receive_icmp_error(info, header, bytes.subspan(sizeof header));
     case IcmpHeader::kTimeExceeded:
       context_.counters.add(Counter::kIcmpInTimeExcds);
-      return receive_icmp_error(header, bytes.subspan(sizeof header));
+      return receive_icmp_error(info, header, bytes.subspan(sizeof header));
     case IcmpHeader::kParameterProblem:
       context_.counters.add(Counter::kIcmpInParmProbs);
-      return receive_icmp_error(header, bytes.subspan(sizeof header));
+      return receive_icmp_error(info, header, bytes.subspan(sizeof header));
     default:
       return;  // [RFC 1122] 3.2.2: unknown types are discarded silently
   }
@@ -94,12 +94,17 @@ void IpLayer::reply_echo(const IpPacketInfo& info, std::span<const std::byte> me
   if (!send(*route, fields, output)) context_.counters.add(Counter::kIcmpOutErrors);
 }
 
-void IpLayer::receive_icmp_error(const IcmpHeader& header, std::span<const std::byte> quoted) {
+void IpLayer::receive_icmp_error(const IpPacketInfo& info, const IcmpHeader& header,
+                                 std::span<const std::byte> quoted) {
   auto view = Ipv4View::parse_quoted(quoted);
   // [RFC 1122] 3.2.2: at least eight bytes of the transport header are quoted.
   if (!view || view->payload().size() < 8 || view->fragment_offset() != 0)
     return context_.counters.drop(DropReason::kBadIcmp);
-  IpError error{.source = view->source(), .destination = view->destination()};
+  IpError error{.source = view->source(),
+                .destination = view->destination(),
+                .offender = info.source,
+                .type = header.type,
+                .code = header.code};
   if (!is_local(error.source)) return context_.counters.drop(DropReason::kIcmpErrorIrrelevant);
   if (header.type == IcmpHeader::kUnreachable) {
     if (header.code >= std::size(kUnreachable)) return;
@@ -123,9 +128,8 @@ void IpLayer::report_error(const IpError& error, uint8_t protocol,
       return tcp_->receive_error(error, quoted);
     case IpProtocol::kUdp:
       return udp_->receive_error(error, quoted);
-    case IpProtocol::kIcmp:
-    case IpProtocol::kIcmpv6:
-      return;
+    default:
+      if (raw_ != nullptr) raw_->receive_error(error, protocol, quoted);
   }
 }
 
@@ -147,7 +151,8 @@ void IpLayer::send_port_unreachable(const IpPacketInfo& info) {
                     info.packet);
 }
 
-void IpLayer::send_icmp_error(uint8_t type, uint8_t code, std::span<const std::byte> packet) {
+void IpLayer::send_icmp_error(uint8_t type, uint8_t code, std::span<const std::byte> packet,
+                              uint32_t parameter) {
   auto view = Ipv4View::parse_quoted(packet);
   if (!view || view->fragment_offset() != 0 || view->source().is_unspecified() ||
       view->destination().is_multicast() || view->destination().is_limited_broadcast())
@@ -165,7 +170,7 @@ void IpLayer::send_icmp_error(uint8_t type, uint8_t code, std::span<const std::b
   // [RFC 1812] 4.3.2.3: as much of the packet as fits 576 bytes.
   auto quoted = packet.first(std::min<size_t>(packet.size(), 576 - 20 - sizeof(IcmpHeader)));
   HeaderBuffer buffer;
-  IcmpHeader header{.type = type, .code = code};
+  IcmpHeader header{.type = type, .code = code, .rest = parameter};
   Checksum sum;
   sum.add(std::as_bytes(std::span(&header, 1)));
   sum.add(quoted);

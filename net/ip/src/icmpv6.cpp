@@ -99,7 +99,10 @@ void IpLayer::receive_icmpv6_error(const IpPacketInfo& info, const IcmpHeader& h
     return context_.counters.drop(DropReason::kBadIcmpv6);
   IpError error{.source = view->source(),
                 .destination = view->destination(),
-                .scope = info.interface->scope_of(view->destination())};
+                .scope = info.interface->scope_of(view->destination()),
+                .offender = info.source,
+                .type = header.type,
+                .code = header.code};
   if (!is_local(error.source)) return context_.counters.drop(DropReason::kIcmpErrorIrrelevant);
   if (header.type == Icmpv6::kUnreachable) {
     if (header.code >= std::size(kUnreachable)) return;
@@ -110,7 +113,6 @@ void IpLayer::receive_icmpv6_error(const IpPacketInfo& info, const IcmpHeader& h
     uint32_t mtu = std::clamp<uint32_t>(header.rest, kMinIpv6Mtu, 65535);
     error.error = Errno::kMsgSize;
     error.next_hop_mtu = static_cast<uint16_t>(mtu);
-    note_path_mtu(error.destination, mtu);
   } else if (header.type == Icmpv6::kParameterProblem) {
     error.error = Errno::kProto;
     error.is_fatal = true;
@@ -180,35 +182,6 @@ void IpLayer::send_icmpv6(const Route& route, IpAddress destination, uint8_t hop
   if (!send(route, fields, output)) context_.counters.add(Counter::kIcmp6OutErrors);
 }
 
-Result<void> IpLayer::join_group(Interface& interface, IpAddress group) {
-  for (Interface::Group& joined : std::span(interface.groups_).first(interface.group_count_)) {
-    if (joined.address != group) continue;
-    ++joined.users;
-    return {};
-  }
-  if (interface.group_count_ == Interface::kMaxGroups) return fail(Errno::kNoBufs);
-  constexpr uint8_t kChangeToExclude = 4;
-  Interface::Group& added = interface.groups_[interface.group_count_++];
-  added = {group, 1};
-  if (interface.is_loopback()) return {};
-  report_groups(interface, {&added, 1}, kChangeToExclude);
-  // [RFC 3810] 6.1: once more, in case that one was lost.
-  interface.group_report_ = context_.now + Duration::seconds(1);
-  arm_ipv6_timer(interface.group_report_);
-  return {};
-}
-
-void IpLayer::leave_group(Interface& interface, IpAddress group) {
-  constexpr uint8_t kChangeToInclude = 3;
-  for (size_t i = 0; i < interface.group_count_; ++i) {
-    if (interface.groups_[i].address != group || --interface.groups_[i].users != 0) continue;
-    Interface::Group left = interface.groups_[i];
-    interface.groups_[i] = interface.groups_[--interface.group_count_];
-    if (!interface.is_loopback()) report_groups(interface, {&left, 1}, kChangeToInclude);
-    return;
-  }
-}
-
 // [RFC 3810] 6.2: one delayed report of everything answers whatever was asked.
 void IpLayer::receive_group_query(const IpPacketInfo& info, std::span<const std::byte> bytes) {
   constexpr size_t kQueryLength = 24;
@@ -229,6 +202,7 @@ void IpLayer::report_groups(Interface& interface, std::span<const Interface::Gro
   uint16_t count = 0;
   for (const Interface::Group& group : groups) {
     // [RFC 3810] 6: never all-nodes, nor what does not leave the interface.
+    if (group.address.is_v4()) continue;
     bool is_interface_local = (group.address.high() >> 48 & 0xf) <= 1;
     if (group.address == kAllNodes || is_interface_local) continue;
     records[count++] = {.type = record_type,

@@ -37,8 +37,16 @@ void IpLayer::receive_frame(Interface& interface, std::span<const std::byte> fra
   if (frame.size() < sizeof(EthernetHeader)) return drop(DropReason::kFrameTooShort);
   EthernetHeader header;
   std::memcpy(&header, frame.data(), sizeof header);
-  if (!is_group(header.destination) && header.destination != interface.hardware())
-    return drop(DropReason::kFrameNotForUs);
+  bool is_ours = is_group(header.destination) || header.destination == interface.hardware();
+  if (is_group(header.destination)) ++interface.statistics_.received_multicast;
+  if (tap_ != nullptr) {
+    FrameDirection direction = header.destination == kEthernetBroadcast ? FrameDirection::kBroadcast
+                               : is_group(header.destination)           ? FrameDirection::kMulticast
+                               : is_ours                                ? FrameDirection::kHost
+                                         : FrameDirection::kOtherHost;
+    tap_->frame(interface, direction, {.header = frame, .payload = {}});
+  }
+  if (!is_ours) return drop(DropReason::kFrameNotForUs);
   auto body = frame.subspan(sizeof header);
   switch (header.type.get()) {
     case kEtherTypeIpv4:
@@ -71,18 +79,28 @@ void IpLayer::receive_arp(Interface& interface, std::span<const std::byte> bytes
 
 bool IpLayer::deliver_one_loopback() {
   if (loopback_.empty()) return false;
-  PacketPtr packet = std::move(loopback_.front());
+  PacketPtr packet = std::move(loopback_.front().packet);
+  Interface& interface = *loopback_.front().interface;
   loopback_.pop_front();
-  Interface& interface = *interfaces_[0];
+  bool is_ipv6 = std::to_integer<uint8_t>(packet->bytes()[0]) >> 4 == 6;
+  if (tap_ != nullptr && interface.is_loopback()) {
+    EthernetHeader header{{}, {}, is_ipv6 ? kEtherTypeIpv6 : kEtherTypeIpv4};
+    TxPiece piece{packet->bytes().data(), static_cast<uint32_t>(packet->size()), nullptr};
+    TxPacket frame{.header = std::as_bytes(std::span(&header, 1)), .payload = {&piece, 1}};
+    tap_->frame(interface, FrameDirection::kOutgoing, frame);
+    tap_->frame(interface, FrameDirection::kHost, frame);
+  }
+  is_looped_ = true;
   ++interface.statistics_.sent_frames;
   ++interface.statistics_.received_frames;
   interface.statistics_.sent_bytes += packet->size();
   interface.statistics_.received_bytes += packet->size();
-  if (std::to_integer<uint8_t>(packet->bytes()[0]) >> 4 == 6) {
+  if (is_ipv6) {
     receive_ipv6(interface, packet->bytes(), ChecksumState::kVerified);
   } else {
     receive_ipv4(interface, packet->bytes(), ChecksumState::kVerified);
   }
+  is_looped_ = false;
   return true;
 }
 
@@ -110,13 +128,13 @@ void IpLayer::receive_ipv4(Interface& interface, std::span<const std::byte> byte
             is_broadcast);
 }
 
-bool IpLayer::accept_addresses(const Interface& interface, const Ipv4View& view,
-                               bool& is_broadcast) {
+bool IpLayer::accept_addresses(Interface& interface, const Ipv4View& view, bool& is_broadcast) {
   IpAddress source = view.source(), destination = view.destination();
   // [RFC 1122] 3.2.1.3: these never are a source.
-  bool martian = source.is_multicast() || interface.is_broadcast(source) ||
-                 (!interface.is_loopback() && (source.is_loopback() || destination.is_loopback() ||
-                                               interface.has_address(source)));
+  bool martian =
+      source.is_multicast() || interface.is_broadcast(source) ||
+      (!interface.is_loopback() && !is_looped_ &&
+       (source.is_loopback() || destination.is_loopback() || interface.has_address(source)));
   if (martian) {
     context_.counters.add(Counter::kIpInAddrErrors);
     context_.counters.drop(DropReason::kIpMartianSource);
@@ -125,7 +143,16 @@ bool IpLayer::accept_addresses(const Interface& interface, const Ipv4View& view,
   is_broadcast = destination.is_multicast() || interface.is_broadcast(destination);
   // A DHCP server may address its reply to the address that we do not have yet [RFC 2131] 4.1.
   bool unconfigured = interface.addresses().empty() && view.protocol() == 17;
+  if (destination.is_multicast() && !interface.is_member(destination)) {
+    context_.counters.add(Counter::kIpInAddrErrors);
+    context_.counters.drop(DropReason::kGroupNotJoined);
+    return false;
+  }
   if (is_broadcast || unconfigured || is_local(destination)) return true;
+  if (forwards_v4_) {
+    forward_ipv4(interface, view);
+    return false;
+  }
   context_.counters.add(Counter::kIpInAddrErrors);
   context_.counters.drop(DropReason::kIpNotForUs);
   return false;
@@ -142,6 +169,7 @@ void IpLayer::deliver(Interface& interface, const Ipv4View& view, ChecksumState 
                     .is_broadcast = is_broadcast,
                     .packet = view.packet()};
   context_.counters.add(Counter::kIpInDelivers);
+  bool taken = receive_raw(info, view.protocol(), view.payload());
   switch (static_cast<IpProtocol>(view.protocol())) {
     case IpProtocol::kTcp:
       return tcp_->receive(info, view.payload());
@@ -149,9 +177,12 @@ void IpLayer::deliver(Interface& interface, const Ipv4View& view, ChecksumState 
       return udp_->receive(info, view.payload());
     case IpProtocol::kIcmp:
       return receive_icmp(info, view.payload());
+    case IpProtocol::kIgmp:
+      return receive_igmp(info, view.payload());
     case IpProtocol::kIcmpv6:
       break;
   }
+  if (taken) return;
   context_.counters.add(Counter::kIpInUnknownProtos);
   context_.counters.drop(DropReason::kIpUnknownProtocol);
   if (!is_broadcast)

@@ -24,7 +24,8 @@ const Ipv6InterfaceAddress* Interface::find_ipv6(IpAddress address) const {
 }
 
 bool Interface::is_member(IpAddress group) const {
-  return group == kAllNodes ||
+  constexpr IpAddress kAllSystems = IpAddress::v4(224, 0, 0, 1);
+  return group == kAllNodes || group == kAllSystems ||
          std::ranges::any_of(std::span(groups_).first(group_count_),
                              [&](const Group& joined) { return joined.address == group; });
 }

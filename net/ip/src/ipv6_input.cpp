@@ -48,7 +48,7 @@ void IpLayer::refuse_ipv6(Interface& interface, const Ipv6Problem& problem,
                       problem.answer_group);
 }
 
-bool IpLayer::accept_ipv6(const Interface& interface, const Ipv6View& view) {
+bool IpLayer::accept_ipv6(Interface& interface, const Ipv6View& view) {
   IpAddress source = view.source(), destination = view.destination();
   auto refuse = [&](DropReason reason) {
     context_.counters.add(Counter::kIp6InAddrErrors);
@@ -59,7 +59,7 @@ bool IpLayer::accept_ipv6(const Interface& interface, const Ipv6View& view) {
   bool is_icmp = view.protocol() == static_cast<uint8_t>(IpProtocol::kIcmpv6);
   bool martian = source.is_multicast() || (source.is_unspecified() && !is_icmp) ||
                  destination.is_unspecified();
-  if (!interface.is_loopback()) {
+  if (!interface.is_loopback() && !is_looped_) {
     // Who has an address that we also want says so from that very address.
     bool is_claim = is_icmp && !view.payload().empty() &&
                     view.payload()[0] == std::byte{Icmpv6::kNeighbourAdvertisement};
@@ -73,6 +73,10 @@ bool IpLayer::accept_ipv6(const Interface& interface, const Ipv6View& view) {
   }
   bool ours = interface.has_address(destination) ||
               (is_local(destination) && (interface.is_loopback() || !destination.needs_scope()));
+  if (!ours && forwards_v6_) {
+    forward_ipv6(interface, view);
+    return false;
+  }
   return ours || refuse(DropReason::kIpNotForUs);
 }
 
@@ -86,6 +90,7 @@ void IpLayer::deliver_ipv6(Interface& interface, const Ipv6View& view, ChecksumS
                     .is_broadcast = view.destination().is_multicast(),
                     .packet = view.packet()};
   context_.counters.add(Counter::kIp6InDelivers);
+  bool taken = receive_raw(info, view.protocol(), view.payload());
   switch (static_cast<IpProtocol>(view.protocol())) {
     case IpProtocol::kTcp:
       return tcp_->receive(info, view.payload());
@@ -94,9 +99,10 @@ void IpLayer::deliver_ipv6(Interface& interface, const Ipv6View& view, ChecksumS
     case IpProtocol::kIcmpv6:
       return receive_icmpv6(info, view.payload());
     case IpProtocol::kIcmp:
+    case IpProtocol::kIgmp:
       break;
   }
-  if (view.protocol() == Ipv6Extension::kNone) return;
+  if (taken || view.protocol() == Ipv6Extension::kNone) return;
   context_.counters.add(Counter::kIp6InUnknownProtos);
   context_.counters.drop(DropReason::kIpUnknownProtocol);
   send_icmpv6_error(interface, Icmpv6::kParameterProblem, Icmpv6::kUnrecognizedNextHeader,

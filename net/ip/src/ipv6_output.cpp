@@ -92,8 +92,8 @@ IpAddress IpLayer::select_source(const Interface& interface, IpAddress destinati
 }
 
 uint32_t IpLayer::path_mtu(const Route& route, IpAddress destination) const {
-  if (destination.is_v4() || route.interface->is_loopback()) return route.interface->mtu();
-  uint32_t mtu = route.interface->ipv6_mtu();
+  uint32_t mtu = destination.is_v4() ? route.interface->mtu() : route.interface->ipv6_mtu();
+  if (path_mtu_changes_ == 0 || route.interface->is_loopback()) return mtu;
   for (const PathMtu& entry : path_mtus_)
     if (entry.mtu != 0 && entry.destination == destination && entry.expiry > context_.now)
       mtu = std::min(mtu, entry.mtu);
@@ -101,6 +101,7 @@ uint32_t IpLayer::path_mtu(const Route& route, IpAddress destination) const {
 }
 
 void IpLayer::note_path_mtu(IpAddress destination, uint32_t mtu) {
+  ++path_mtu_changes_;
   PathMtu* place = &path_mtus_[0];
   for (PathMtu& entry : path_mtus_) {
     if (entry.mtu != 0 && entry.destination == destination) {
@@ -131,20 +132,7 @@ Result<void> IpLayer::send_ipv6(const Route& route, const IpFields& fields,
   Ipv6Header header =
       make_ipv6_header(fields.source, fields.destination, static_cast<uint8_t>(fields.protocol),
                        fields.time_to_live, fields.type_of_service, length);
-  std::byte* link = output.header.start(sizeof header);
-  std::memcpy(link + HeaderBuffer::kLink, &header, sizeof header);
-  std::span<const std::byte> headers(link,
-                                     HeaderBuffer::kLink + sizeof header + output.header_length);
-  if (route.interface->is_loopback()) return send_loopback(headers, output);
-  TxPacket packet{.header = headers, .payload = output.payload};
-  if (output.checksum_offset != 0) {
-    packet.checksum_start = HeaderBuffer::kLink + sizeof header;
-    packet.checksum_offset = output.checksum_offset;
-  }
-  packet.segment_size = output.segment_size;
-  packet.is_ipv6 = true;
-  send_to_link(route, link, packet);
-  return {};
+  return send_headed(route, fields, std::as_bytes(std::span(&header, 1)), output);
 }
 
 // [RFC 8200] 4.5

@@ -33,7 +33,9 @@ Result<void> IpLayer::send(const Route& route, const IpFields& wanted,
                     .fragment = wanted.dont_fragment ? Ipv4Header::kDontFragment : uint16_t{0}};
   context_.counters.add(Counter::kIpOutRequests);
   size_t length = output.header_length + output.payload_length;
-  size_t limit = output.segment_size != 0 ? 65535 : route.interface->mtu();
+  size_t limit = output.segment_size != 0 ? 65535
+                 : wanted.dont_fragment   ? route.interface->mtu()
+                                          : path_mtu(route, wanted.destination);
   if (length + sizeof(Ipv4Header) > limit) {
     if ((fields.fragment & Ipv4Header::kDontFragment) != 0 || length + sizeof(Ipv4Header) > 65535) {
       context_.counters.add(Counter::kIpFragFails);
@@ -45,19 +47,69 @@ Result<void> IpLayer::send(const Route& route, const IpFields& wanted,
   if ((fields.fragment & Ipv4Header::kDontFragment) == 0)
     fields.identification = next_identification(fields.destination);
   Ipv4Header header = make_ipv4_header(fields, length);
-  std::byte* link = output.header.start(sizeof header);
-  std::memcpy(link + HeaderBuffer::kLink, &header, sizeof header);
+  return send_headed(route, wanted, std::as_bytes(std::span(&header, 1)), output);
+}
+
+Result<void> IpLayer::send_headed(const Route& route, const IpFields& fields,
+                                  std::span<const std::byte> network,
+                                  const TransportOutput& output) {
+  std::byte* link = output.header.start(network.size());
+  std::memcpy(link + HeaderBuffer::kLink, network.data(), network.size());
   std::span<const std::byte> headers(link,
-                                     HeaderBuffer::kLink + sizeof header + output.header_length);
-  if (route.interface->is_loopback()) return send_loopback(headers, output);
+                                     HeaderBuffer::kLink + network.size() + output.header_length);
+  Interface& interface = *route.interface;
+  if (interface.is_loopback()) return send_loopback(headers, output, interface);
+  if (fields.destination.is_multicast()) {
+    // [RFC 1112] 7.2: members here are not reached by way of the link.
+    if (fields.multicast_loop && interface.is_member(fields.destination))
+      (void)send_loopback(headers, output, interface);
+    if (fields.time_to_live == 0) return {};
+  }
   TxPacket packet{.header = headers, .payload = output.payload};
   if (output.checksum_offset != 0) {
-    packet.checksum_start = HeaderBuffer::kLink + sizeof header;
+    packet.checksum_start = static_cast<uint16_t>(HeaderBuffer::kLink + network.size());
     packet.checksum_offset = output.checksum_offset;
   }
   packet.segment_size = output.segment_size;
+  packet.is_ipv6 = !fields.destination.is_v4();
   send_to_link(route, link, packet);
   return {};
+}
+
+Result<void> IpLayer::send_packet(const Route& route, std::span<const std::byte> packet,
+                                  size_t header_length) {
+  constexpr size_t kMaxHeader = 60;
+  ARIL_ASSERT(header_length <= std::min(kMaxHeader, packet.size()));
+  std::byte headers[HeaderBuffer::kLink + kMaxHeader];
+  std::memcpy(headers + HeaderBuffer::kLink, packet.data(), header_length);
+  auto rest = packet.subspan(header_length);
+  TxPiece piece{rest.data(), static_cast<uint32_t>(rest.size()), nullptr};
+  std::span<const std::byte> head(headers, HeaderBuffer::kLink + header_length);
+  std::span<const TxPiece> payload(&piece, rest.empty() ? 0 : 1);
+  if (route.interface->is_loopback()) {
+    HeaderBuffer unused;
+    return send_loopback(head,
+                         {.header = unused, .payload = payload, .payload_length = rest.size()},
+                         *route.interface);
+  }
+  bool is_ipv6 = std::to_integer<uint8_t>(packet[0]) >> 4 == 6;
+  send_to_link(route, headers, {.header = head, .payload = payload, .is_ipv6 = is_ipv6});
+  return {};
+}
+
+Result<void> IpLayer::send_frame(Interface& interface, std::span<const std::byte> frame) {
+  if (frame.size() < sizeof(EthernetHeader)) return fail(Errno::kInval);
+  if (frame.size() > sizeof(EthernetHeader) + interface.mtu()) return fail(Errno::kMsgSize);
+  if (!interface.is_loopback()) {
+    auto rest = frame.subspan(sizeof(EthernetHeader));
+    TxPiece piece{rest.data(), static_cast<uint32_t>(rest.size()), nullptr};
+    transmit(interface, {.header = frame.first(sizeof(EthernetHeader)),
+                         .payload = {&piece, rest.empty() ? size_t{0} : size_t{1}}});
+    return {};
+  }
+  if (frame.size() == sizeof(EthernetHeader)) return fail(Errno::kInval);
+  HeaderBuffer unused;
+  return send_loopback(frame, {.header = unused}, interface);
 }
 
 void IpLayer::send_to_link(const Route& route, std::byte* link_header, const TxPacket& packet) {
@@ -95,13 +147,14 @@ void IpLayer::send_to_link(const Route& route, std::byte* link_header, const TxP
 }
 
 void IpLayer::transmit(Interface& interface, const TxPacket& packet) {
+  if (tap_ != nullptr) tap_->frame(interface, FrameDirection::kOutgoing, packet);
   ++interface.statistics_.sent_frames;
   interface.statistics_.sent_bytes += packet.size();
   interface.sink_->transmit(packet);
 }
 
 Result<void> IpLayer::send_loopback(std::span<const std::byte> header,
-                                    const TransportOutput& output) {
+                                    const TransportOutput& output, Interface& interface) {
   auto full = [&] {
     context_.counters.drop(DropReason::kLoopbackFull);
     return fail(Errno::kNoBufs);
@@ -117,7 +170,7 @@ Result<void> IpLayer::send_loopback(std::span<const std::byte> header,
     std::memcpy(out + at, piece.data, piece.length);
     at += piece.length;
   }
-  if (!loopback_.push_back(std::move(*packet))) return full();
+  if (!loopback_.push_back({std::move(*packet), &interface})) return full();
   return {};
 }
 
@@ -145,7 +198,7 @@ Result<void> IpLayer::send_fragments(const Route& route, const Ipv4Fields& field
   auto whole = ARIL_TRY(gather(output));
   std::span<std::byte> body = whole->bytes();
   size_t total = body.size();
-  size_t step = align_down(route.interface->mtu() - sizeof(Ipv4Header), 8);
+  size_t step = align_down(path_mtu(route, fields.destination) - sizeof(Ipv4Header), 8);
   Ipv4Fields part = fields;
   part.identification = next_identification(fields.destination);
   for (size_t offset = 0; offset < total; offset += step) {
@@ -158,10 +211,10 @@ Result<void> IpLayer::send_fragments(const Route& route, const Ipv4Fields& field
     TxPiece piece{body.data() + offset, static_cast<uint32_t>(length), nullptr};
     context_.counters.add(Counter::kIpFragCreates);
     if (route.interface->is_loopback()) {
-      HeaderBuffer buffer;
-      std::memcpy(buffer.bytes_, headers, sizeof headers);
-      ARIL_TRY(send_loopback(std::span(buffer.bytes_).first(sizeof headers),
-                             {.header = buffer, .payload = {&piece, 1}, .payload_length = length}));
+      HeaderBuffer unused;
+      ARIL_TRY(send_loopback(headers,
+                             {.header = unused, .payload = {&piece, 1}, .payload_length = length},
+                             *route.interface));
     } else {
       send_to_link(route, headers, {.header = headers, .payload = {&piece, 1}});
     }

@@ -187,8 +187,11 @@ void IpLayer::run_ipv6_timers(Interface& interface, Instant& next) {
   if (interface.next_solicitation_ <= context_.now) send_router_solicitation(interface);
   if (interface.group_report_ <= context_.now) {
     interface.group_report_ = Instant::never();
-    report_groups(interface, std::span(interface.groups_).first(interface.group_count_),
-                  kModeIsExclude);
+    report_groups(interface, interface.groups(), kModeIsExclude);
+  }
+  if (interface.igmp_report_ <= context_.now) {
+    interface.igmp_report_ = Instant::never();
+    report_ipv4_groups(interface, interface.groups(), kModeIsExclude);
   }
   auto* servers = interface.name_servers_.data();
   auto* servers_end = servers + interface.name_server_count_;
@@ -199,7 +202,8 @@ void IpLayer::run_ipv6_timers(Interface& interface, Instant& next) {
     tell(interface, Ipv6Event::kNameServers, IpAddress::v6(0, 0));
   }
   for (const auto& server : interface.name_servers()) next = std::min(next, server.expiry);
-  next = std::min({next, interface.next_solicitation_, interface.group_report_});
+  next = std::min(
+      {next, interface.next_solicitation_, interface.group_report_, interface.igmp_report_});
 }
 
 }  // namespace aril::net

@@ -241,7 +241,7 @@ Result<void> Link::configure(const Ipv6Configuration& configuration) {
 
 Result<void> Link::start_dhcp(std::string_view host_name) {
   dhcp_socket_ = ARIL_TRY(core_.stack->create_udp_socket());
-  UdpOptions options;
+  DatagramOptions options;
   options.broadcast = true;
   options.reuse_address = true;
   options.interface = interface_->index();

@@ -11,6 +11,7 @@ constexpr uint64_t kSocketDevice = 8;
 constexpr uint32_t kSocketMode = 0140000 | 0777;
 constinit std::atomic<uint64_t> g_next_inode{1};
 constinit Result<int64_t> (*g_interface_requests)(uint32_t, uint64_t) = nullptr;
+constinit int64_t (*g_realtime)(Instant) = nullptr;
 }  // namespace
 
 Socket::Socket(Family family, SocketType type, int protocol, OpenFlags flags)
@@ -45,6 +46,12 @@ Result<size_t> Socket::send_pages(std::span<const PagePiece> pieces, MessageFlag
 
 void Socket::set_interface_requests(Result<int64_t> (*answer)(uint32_t, uint64_t)) {
   g_interface_requests = answer;
+}
+
+void Socket::set_wall_clock(int64_t (*realtime)(Instant)) { g_realtime = realtime; }
+
+int64_t Socket::realtime(Instant time) {
+  return g_realtime != nullptr ? g_realtime(time) : time.ns;
 }
 
 Result<int64_t> Socket::ioctl(uint32_t request, uint64_t argument) {

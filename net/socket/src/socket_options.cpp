@@ -44,6 +44,23 @@ Result<Duration> timeout_value(std::span<const std::byte> value) {
   return Duration::seconds(time.seconds) + Duration::microseconds(time.microseconds);
 }
 
+/// struct sock_fprog.
+struct FilterProgram {
+  uint16_t length;
+  uint64_t instructions;
+};
+
+Result<PacketFilter> read_filter(std::span<const std::byte> value) {
+  auto program = ARIL_TRY(option_value<FilterProgram>(value));
+  if (program.length == 0 || program.length > PacketFilter::kMaxLength) return fail(Errno::kInval);
+  std::unique_ptr<FilterInstruction[]> instructions(new (std::nothrow)
+                                                        FilterInstruction[program.length]);
+  if (instructions == nullptr) return fail(Errno::kNoMem);
+  std::span<FilterInstruction> span(instructions.get(), program.length);
+  ARIL_TRY(UserPtr<FilterInstruction>(program.instructions).read_array(span));
+  return PacketFilter::create(span, PacketFilter::Dialect::kSocket);
+}
+
 KernelTimeval to_timeval(Duration time) {
   return {time.ns / 1'000'000'000, time.ns % 1'000'000'000 / 1000};
 }
@@ -59,9 +76,10 @@ Result<void> Socket::set_option(int level, int name, std::span<const std::byte> 
   return set_protocol_option(level, name, value);
 }
 
-Result<OptionValue> Socket::get_option(int level, int name, size_t room) {
-  OptionValue value =
-      ARIL_TRY(level == SOL_SOCKET ? get_socket_option(name) : get_protocol_option(level, name));
+Result<OptionValue> Socket::get_option(int level, int name, size_t room,
+                                       std::span<const std::byte> given) {
+  OptionValue value = ARIL_TRY(level == SOL_SOCKET ? get_socket_option(name)
+                                                   : get_option_about(level, name, given));
   value.length = std::min(value.length, room);
   return value;
 }
@@ -70,7 +88,13 @@ Result<void> Socket::set_protocol_option(int, int, std::span<const std::byte>) {
   return fail(Errno::kNoProtoOpt);
 }
 
+Result<OptionValue> Socket::get_option_about(int level, int name, std::span<const std::byte>) {
+  return get_protocol_option(level, name);
+}
+
 Result<OptionValue> Socket::get_protocol_option(int, int) { return fail(Errno::kNoProtoOpt); }
+
+Result<void> Socket::set_filter(std::optional<PacketFilter>) { return fail(Errno::kNoProtoOpt); }
 
 Result<void> Socket::set_socket_option(int name, std::span<const std::byte> value) {
   switch (name) {
@@ -91,12 +115,13 @@ Result<void> Socket::set_socket_option(int name, std::span<const std::byte> valu
     case SO_BINDTODEVICE:
       return set_protocol_option(SOL_SOCKET, name, value);
     case SO_ATTACH_FILTER:
+      return set_filter(ARIL_TRY(read_filter(value)));
+    case SO_DETACH_FILTER:
+      return set_filter(std::nullopt);
     case SO_ATTACH_BPF:
     case SO_ATTACH_REUSEPORT_CBPF:
     case SO_ATTACH_REUSEPORT_EBPF:
       return fail(Errno::kNoProtoOpt);
-    case SO_DETACH_FILTER:
-      return fail(Errno::kNoEnt);
     case SO_TYPE:
     case SO_PROTOCOL:
     case SO_DOMAIN:

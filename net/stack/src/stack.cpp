@@ -15,7 +15,9 @@ Stack::Stack(const StackConfig& config)
                .random_counter = config.seed},
       ip_(context_),
       tcp_(ip_),
-      udp_(ip_) {}
+      udp_(ip_),
+      raw_(ip_),
+      packets_(ip_) {}
 
 Stack::~Stack() = default;
 

@@ -240,7 +240,7 @@ TEST_F(Udp, SendsFragmentsThatJoin) {
 
 TEST_F(Udp, BoundsItsQueue) {
   auto socket = stack->create_udp_socket().value();
-  UdpOptions options;
+  DatagramOptions options;
   options.receive_buffer = 5000;
   ASSERT_TRUE(socket->set_options(options).has_value());
   ASSERT_TRUE(socket->bind({kOurs, 2000}).has_value());
@@ -255,7 +255,7 @@ TEST_F(Udp, BoundsItsQueue) {
 TEST_F(Udp, ConnectedSocketHearsOnlyItsPeer) {
   auto connected = stack->create_udp_socket().value();
   auto any = stack->create_udp_socket().value();
-  UdpOptions options;
+  DatagramOptions options;
   options.reuse_address = true;
   ASSERT_TRUE(connected->set_options(options).has_value());
   ASSERT_TRUE(any->set_options(options).has_value());
@@ -276,7 +276,7 @@ TEST_F(Udp, NeedsLeaveToBroadcast) {
   auto socket = stack->create_udp_socket().value();
   Endpoint everyone{IpAddress::v4(10, 0, 0, 255), 9};
   EXPECT_EQ(socket->send(data(1), everyone).error(), Errno::kAcces);
-  UdpOptions options;
+  DatagramOptions options;
   options.broadcast = true;
   ASSERT_TRUE(socket->set_options(options).has_value());
   EXPECT_TRUE(socket->send(data(1), everyone).has_value());

@@ -134,7 +134,7 @@ TEST(Ipv6Sockets, DatagramsFragmentAndJoin) {
   }
   EXPECT_EQ(from->send(data(65'528), Endpoint{TwoStacks::address6(1), 5000}).error(),
             Errno::kMsgSize);
-  UdpOptions options = from->options();
+  DatagramOptions options = from->options();
   options.ipv6_dont_fragment = true;
   ASSERT_TRUE(from->set_options(options).has_value());
   EXPECT_EQ(from->send(data(1453), Endpoint{TwoStacks::address6(1), 5000}).error(),

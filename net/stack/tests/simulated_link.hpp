@@ -89,6 +89,10 @@ class CapturingSink final : public LinkSink {
 struct LinkFaults {
   double loss = 0, duplication = 0, reorder = 0, corruption = 0;
   Duration delay = Duration::milliseconds(5);
+  uint64_t rate = 0;         ///< bytes per second, each way; 0: without limit
+  size_t queue = 64 * 1024;  ///< bytes that wait for their turn; what comes then is dropped
+  size_t mark = 0;           ///< congestion is marked [RFC 3168] from this queue on; 0: never
+  size_t mtu = 0;            ///< larger packets vanish without a word; 0: none do
 };
 
 /// Two stacks, 10.0.0.1 and 10.0.0.2 (and fd00::1 and fd00::2 once enable_ipv6() was called), over
@@ -154,6 +158,7 @@ class TwoStacks {
     CapturingSink sink;
     std::unique_ptr<Stack> stack;
     Interface* interface = nullptr;
+    Instant line_free;
   };
   struct Flying {
     Instant arrival;
@@ -163,6 +168,30 @@ class TwoStacks {
 
   bool happens(double probability) {
     return std::uniform_real_distribution<>(0, 1)(random_) < probability;
+  }
+  /// The sender's end of the line: false when its queue is full.
+  bool queue(unsigned side, Bytes& frame) {
+    Instant& free = sides_[side].line_free;
+    free = std::max(free, now_);
+    if (faults_.rate == 0) return true;
+    auto backlog = static_cast<size_t>((free - now_).ns) * faults_.rate / 1'000'000'000;
+    if (backlog > faults_.queue) return false;
+    if (faults_.mark != 0 && backlog > faults_.mark) mark_congestion(frame);
+    free = free +
+           Duration::nanoseconds(static_cast<int64_t>(frame.size() * 1'000'000'000 / faults_.rate));
+    return true;
+  }
+  static void mark_congestion(Bytes& frame) {
+    Ipv4Header ip;
+    if (frame.size() < 34 || frame[12] != std::byte{8} || frame[13] != std::byte{0}) return;
+    std::memcpy(&ip, frame.data() + 14, sizeof ip);
+    if ((ip.type_of_service & 3) == 0) return;
+    ip.type_of_service |= 3;
+    ip.checksum = 0;
+    Checksum sum;
+    sum.add(std::as_bytes(std::span(&ip, 1)));
+    ip.checksum = sum.finish();
+    std::memcpy(frame.data() + 14, &ip, sizeof ip);
   }
   Instant earliest() const {
     Instant first = Instant::never();
@@ -176,7 +205,9 @@ class TwoStacks {
         sides_[i].sink.frames.pop_front();
         if (happens(faults_.loss)) continue;
         if (happens(faults_.corruption)) frame[random_() % frame.size()] ^= std::byte{0x10};
-        Duration delay = faults_.delay;
+        if (faults_.mtu != 0 && frame.size() > faults_.mtu + 14) continue;
+        if (!queue(i, frame)) continue;
+        Duration delay = faults_.delay + (sides_[i].line_free - now_);
         if (happens(faults_.reorder)) delay = delay + Duration::milliseconds(3 + random_() % 20);
         if (happens(faults_.duplication)) flying_.push_back({now_ + delay, 1 - i, frame});
         flying_.push_back({now_ + delay, 1 - i, std::move(frame)});

@@ -54,7 +54,9 @@ TEST_F(TcpReceive, PutsSegmentsInOrderAndReportsThem) {  // [RFC 2018]
   expect({.flags = kAck, .acknowledgment = 3001});
   send({.flags = kAck, .sequence = 2501, .acknowledgment = iss + 1, .payload = 2000});
   TcpSegment last = expect({.flags = kAck, .acknowledgment = 5001});
-  EXPECT_EQ(last.options.sack_count, 0);
+  ASSERT_EQ(last.options.sack_count, 1);  // what came twice [RFC 2883]
+  EXPECT_EQ(last.options.sack[0].start, 2501u);
+  EXPECT_EQ(last.options.sack[0].end, 3001u);
   std::vector<std::byte> out(5000);
   ASSERT_EQ(socket->receive(out).value(), 4000u);
   for (size_t i = 0; i < 4000; ++i) ASSERT_EQ(out[i], pattern(1001 + i)) << i;
@@ -313,7 +315,11 @@ TEST_F(TcpRecovery, TimeoutSkipsWhatWasReported) {
   TcpSegmentOptions sack;
   sack.sack[0] = {iss + 1001, iss + 2001};
   sack.sack_count = 1;
+  elapse(Duration::milliseconds(10));
   send({.flags = kAck, .sequence = 1001, .acknowledgment = iss + 1, .options = sack});
+  expect_silence();
+  elapse(Duration::milliseconds(5));
+  expect({.sequence = iss + 1, .payload = 1000});
   elapse(Duration::milliseconds(1200));
   expect({.sequence = iss + 1, .payload = 1000});
   expect_silence();  // one segment after a timeout

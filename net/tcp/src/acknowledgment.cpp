@@ -29,21 +29,26 @@ bool TcpConnection::receive_acknowledgment(const TcpSegment& segment) {
     challenge();
     return false;
   }
-  uint32_t newly_sacked = process_sack(segment);
+  Progress progress;
+  if (timestamps_ && segment.options.timestamps)
+    progress.echo_clock = segment.options.timestamps->echo - timestamp_offset_;
+  process_sack(segment, progress);
   bool window_changed = static_cast<uint32_t>(segment.window) << send_scale_ != send_window_;
   if (sequence_after(acknowledgment, send_unacknowledged_)) {
-    acknowledge_new(acknowledgment, segment);
+    acknowledge_new(segment, progress);
     if (!in_table_) return false;
     update_send_window(segment);
     // Pieces that filled gaps below may complete the picture of what is lost.
-    if (recovery_ == Recovery::kNone) detect_loss(false, newly_sacked);
+    detect_loss(false, progress);
   } else if (acknowledgment == send_unacknowledged_) {
     // [RFC 5681] 2: the definition of a duplicate acknowledgment.
     bool duplicate = flight() != 0 && segment.payload.empty() && !segment.is(TcpFlags::kFin) &&
-                     (!window_changed || newly_sacked != 0);
+                     (!window_changed || progress.delivered != 0);
     update_send_window(segment);
-    detect_loss(duplicate, newly_sacked);
+    detect_loss(duplicate, progress);
   }
+  judge_probe(acknowledgment, progress);
+  if (ecn_) receive_congestion_echo(segment);
   notify_writable();
   return true;
 }
@@ -64,31 +69,43 @@ void TcpConnection::update_send_window(const TcpSegment& segment) {
   }
 }
 
-void TcpConnection::acknowledge_new(uint32_t acknowledgment, const TcpSegment& segment) {
-  uint32_t acknowledged = acknowledgment - send_unacknowledged_;
+void TcpConnection::acknowledge_new(const TcpSegment& segment, Progress& progress) {
+  uint32_t acknowledgment = segment.acknowledgment;
+  progress.acknowledged = acknowledgment - send_unacknowledged_;
   bool was_limited = pipe() + mss_ >= congestion_.window();
-  bytes_acked_ += acknowledged;
+  bytes_acked_ += progress.acknowledged;
   measure_rtt(acknowledgment, segment);
   send_unacknowledged_ = acknowledgment;
   queued_.acknowledge(sequence_min(acknowledgment, queued_.end()));
-  scoreboard_.acknowledge(acknowledgment);
+  log_.acknowledge(acknowledgment,
+                   [&](const TransmitLog::Record& record) { note_delivered(record, progress); });
   retransmits_ = 0;
   rtt_.reset_backoff();
   soft_error_ = Errno{};
   if (recovery_ == Recovery::kNone) {
     duplicate_acks_ = 0;
     // [RFC 7661]'s concern: a window that was not used must not grow.
-    if (was_limited) congestion_.on_acknowledged(acknowledged, mss_, context_.now, rtt_.smoothed());
+    if (was_limited)
+      congestion_.on_acknowledged(progress.acknowledged, mss_, context_.now, rtt_.smoothed());
   } else {
-    advance_recovery(acknowledged);
+    advance_recovery(progress);
   }
-  // [RFC 6298] 5.2, 5.3
-  if (flight() == 0) {
-    clear_timer(Timer::kRetransmit);
-  } else {
-    set_timer(Timer::kRetransmit, context_.now + rtt_.rto());
-  }
+  arm_loss_timers();
   finish_if_fin_acknowledged();
+}
+
+void TcpConnection::note_delivered(const TransmitLog::Record& record, Progress& progress) {
+  progress.delivered += record.length();
+  if (sack_) rack_.on_delivered(record, context_.now, rtt_.minimum(), progress.echo_clock);
+}
+
+// [RFC 3168] 6.1.2: congestion without loss, answered once in a window.
+void TcpConnection::receive_congestion_echo(const TcpSegment& segment) {
+  if (!segment.is(TcpFlags::kEce) || recovery_ != Recovery::kNone || flight() == 0) return;
+  if (sequence_before(send_unacknowledged_, reduction_end_)) return;
+  congestion_.on_loss(flight(), mss_);
+  announce_reduction_ = true;
+  reduction_end_ = send_next_;
 }
 
 void TcpConnection::finish_if_fin_acknowledged() {
@@ -126,20 +143,31 @@ void TcpConnection::measure_rtt(uint32_t acknowledgment, const TcpSegment& segme
   if (elapsed < 60'000) rtt_.sample(Duration::milliseconds(elapsed));
 }
 
-uint32_t TcpConnection::process_sack(const TcpSegment& segment) {
-  if (!sack_ || flight() == 0) return 0;
-  uint32_t added = 0;
-  for (size_t i = 0; i < segment.options.sack_count; ++i) {
-    const SackBlock& block = segment.options.sack[i];
-    // Blocks at or below the acknowledgment report duplicates [RFC 2883]; the rest must be in
-    // flight.
+void TcpConnection::process_sack(const TcpSegment& segment, Progress& progress) {
+  if (!sack_ || segment.options.sack_count == 0) return;
+  const TcpSegmentOptions& options = segment.options;
+  // [RFC 2883] 4: a first block that was acknowledged, or lies inside the second, reports a
+  // duplicate.
+  const SackBlock &first = options.sack[0], &second = options.sack[1];
+  bool inside_second = options.sack_count > 1 && sequence_at_most(second.start, first.start) &&
+                       sequence_at_most(first.end, second.end);
+  bool is_recent = !sequence_before(first.start, send_unacknowledged_ - largest_send_window_) &&
+                   sequence_before(first.start, first.end) &&
+                   sequence_at_most(first.end, send_next_);
+  if (is_recent && (sequence_at_most(first.end, segment.acknowledgment) || inside_second)) {
+    progress.duplicate_report = true;
+    context_.counters.add(Counter::kTcpExtTCPDSACKRecv);
+  }
+  if (flight() == 0) return;
+  for (const SackBlock& block : std::span(options.sack).first(options.sack_count)) {
     bool valid = sequence_before(block.start, block.end) &&
                  sequence_after(block.start, segment.acknowledgment) &&
                  sequence_after(block.start, send_unacknowledged_) &&
                  sequence_at_most(block.end, send_next_);
-    if (valid) added += scoreboard_.add(block.start, block.end);
+    if (valid)
+      log_.sack(block.start, block.end,
+                [&](const TransmitLog::Record& record) { note_delivered(record, progress); });
   }
-  return added;
 }
 
 }  // namespace aril::net

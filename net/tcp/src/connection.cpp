@@ -26,6 +26,7 @@ TcpConnection::TcpConnection(TcpLayer& layer, const FlowKey& flow, const Route& 
       route_(route),
       options_(options),
       path_mtu_(layer.ip_.path_mtu(route, flow.remote.address)),
+      path_mtu_changes_(layer.ip_.path_mtu_changes()),
       queued_(layer.context_.memory),
       received_(layer.context_.memory),
       timer_(run_timers, this) {
@@ -64,6 +65,7 @@ void TcpConnection::leave_table() {
   if (counted_orphan_) --layer_.orphan_count_;
   counted_established_ = counted_orphan_ = false;
   queued_.clear();
+  log_.clear();
   // Whoever called holds a reference of its own.
   RefPtr<TcpConnection>::adopt(this).reset();
 }
@@ -82,6 +84,16 @@ void TcpConnection::compute_mss() {
   // [RFC 6691]: the MSS counts options, so what they take comes off each segment.
   if (timestamps_) limit -= std::min(limit, kTimestampSpace);
   mss_ = std::max<uint32_t>(limit, 48);
+}
+
+// Another connection to the same peer may have learned of it.
+void TcpConnection::follow_path_mtu() {
+  if (path_mtu_changes_ == layer_.ip_.path_mtu_changes()) return;
+  path_mtu_changes_ = layer_.ip_.path_mtu_changes();
+  uint32_t mtu = layer_.ip_.path_mtu(route_, key.remote.address);
+  if (mtu == path_mtu_) return;
+  path_mtu_ = mtu;
+  compute_mss();
 }
 
 void TcpConnection::start_active() {
@@ -107,6 +119,8 @@ void TcpConnection::start_passive(const SynParameters& syn) {
   recent_timestamp_ = syn.recent_timestamp;
   recent_timestamp_time_ = context_.now;
   sack_ = syn.sack;
+  ecn_ = syn.ecn;
+  if (syn.round_trip.ns > 0) rtt_.sample(syn.round_trip);
   send_scale_ = syn.window_scaling ? syn.send_scale : 0;
   receive_scale_ = syn.window_scaling ? syn.receive_scale : 0;
   peer_mss_ = syn.peer_mss;
@@ -124,6 +138,7 @@ void TcpConnection::start_passive(const SynParameters& syn) {
 
 void TcpConnection::become_established() {
   set_state(TcpState::kEstablished);
+  reduction_end_ = send_unacknowledged_;
   compute_mss();
   congestion_.start(mss_);
   retransmits_ = 0;
@@ -338,7 +353,9 @@ TcpInfo TcpConnection::info() const {
   info.send_mss = mss_;
   info.receive_mss = mss_;
   info.unacked = (flight() + mss_ - 1) / mss_;
-  info.sacked = scoreboard_.bytes() / mss_;
+  info.sacked = log_.sacked_bytes() / mss_;
+  info.lost = log_.lost_bytes() / mss_;
+  info.retransmitting = log_.retransmitting_bytes() / mss_;
   info.last_data_sent_ms = age(last_sent_);
   info.last_data_received_ms = info.last_ack_received_ms = age(last_received_);
   info.path_mtu = path_mtu_;

@@ -1,13 +1,15 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <optional>
 
 #include "base/ref_ptr.hpp"
 #include "congestion.hpp"
 #include "net/tcp/tcp_layer.hpp"
+#include "rack.hpp"
 #include "receive_queue.hpp"
-#include "scoreboard.hpp"
 #include "send_queue.hpp"
+#include "transmit_log.hpp"
 
 namespace aril::net {
 
@@ -76,19 +78,35 @@ class TcpConnection final : public Flow, public RefCounted {
                 const TcpOptions& options);
 
  private:
-  enum class Timer : uint8_t { kRetransmit, kPersist, kDelayedAck, kCork, kKeepAlive, kClose };
-  static constexpr size_t kTimers = 6;
+  enum class Timer : uint8_t {
+    kRetransmit,
+    kProbe,    ///< the tail loss probe's [RFC 8985] 7
+    kReorder,  ///< when what was overtaken counts as lost [RFC 8985] 6.3
+    kPersist,
+    kDelayedAck,
+    kCork,
+    kKeepAlive,
+    kClose,
+  };
+  static constexpr size_t kTimers = 8;
   enum class Recovery : uint8_t {
     kNone,
-    kFast,  ///< [RFC 6675] or [RFC 6582]: lost segments are known by what came after them
-    kLoss,  ///< after a timeout: everything unacknowledged below the recovery point is taken as
-            ///< lost
+    kFast,  ///< [RFC 8985], or [RFC 6582] without SACK: what came after them shows what is lost
+    kLoss,  ///< after a timeout
+  };
+  /// What one acknowledgment brought.
+  struct Progress {
+    uint32_t delivered = 0;                   ///< bytes that are known to have arrived only now
+    uint32_t acknowledged = 0;                ///< bytes that SND.UNA moved
+    bool duplicate_report = false;            ///< D-SACK [RFC 2883]
+    std::optional<uint32_t> echo_clock = {};  ///< our timestamp clock as the peer echoes it
   };
 
   // connection.cpp
   void set_state(TcpState state);
   void become_established();
   void compute_mss();
+  void follow_path_mtu();
   /// Of IP and TCP, without options.
   [[nodiscard]] uint32_t header_size() const {
     return network_header_size(key.remote.address) + uint32_t{sizeof(TcpHeader)};
@@ -114,22 +132,36 @@ class TcpConnection final : public Flow, public RefCounted {
   // acknowledgment.cpp
   /// False when the segment must not be processed further.
   bool receive_acknowledgment(const TcpSegment& segment);
-  void acknowledge_new(uint32_t acknowledgment, const TcpSegment& segment);
+  void acknowledge_new(const TcpSegment& segment, Progress& progress);
   void update_send_window(const TcpSegment& segment);
-  uint32_t process_sack(const TcpSegment& segment);
+  void process_sack(const TcpSegment& segment, Progress& progress);
+  void note_delivered(const TransmitLog::Record& record, Progress& progress);
+  void receive_congestion_echo(const TcpSegment& segment);
   void measure_rtt(uint32_t acknowledgment, const TcpSegment& segment);
   void finish_if_fin_acknowledged();
 
   // recovery.cpp
   [[nodiscard]] uint32_t flight() const { return send_next_ - send_unacknowledged_; }
   [[nodiscard]] uint32_t pipe() const;
-  void detect_loss(bool is_duplicate, uint32_t newly_sacked);
-  void enter_fast_recovery();
-  void advance_recovery(uint32_t acknowledged_bytes);
+  /// What may be in the network now.
+  [[nodiscard]] uint32_t sending_window() const;
+  void detect_loss(bool is_duplicate, const Progress& progress);
+  bool find_overtaken();
+  void enter_recovery(Recovery kind);
+  void enter_fast_recovery(const Progress& progress);
+  void advance_recovery(const Progress& progress);
+  void leave_recovery();
+  /// [RFC 3522]: takes back a reduction that an acknowledgment of the original shows as needless.
+  bool undo_if_spurious(const Progress& progress);
+  void spread_reduction(const Progress& progress);
   void retransmit_lost();
-  bool next_lost(uint32_t& sequence, uint32_t& length) const;
   void retransmit(uint32_t sequence, uint32_t length);
   void on_retransmit_timeout();
+  void shrink_for_black_hole();
+  void arm_loss_timers();
+  void arm_probe();
+  void on_probe();
+  void judge_probe(uint32_t acknowledgment, const Progress& progress);
 
   // output.cpp
   void send_new_data();
@@ -141,6 +173,7 @@ class TcpConnection final : public Flow, public RefCounted {
   void send_control(uint32_t sequence, TcpFlags flags);
   void send_reset();
   void fill_common(SegmentFields& fields);
+  void add_sack_blocks(TcpSegmentOptions& options);
   [[nodiscard]] uint32_t desired_right_edge() const;
   uint16_t choose_window();
   void note_ack_sent();
@@ -157,6 +190,9 @@ class TcpConnection final : public Flow, public RefCounted {
   void on_keep_alive();
   void restart_keep_alive();
   [[nodiscard]] bool has_given_up(unsigned limit) const;
+  [[nodiscard]] uint32_t timestamp_now() const {
+    return layer_.timestamp_clock() + timestamp_offset_;
+  }
 
   TcpLayer& layer_;
   StackContext& context_;
@@ -175,7 +211,7 @@ class TcpConnection final : public Flow, public RefCounted {
   bool timestamps_ = false, sack_ = false;
   uint8_t send_scale_ = 0, receive_scale_ = 0;
   uint16_t peer_mss_ = 536;
-  uint32_t path_mtu_ = 0;
+  uint32_t path_mtu_ = 0, path_mtu_changes_ = 0;
   uint32_t mss_ = 536;  // payload bytes per segment
 
   // Send sequence space.
@@ -209,11 +245,27 @@ class TcpConnection final : public Flow, public RefCounted {
   // Round trips, congestion and loss.
   RttEstimator rtt_;
   CongestionWindow congestion_;
-  Scoreboard scoreboard_;
+  TransmitLog log_;
+  Rack rack_;
   bool timing_ = false;
   uint32_t timed_sequence_ = 0;
   Instant timed_start_;
-  uint32_t recovery_point_ = 0, retransmit_next_ = 0;
+  uint32_t recovery_point_ = 0;
+  // [RFC 6937]
+  uint32_t recovery_flight_ = 0, recovery_delivered_ = 0, recovery_sent_ = 0, recovery_window_ = 0;
+  // [RFC 3522]
+  CongestionWindow before_recovery_;
+  uint32_t first_repeat_clock_ = 0;
+  bool may_undo_ = false, has_repeated_ = false;
+  // The tail loss probe that is in flight.
+  bool probing_ = false, probe_repeats_ = false;
+  uint32_t probe_end_ = 0;
+  // [RFC 3168]
+  bool ecn_ = false;
+  bool echo_congestion_ = false;  // until the peer says that it slowed down
+  bool announce_reduction_ = false;
+  uint32_t reduction_end_ = 0;
+  SackBlock duplicate_report_{};  // of the next acknowledgment [RFC 2883]; empty: none
   uint8_t duplicate_acks_ = 0;
   uint8_t retransmits_ = 0;  // of the oldest data, in a row
   uint8_t probes_ = 0;

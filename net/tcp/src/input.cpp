@@ -42,6 +42,9 @@ void TcpConnection::receive_in_syn_sent(const TcpSegment& segment) {
     recent_timestamp_time_ = context_.now;
   }
   sack_ = options.sack_permitted;
+  // [RFC 3168] 6.1.1: the answer has ECE alone; a crossing SYN both.
+  bool offered = layer_.ecn() == Ecn::kRequest && retransmits_ == 0;
+  ecn_ = offered && segment.is(TcpFlags::kEce) && segment.is(TcpFlags::kCwr) != has_ack;
   if (options.window_scale) {
     send_scale_ = std::min<uint8_t>(*options.window_scale, 14);  // [RFC 7323] 2.3
   } else {
@@ -139,6 +142,8 @@ bool TcpConnection::check_sequence(const TcpSegment& segment) {
              context_.now - last_out_of_window_ack_ >= kOutOfWindowAckInterval;
   if (due) {
     last_out_of_window_ack_ = context_.now;
+    if (sack_ && !segment.payload.empty() && sequence_at_most(segment.end(), received_.next()))
+      duplicate_report_ = {segment.sequence, segment.end()};
     send_ack();
   }
   return false;
@@ -193,6 +198,14 @@ bool TcpConnection::receive_data(const TcpSegment& segment) {
     return false;
   }
   ++data_segments_in_;
+  if (ecn_) {
+    // [RFC 3168] 6.1.3
+    if (segment.is(TcpFlags::kCwr)) echo_congestion_ = false;
+    if (segment.congestion_experienced) {
+      echo_congestion_ = true;
+      ack_now_ = true;
+    }
+  }
   if (sequence_after(end, right_edge_)) {
     if (!sequence_before(sequence, right_edge_)) {
       context_.counters.drop(DropReason::kTcpOutsideWindow);
@@ -214,6 +227,8 @@ bool TcpConnection::receive_data(const TcpSegment& segment) {
   }
   uint32_t before = received_.next();
   bool had_gaps = received_.has_gaps();
+  if (sack_ && sequence_before(sequence, before))
+    duplicate_report_ = {sequence, sequence_min(end, before)};
   switch (received_.add(sequence, bytes)) {
     case ReceiveQueue::Added::kInOrder: {
       uint32_t arrived = received_.next() - before;
@@ -227,6 +242,7 @@ bool TcpConnection::receive_data(const TcpSegment& segment) {
       ack_now_ = true;
       break;
     case ReceiveQueue::Added::kDuplicate:
+      if (sack_ && !sequence_before(sequence, before)) duplicate_report_ = {sequence, end};
       ack_now_ = true;
       break;
     case ReceiveQueue::Added::kTooManyGaps:
@@ -274,13 +290,13 @@ void TcpConnection::receive_error(const IpError& error, uint32_t sequence) {
   if (error.next_hop_mtu != 0) {
     // [RFC 1191] 6.3: smaller segments, and what did not fit is sent again at once.
     if (error.next_hop_mtu >= path_mtu_ || state_ == TcpState::kSynSent) return;
-    path_mtu_ = error.next_hop_mtu;
-    compute_mss();
+    layer_.ip_.note_path_mtu(key.remote.address, error.next_hop_mtu);
+    follow_path_mtu();
     if (recovery_ == Recovery::kNone) {
-      recovery_ = Recovery::kLoss;
-      recovery_point_ = send_next_;
-      retransmit_next_ = send_unacknowledged_;
+      enter_recovery(Recovery::kLoss);
+      may_undo_ = false;
     }
+    (void)log_.mark_lost([](const TransmitLog::Record&) { return true; });
     return output();
   }
   if (state_ == TcpState::kSynSent || state_ == TcpState::kSynReceived) {

@@ -6,8 +6,8 @@ namespace aril::net {
 namespace {
 constexpr unsigned kMaxSynAckRetransmits = 5;  // Linux's tcp_synack_retries
 constexpr size_t kMinHalfOpen = 128;
-// Where a cookie's timestamp keeps the SYN's options: scale in four bits, 15 for none; SACK.
-constexpr uint32_t kCookieScaleMask = 15, kCookieSack = 16, kCookieMask = 31;
+// Where a cookie's timestamp keeps the SYN's options: scale in four bits, 15 for none; SACK; ECN.
+constexpr uint32_t kCookieScaleMask = 15, kCookieSack = 16, kCookieEcn = 32, kCookieMask = 63;
 constexpr uint8_t kCookieNoScale = 15;
 }  // namespace
 
@@ -62,6 +62,7 @@ SynParameters TcpListener::negotiate(const TcpSegment& segment, const FlowKey& f
   syn.peer_window = segment.window;
   if (offered.max_segment != 0) syn.peer_mss = offered.max_segment;
   syn.sack = offered.sack_permitted;
+  syn.ecn = layer_.ecn() != Ecn::kOff && segment.is(TcpFlags::kEce) && segment.is(TcpFlags::kCwr);
   syn.timestamps = offered.timestamps.has_value();
   if (syn.timestamps) syn.recent_timestamp = offered.timestamps->value;
   syn.timestamp_offset = layer_.timestamp_offset(flow);
@@ -117,6 +118,7 @@ void TcpListener::send_syn_ack(const Route& route, const FlowKey& flow, const Sy
   fields.sequence = syn.initial_send;
   fields.acknowledgment = syn.initial_receive + 1;
   fields.flags = TcpFlags::kSyn | TcpFlags::kAck;
+  if (syn.ecn) fields.flags |= TcpFlags::kEce;
   uint32_t buffer = options.receive_buffer != 0 ? options.receive_buffer : 65535;
   fields.window = static_cast<uint16_t>(std::min<uint32_t>(buffer, 65535));
   fields.time_to_live = options.hops_to(flow.remote.address);
@@ -201,6 +203,8 @@ void TcpListener::receive_half_open(HalfOpen& half, const TcpSegment& segment,
   Route route = half.route;
   SynParameters agreed = half.syn;
   agreed.peer_window = static_cast<uint32_t>(segment.window) << agreed.send_scale;
+  // [RFC 6298] 3: not of a SYN-ACK that was sent twice.
+  if (half.retransmits == 0 && !half.deferred) agreed.round_trip = context_.now - half.started;
   RefPtr<TcpConnection> connection(establish(flow, route, agreed, &half));
   if (connection) connection->receive(segment);
 }
@@ -229,9 +233,10 @@ void TcpListener::send_cookie(const TcpSegment& segment, const Route& route, con
   syn.initial_send =
       syn_cookie::make(context_.key, flow, segment.sequence, syn.peer_mss, context_.now);
   // Without timestamps there is nowhere to keep scaling and SACK [RFC 4987] 3.6.
-  if (!syn.timestamps) syn.sack = syn.window_scaling = false;
+  if (!syn.timestamps) syn.sack = syn.window_scaling = syn.ecn = false;
   uint32_t kept = syn.window_scaling ? syn.send_scale : kCookieNoScale;
   if (syn.sack) kept |= kCookieSack;
+  if (syn.ecn) kept |= kCookieEcn;
   uint32_t clock = (layer_.timestamp_clock() + syn.timestamp_offset) & ~kCookieMask;
   context_.counters.add(Counter::kTcpExtSyncookiesSent);
   send_syn_ack(route, flow, syn, clock | kept);
@@ -262,6 +267,7 @@ void TcpListener::receive_cookie(const TcpSegment& segment, const IpPacketInfo& 
     syn.recent_timestamp = timestamps->value;
     uint32_t kept = timestamps->echo & kCookieMask;
     syn.sack = (kept & kCookieSack) != 0;
+    syn.ecn = (kept & kCookieEcn) != 0;
     if ((kept & kCookieScaleMask) != kCookieNoScale) {
       syn.window_scaling = true;
       syn.send_scale = static_cast<uint8_t>(kept & kCookieScaleMask);

@@ -14,9 +14,10 @@ struct SynParameters {
   uint32_t initial_send = 0, initial_receive = 0;  // ISS, IRS
   uint32_t peer_window = 0;
   uint16_t peer_mss = 536;  // [RFC 9293] 3.7.1 (MUST-15)
-  bool timestamps = false, sack = false, window_scaling = false;
+  bool timestamps = false, sack = false, window_scaling = false, ecn = false;
   uint8_t send_scale = 0, receive_scale = 0;
   uint32_t recent_timestamp = 0, timestamp_offset = 0;
+  Duration round_trip;  ///< of the SYN-ACK; zero: not known
 };
 
 /// A connection in SYN-RECEIVED: small, because anyone can make us create them.

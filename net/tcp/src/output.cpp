@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <utility>
 
 #include "connection.hpp"
 
@@ -9,13 +10,15 @@ constexpr size_t kMaxPieces = 18;
 // What one segment handed to a segmenting link may carry: a multiple of it is cut off.
 constexpr uint32_t kMaxSuperSegment = 65535 - sizeof(Ipv6Header) - kMaxTcpHeader;
 constexpr size_t kMaxSackWithTimestamps = 3;
+constexpr uint8_t kEctZero = 2, kEcnMask = 3;  // [RFC 3168] 5
 }  // namespace
 
 void TcpConnection::output() {
   bool can_send_data = state_ != TcpState::kSynSent && state_ != TcpState::kSynReceived &&
                        state_ != TcpState::kClosed && in_table_;
   if (can_send_data) {
-    if (recovery_ != Recovery::kNone) retransmit_lost();
+    follow_path_mtu();
+    retransmit_lost();
     send_new_data();
   }
   if (ack_now_ && in_table_) send_ack();
@@ -39,13 +42,15 @@ void TcpConnection::send_new_data() {
       }
       send_control(send_next_, TcpFlags::kFin | TcpFlags::kAck);
       fin_sent_ = true;
+      log_.sent(send_next_, send_next_ + 1, context_.now);
       ++send_next_;
-      if (!is_set(Timer::kRetransmit)) set_timer(Timer::kRetransmit, context_.now + rtt_.rto());
+      if (!is_set(Timer::kRetransmit)) arm_loss_timers();
       break;
     }
     uint32_t in_network = pipe();
-    uint32_t room = congestion_.window() > in_network ? congestion_.window() - in_network : 0;
-    uint32_t length = std::min({unsent, window, room, largest});
+    uint32_t room = sending_window() > in_network ? sending_window() - in_network : 0;
+    // The device would put CWR on every segment that it cuts [RFC 3168] 6.1.2.
+    uint32_t length = std::min({unsent, window, room, announce_reduction_ ? mss_ : largest});
     blocked_by_window = window < unsent && window < mss_;
     uint32_t rest = length % mss_;
     if (rest != 0 && !may_send_partial(length, unsent)) length -= rest;
@@ -96,8 +101,13 @@ uint32_t TcpConnection::transmit(uint32_t sequence, uint32_t length, TcpFlags fl
   fields.sequence = sequence;
   fields.flags = flags | TcpFlags::kAck;
   fill_common(fields);
-  auto segment_size = static_cast<uint16_t>(length > mss_ ? mss_ : 0);
   bool is_new = sequence == send_next_;
+  if (ecn_ && is_new) {
+    // [RFC 3168] 6.1.5: never a segment that was sent before.
+    fields.type_of_service |= kEctZero;
+    if (std::exchange(announce_reduction_, false)) fields.flags |= TcpFlags::kCwr;
+  }
+  auto segment_size = static_cast<uint16_t>(length > mss_ ? mss_ : 0);
   uint32_t segments = (length + mss_ - 1) / mss_;
   segments_out_ += segments;
   data_segments_out_ += segments;
@@ -118,7 +128,10 @@ uint32_t TcpConnection::transmit(uint32_t sequence, uint32_t length, TcpFlags fl
       fin_sent_ = true;
       ++send_next_;
     }
+    log_.sent(sequence, send_next_, context_.now);
+    if (recovery_ != Recovery::kNone) recovery_sent_ += length;
     if (!is_set(Timer::kRetransmit)) set_timer(Timer::kRetransmit, context_.now + rtt_.rto());
+    arm_probe();
   }
   return length;
 }
@@ -127,10 +140,9 @@ void TcpConnection::fill_common(SegmentFields& fields) {
   fields.acknowledgment = received_.next() + (fin_received_ ? 1 : 0);
   fields.window = choose_window();
   fields.time_to_live = options_.hops_to(key.remote.address);
-  fields.type_of_service = options_.class_to(key.remote.address);
-  if (timestamps_)
-    fields.options.timestamps =
-        TcpTimestamps{layer_.timestamp_clock() + timestamp_offset_, recent_timestamp_};
+  fields.type_of_service = options_.class_to(key.remote.address) & ~kEcnMask;
+  if (echo_congestion_) fields.flags |= TcpFlags::kEce;
+  if (timestamps_) fields.options.timestamps = TcpTimestamps{timestamp_now(), recent_timestamp_};
 }
 
 // [RFC 9293] 3.8.6.2.2: the right edge never moves back, and moves on in steps worth having.
@@ -169,14 +181,24 @@ void TcpConnection::send_ack() {
   fields.sequence = send_next_;
   fields.flags = TcpFlags::kAck;
   fill_common(fields);
-  if (sack_ && received_.has_gaps()) {
-    std::span<SackBlock> room(fields.options.sack);
-    if (timestamps_) room = room.first(kMaxSackWithTimestamps);
-    fields.options.sack_count = static_cast<uint8_t>(received_.sack_blocks(room));
-  }
+  if (sack_) add_sack_blocks(fields.options);
   ++segments_out_;
   layer_.send(route_, key, fields, {}, 0, 0);
   note_ack_sent();
+}
+
+void TcpConnection::add_sack_blocks(TcpSegmentOptions& options) {
+  std::span<SackBlock> room(options.sack);
+  if (timestamps_) room = room.first(kMaxSackWithTimestamps);
+  size_t count = 0;
+  // [RFC 2883] 4: the first block tells what came twice.
+  if (SackBlock duplicate = std::exchange(duplicate_report_, {});
+      duplicate.start != duplicate.end) {
+    context_.counters.add(Counter::kTcpExtTCPDSACKOldSent);
+    room[count++] = duplicate;
+  }
+  if (received_.has_gaps()) count += received_.sack_blocks(room.subspan(count));
+  options.sack_count = static_cast<uint8_t>(count);
 }
 
 void TcpConnection::send_control(uint32_t sequence, TcpFlags flags) {
@@ -190,6 +212,7 @@ void TcpConnection::send_control(uint32_t sequence, TcpFlags flags) {
         static_cast<uint16_t>(std::min<uint32_t>(path_mtu_ - header_size(), 65535));
     fields.options.sack_permitted = sack_;
     if (send_scale_ != 0 || receive_scale_ != 0) fields.options.window_scale = receive_scale_;
+    if (ecn_) fields.flags |= TcpFlags::kEce;
   }
   ++segments_out_;
   last_sent_ = context_.now;
@@ -201,15 +224,18 @@ void TcpConnection::send_syn() {
   SegmentFields fields;
   fields.sequence = initial_send_;
   fields.flags = TcpFlags::kSyn;
+  // [RFC 3168] 6.1.1.1: a path that swallows the offer gets a plain SYN when it is repeated.
+  if (layer_.ecn() == Ecn::kRequest && retransmits_ == 0)
+    fields.flags |= TcpFlags::kEce | TcpFlags::kCwr;
   fields.time_to_live = options_.hops_to(key.remote.address);
-  fields.type_of_service = options_.class_to(key.remote.address);
+  fields.type_of_service = options_.class_to(key.remote.address) & ~kEcnMask;
   fields.window = static_cast<uint16_t>(std::min<uint32_t>(receive_buffer_, 65535));
   uint32_t mss = path_mtu_ - header_size();
   if (options_.max_segment != 0) mss = std::min<uint32_t>(mss, options_.max_segment);
   fields.options.max_segment = static_cast<uint16_t>(std::min<uint32_t>(mss, 65535));
   fields.options.window_scale = receive_scale_;
   fields.options.sack_permitted = true;
-  fields.options.timestamps = TcpTimestamps{layer_.timestamp_clock() + timestamp_offset_, 0};
+  fields.options.timestamps = TcpTimestamps{timestamp_now(), 0};
   ++segments_out_;
   last_sent_ = context_.now;
   layer_.send(route_, key, fields, {}, 0, 0);

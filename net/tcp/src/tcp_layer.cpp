@@ -168,6 +168,7 @@ void TcpLayer::receive(const IpPacketInfo& info, std::span<const std::byte> byte
   // [RFC 9293] 3.9.2.3 (MUST-57): TCP is between two hosts.
   if (info.is_broadcast || info.source.is_unspecified())
     return context_.counters.drop(DropReason::kTcpBroadcast);
+  segment->congestion_experienced = (info.type_of_service & 3) == 3;
   segment->source.scope = info.interface->scope_of(info.source);
   segment->destination.scope = info.interface->scope_of(info.destination);
   Flow* flow = flows_.find({segment->destination, segment->source});

@@ -27,6 +27,15 @@ void TcpConnection::on_timer(Timer timer) {
   switch (timer) {
     case Timer::kRetransmit:
       return on_retransmit_timeout();
+    case Timer::kProbe:
+      return on_probe();
+    case Timer::kReorder:
+      if (find_overtaken() && recovery_ == Recovery::kNone) {
+        enter_fast_recovery({});
+      } else if (recovery_ == Recovery::kFast) {
+        spread_reduction({});
+      }
+      return output();
     case Timer::kPersist:
       return on_persist();
     case Timer::kDelayedAck:

@@ -94,44 +94,14 @@ UdpSocket* UdpLayer::find(const IpPacketInfo& info, const Endpoint& from, uint16
   return best;
 }
 
-bool UdpLayer::wants_group(const UdpSocket& socket, const IpPacketInfo& info) {
-  if (!info.destination.is_multicast()) return true;
-  for (size_t i = 0; i < socket.groups_.size(); ++i) {
-    const UdpSocket::Group& group = socket.groups_[i];
-    if (group.address == info.destination &&
-        (group.interface == 0 || group.interface == info.interface->index()))
-      return true;
-  }
-  return false;
-}
-
 void UdpLayer::deliver(UdpSocket& socket, const IpPacketInfo& info, const Endpoint& from,
                        std::span<const std::byte> payload) {
-  auto drop = [&](DropReason reason, Counter counter) {
-    context_.counters.drop(reason);
-    context_.counters.add(Counter::kUdpInErrors);
-    context_.counters.add(counter);
-    ++socket.dropped_;
-  };
-  if (socket.read_shut_) return;
-  // A datagram costs its overhead too: empty ones must not queue without end.
-  if (socket.queued_bytes_ + payload.size() + sizeof(UdpDatagram) >
-          socket.options_.receive_buffer &&
-      !socket.queue_.empty())
-    return drop(DropReason::kUdpQueueFull, Counter::kUdpRcvbufErrors);
-  if (context_.memory.is_exhausted()) return drop(DropReason::kNoMemory, Counter::kUdpMemErrors);
-  auto packet = Packet::copy_of(payload);
-  if (!packet) return drop(DropReason::kNoMemory, Counter::kUdpMemErrors);
-  context_.counters.add(Counter::kUdpInDatagrams);
-  socket.deliver({.from = from,
-                  .to = info.destination,
-                  .interface = info.interface->index(),
-                  .time_to_live = info.time_to_live,
-                  .type_of_service = info.type_of_service,
-                  .received = context_.now,
-                  .packet = std::move(*packet),
-                  .offset = 0,
-                  .length = static_cast<uint32_t>(payload.size())});
+  auto queued = socket.enqueue(info, from, payload);
+  if (queued) return context_.counters.add(Counter::kUdpInDatagrams);
+  bool full = queued.error() == Errno::kNoBufs;
+  context_.counters.drop(full ? DropReason::kUdpQueueFull : DropReason::kNoMemory);
+  context_.counters.add(Counter::kUdpInErrors);
+  context_.counters.add(full ? Counter::kUdpRcvbufErrors : Counter::kUdpMemErrors);
 }
 
 void UdpLayer::receive(const IpPacketInfo& info, std::span<const std::byte> bytes) {
@@ -149,7 +119,7 @@ void UdpLayer::receive(const IpPacketInfo& info, std::span<const std::byte> byte
     UdpSocket* next = nullptr;
     for (UdpSocket* socket = bucket(port); socket != nullptr; socket = next) {
       next = socket->next_in_bucket_;
-      if (score(*socket, info, from, port) < 0 || !wants_group(*socket, info)) continue;
+      if (score(*socket, info, from, port) < 0 || !socket->wants_group(info)) continue;
       any = true;
       deliver(*socket, info, from, view->payload());
     }
@@ -175,8 +145,10 @@ void UdpLayer::receive_error(const IpError& error, std::span<const std::byte> qu
     if (socket->local_.port != header.source_port || !address_matches) continue;
     // [RFC 1122] 4.1.3.3; as Linux, unconnected sockets hear of it only when they ask.
     bool connected = socket->remote_ && *socket->remote_ == remote;
+    if (error.next_hop_mtu != 0 && (!socket->remote_ || connected))
+      ip_.note_path_mtu(error.destination, error.next_hop_mtu);
     if ((connected && error.is_fatal) || socket->options_.receive_errors)
-      socket->report_error(error.error);
+      socket->report_error(error, remote, quoted.subspan(sizeof header));
   }
 }
 

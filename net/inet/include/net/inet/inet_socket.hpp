@@ -4,11 +4,14 @@
 
 namespace aril::net {
 
-/// socket(AF_INET or AF_INET6, ...): a TCP or UDP socket over the runtime's stack.
-/// `type_and_protocol` as in socket(2). kProtoNoSupport, kSockTNoSupport (also for raw sockets:
-/// kProtoNoSupport), kNoMem.
+/// socket(AF_INET or AF_INET6, ...): a TCP, UDP, raw or ping socket over the runtime's stack; who
+/// may have which is the caller's to know. kProtoNoSupport, kSockTNoSupport, kNoMem.
 Result<RefPtr<Socket>> create_inet_socket(Runtime& runtime, Family family, SocketType type,
                                           int protocol, OpenFlags flags);
+
+/// socket(AF_PACKET, ...). `protocol`: an EtherType in host order. kSockTNoSupport, kNoMem.
+Result<RefPtr<Socket>> create_packet_socket(Runtime& runtime, SocketType type, uint16_t protocol,
+                                            OpenFlags flags);
 
 /// struct sockaddr_in or sockaddr_in6 <-> Endpoint, as `family`'s sockets have them: IPv4 addresses
 /// are mapped ones on IPv6 sockets. kInval when too short, kAfNoSupport for another family.

@@ -10,7 +10,7 @@ namespace aril::net {
 // A macro, because the enumeration and its table of names must not drift apart.
 // clang-format off
 #define ARIL_NET_COUNTERS(X) \
-  X(Ip, InReceives) X(Ip, InHdrErrors) X(Ip, InAddrErrors) X(Ip, InUnknownProtos) \
+  X(Ip, ForwDatagrams) X(Ip, InReceives) X(Ip, InHdrErrors) X(Ip, InAddrErrors) X(Ip, InUnknownProtos) \
   X(Ip, InDiscards) X(Ip, InDelivers) X(Ip, OutRequests) X(Ip, OutDiscards) \
   X(Ip, OutNoRoutes) X(Ip, ReasmTimeout) X(Ip, ReasmReqds) X(Ip, ReasmOKs) X(Ip, ReasmFails) \
   X(Ip, FragOKs) X(Ip, FragFails) X(Ip, FragCreates) X(Icmp, InMsgs) X(Icmp, InErrors) \
@@ -35,7 +35,10 @@ namespace aril::net {
   X(TcpExt, TCPOFOQueue) X(TcpExt, TCPOFODrop) X(TcpExt, TCPChallengeACK) \
   X(TcpExt, TCPSYNChallenge) X(TcpExt, TCPFromZeroWindowAdv) X(TcpExt, TCPToZeroWindowAdv) \
   X(TcpExt, TCPWantZeroWindowAdv) X(TcpExt, TCPOrigDataSent) X(TcpExt, TCPKeepAlive) \
-  X(TcpExt, TCPWinProbe) X(TcpExt, TCPRcvQDrop) X(Ip6, InReceives) X(Ip6, InHdrErrors) \
+  X(TcpExt, TCPLossProbes) X(TcpExt, TCPLossProbeRecovery) X(TcpExt, TCPSpuriousRTOs) \
+  X(TcpExt, TCPFullUndo) X(TcpExt, TCPDSACKOldSent) X(TcpExt, TCPDSACKRecv) \
+  X(TcpExt, TCPMTUPFail) \
+  X(TcpExt, TCPWinProbe) X(TcpExt, TCPRcvQDrop) X(Ip6, OutForwDatagrams) X(Ip6, InReceives) X(Ip6, InHdrErrors) \
   X(Ip6, InAddrErrors) X(Ip6, InUnknownProtos) X(Ip6, InDelivers) X(Ip6, OutRequests) \
   X(Ip6, OutNoRoutes) X(Ip6, ReasmTimeout) X(Ip6, ReasmReqds) X(Ip6, ReasmOKs) \
   X(Ip6, ReasmFails) X(Ip6, FragOKs) X(Ip6, FragFails) X(Ip6, FragCreates) \
@@ -56,7 +59,7 @@ namespace aril::net {
   X(TcpAfterClose) X(TcpTimeWait) X(TcpBadSynFlags) X(NeighbourUnresolved) \
   X(NeighbourQueueFull) X(NoRoute) X(LoopbackFull) X(NoMemory) X(DeviceFull) X(BadIpv6Header) \
   X(Ipv6Extension) X(Ipv6RoutingHeader) X(Ipv6Option) X(GroupNotJoined) X(BadIcmpv6) \
-  X(BadNdp) X(NdpOffLink) X(DuplicateAddress) X(RouterLimit)
+  X(BadNdp) X(NdpOffLink) X(DuplicateAddress) X(BadIgmp) X(HopsExceeded) X(NotForwarded) X(RawQueueFull) X(RouterLimit)
 // clang-format on
 
 #define ARIL_NET_COUNTER_NAME(group, name) k##group##name,

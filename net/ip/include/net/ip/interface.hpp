@@ -122,7 +122,7 @@ class Interface {
   [[nodiscard]] uint32_t ipv6_mtu() const { return ipv6_mtu_ != 0 ? ipv6_mtu_ : mtu_; }
   /// Of what we send to neighbours and beyond, unless a socket says otherwise.
   [[nodiscard]] uint8_t hop_limit() const { return hop_limit_; }
-  /// An IPv6 group whose packets we take.
+  /// A group whose packets we take.
   [[nodiscard]] bool is_member(IpAddress group) const;
   /// A router told of these [RFC 8106].
   struct NameServer {
@@ -142,9 +142,19 @@ class Interface {
 
   struct Statistics {
     uint64_t received_frames = 0, received_bytes = 0, sent_frames = 0, sent_bytes = 0;
-    uint64_t receive_dropped = 0, send_dropped = 0;
+    uint64_t receive_dropped = 0, send_dropped = 0, received_multicast = 0;
   };
   [[nodiscard]] Statistics& statistics() { return statistics_; }
+  [[nodiscard]] const Statistics& statistics() const { return statistics_; }
+
+  struct Group {
+    IpAddress address;
+    uint32_t users = 0;
+  };
+  [[nodiscard]] std::span<const Group> groups() const { return {groups_.data(), group_count_}; }
+  /// Packet sockets that want frames for others too: counted.
+  void change_promiscuity(int by) { promiscuity_ += static_cast<unsigned>(by); }
+  [[nodiscard]] bool is_promiscuous() const { return promiscuity_ != 0; }
 
  private:
   friend class IpLayer;
@@ -167,10 +177,9 @@ class Interface {
   uint8_t group_count_ = 0, name_server_count_ = 0;
   uint32_t ipv6_mtu_ = 0;
   Instant next_solicitation_ = Instant::never(), group_report_ = Instant::never();
-  struct Group {
-    IpAddress address;
-    uint32_t users = 0;
-  };
+  // When IGMP reports, and until when only version 2 is understood [RFC 3376] 7.2.1.
+  Instant igmp_report_ = Instant::never(), old_querier_until_;
+  unsigned promiscuity_ = 0;
   std::array<Group, kMaxGroups> groups_ = {};
   std::array<NameServer, kMaxNameServers> name_servers_ = {};
 };

@@ -32,9 +32,11 @@ struct IpPacketInfo {
 struct IpError {
   IpAddress source, destination;  ///< of our packet: source is ours
   Errno error = Errno::kHostUnreach;
-  bool is_fatal = false;      ///< not a passing condition [RFC 1122] 4.2.3.9
-  uint16_t next_hop_mtu = 0;  ///< non-zero: fragmentation needed
-  uint16_t scope = 0;         ///< of the destination, as in Endpoint
+  bool is_fatal = false;       ///< not a passing condition [RFC 1122] 4.2.3.9
+  uint16_t next_hop_mtu = 0;   ///< non-zero: fragmentation needed
+  uint16_t scope = 0;          ///< of the destination, as in Endpoint
+  IpAddress offender;          ///< who said so; ourselves when nobody did
+  uint8_t type = 0, code = 0;  ///< ICMP's
 };
 
 /// TCP or UDP, as IP sees it.
@@ -46,6 +48,39 @@ class Transport {
 
  protected:
   ~Transport() = default;
+};
+
+/// Raw sockets, as IP sees them: they get packets beside the transports.
+class RawReceiver {
+ public:
+  /// True when a socket took it: then nobody complains about an unknown protocol. `payload`
+  /// follows the network headers.
+  virtual bool receive(const IpPacketInfo& info, uint8_t protocol,
+                       std::span<const std::byte> payload) = 0;
+  virtual void receive_error(const IpError& error, uint8_t protocol,
+                             std::span<const std::byte> quoted) = 0;
+
+ protected:
+  ~RawReceiver() = default;
+};
+
+/// PACKET_* of struct sockaddr_ll [packet(7)].
+enum class FrameDirection : uint8_t {
+  kHost = 0,
+  kBroadcast = 1,
+  kMulticast = 2,
+  kOtherHost = 3,
+  kOutgoing = 4,
+};
+
+/// Who sees every frame of every link: packet sockets.
+class FrameTap {
+ public:
+  /// The bytes are valid during the call. Frames of loopback have an Ethernet header of zeros.
+  virtual void frame(Interface& interface, FrameDirection direction, const TxPacket& packet) = 0;
+
+ protected:
+  ~FrameTap() = default;
 };
 
 /// How to reach a destination. Interfaces live for ever, so it may be kept; addresses may change.
@@ -62,6 +97,7 @@ struct IpFields {
   uint8_t time_to_live = 64;
   uint8_t type_of_service = 0;
   bool dont_fragment = false;
+  bool multicast_loop = false;  ///< members on this machine get it too
 };
 
 /// Room for all headers of a packet, so that each layer writes its own in front of the next.
@@ -112,8 +148,9 @@ struct RouteEntry {
 enum class Ipv6Event : uint8_t { kAddressAdded, kAddressExpired, kDuplicate, kNameServers };
 
 /// IPv4 and IPv6 and what belongs to them: interfaces, routes, neighbours, ICMP, fragments.
-/// Divided over ip_layer.cpp (configuration and routing), input.cpp, output.cpp and icmp.cpp for
-/// IPv4 and what both share, and the ipv6_*.cpp, icmpv6.cpp, ndp.cpp and router_discovery.cpp.
+/// Divided over ip_layer.cpp (configuration and routing), input.cpp, output.cpp, icmp.cpp,
+/// groups.cpp and forward.cpp for IPv4 and what both share, and the ipv6_*.cpp, icmpv6.cpp, ndp.cpp
+/// and router_discovery.cpp.
 class IpLayer final : private NeighbourOwner {
  public:
   static constexpr size_t kMaxInterfaces = 17, kMaxRoutes = 64, kMaxLoopback = 4096,
@@ -124,6 +161,16 @@ class IpLayer final : private NeighbourOwner {
 
   /// Makes "lo" with 127.0.0.1/8 and ::1/128, once, and sets who gets received segments. kNoMem.
   Result<void> initialize(Transport& tcp, Transport& udp);
+  /// Null while nobody is interested, which costs nothing.
+  void set_raw(RawReceiver* raw) { raw_ = raw; }
+  void set_tap(FrameTap* tap) { tap_ = tap; }
+  /// Passes on what is for others [RFC 1812]; off by default.
+  void set_forwarding(bool v4, bool v6) {
+    forwards_v4_ = v4;
+    forwards_v6_ = v6;
+  }
+  [[nodiscard]] bool forwards_v4() const { return forwards_v4_; }
+  [[nodiscard]] bool forwards_v6() const { return forwards_v6_; }
   /// kNoMem, kNoSpc.
   Result<Interface*> add_interface(Interface::Kind kind, const InterfaceConfig& config,
                                    LinkSink* sink);
@@ -161,12 +208,24 @@ class IpLayer final : private NeighbourOwner {
 
   /// What a packet to `destination` may have.
   [[nodiscard]] uint32_t path_mtu(const Route& route, IpAddress destination) const;
+  /// A router on the path, or silence, told that no more gets through. Only for what a transport
+  /// has checked to be about its own packets [RFC 8201] 4.
+  void note_path_mtu(IpAddress destination, uint32_t mtu);
+  /// Counts note_path_mtu(), for who keeps a path_mtu().
+  [[nodiscard]] uint32_t path_mtu_changes() const { return path_mtu_changes_; }
 
   /// Sends one packet; fragments it when it is too long and `fields` permit. The packet is out, or
   /// queued, or counted as dropped; kMsgSize, kNoBufs.
   Result<void> send(const Route& route, const IpFields& fields, const TransportOutput& output);
 
-  /// Membership of an IPv6 group, counted. kNoBufs.
+  /// One whole packet of either family, whose network header of `header_length` bytes is complete.
+  /// It is not fragmented. kNoBufs.
+  Result<void> send_packet(const Route& route, std::span<const std::byte> packet,
+                           size_t header_length);
+  /// One whole frame. kInval, kMsgSize, kNoBufs.
+  Result<void> send_frame(Interface& interface, std::span<const std::byte> frame);
+
+  /// Membership of a group, counted, announced by IGMP or MLD. kNoBufs.
   Result<void> join_group(Interface& interface, IpAddress group);
   void leave_group(Interface& interface, IpAddress group);
   /// The link for a group's packets when nobody says: null when none has an address.
@@ -181,7 +240,8 @@ class IpLayer final : private NeighbourOwner {
 
   /// Tells the sender of `packet` that it could not be delivered, unless [RFC 1122] 3.2.2 forbids
   /// or the rate limit says no.
-  void send_icmp_error(uint8_t type, uint8_t code, std::span<const std::byte> packet);
+  void send_icmp_error(uint8_t type, uint8_t code, std::span<const std::byte> packet,
+                       uint32_t parameter = 0);
   /// The same for IPv6 [RFC 4443] 2.4; `answer_group`: also about a packet to a group.
   void send_icmpv6_error(Interface& interface, uint8_t type, uint8_t code, uint32_t parameter,
                          std::span<const std::byte> packet, bool answer_group = false);
@@ -200,20 +260,38 @@ class IpLayer final : private NeighbourOwner {
   void send_arp(Interface& interface, const ArpPacket& packet, const EthernetAddress& destination);
   void receive_arp(Interface& interface, std::span<const std::byte> bytes);
   void receive_ipv4(Interface& interface, std::span<const std::byte> bytes, ChecksumState checksum);
-  bool accept_addresses(const Interface& interface, const Ipv4View& view, bool& is_broadcast);
+  bool accept_addresses(Interface& interface, const Ipv4View& view, bool& is_broadcast);
   void deliver(Interface& interface, const Ipv4View& view, ChecksumState checksum,
                bool is_broadcast);
   void receive_icmp(const IpPacketInfo& info, std::span<const std::byte> bytes);
-  void receive_icmp_error(const IcmpHeader& header, std::span<const std::byte> quoted);
+  void receive_icmp_error(const IpPacketInfo& info, const IcmpHeader& header,
+                          std::span<const std::byte> quoted);
   void reply_echo(const IpPacketInfo& info, std::span<const std::byte> message);
   void report_error(const IpError& error, uint8_t protocol, std::span<const std::byte> quoted);
   bool take_error_token();
+  bool receive_raw(const IpPacketInfo& info, uint8_t protocol, std::span<const std::byte> payload) {
+    return raw_ != nullptr && raw_->receive(info, protocol, payload);
+  }
+
+  // groups.cpp
+  void receive_igmp(const IpPacketInfo& info, std::span<const std::byte> bytes);
+  void report_ipv4_groups(Interface& interface, std::span<const Interface::Group> groups,
+                          uint8_t record_type);
+  void report_ipv4_group_as_v2(Interface& interface, IpAddress group, bool leaves);
+  void send_igmp(Interface& interface, IpAddress destination, std::span<std::byte> message);
+  void announce_group(Interface& interface, const Interface::Group& group, bool leaves);
+
+  // forward.cpp
+  void forward_ipv4(Interface& interface, const Ipv4View& view);
+  void forward_ipv6(Interface& interface, const Ipv6View& view);
+  [[nodiscard]] const RouteEntry* route_to_forward(const Interface& interface, IpAddress source,
+                                                   IpAddress destination) const;
 
   // ipv6_input.cpp
   void receive_ipv6(Interface& interface, std::span<const std::byte> bytes, ChecksumState checksum);
   void refuse_ipv6(Interface& interface, const Ipv6Problem& problem,
                    std::span<const std::byte> bytes);
-  bool accept_ipv6(const Interface& interface, const Ipv6View& view);
+  bool accept_ipv6(Interface& interface, const Ipv6View& view);
   void deliver_ipv6(Interface& interface, const Ipv6View& view, ChecksumState checksum);
   // ipv6_output.cpp
   Result<void> send_ipv6(const Route& route, const IpFields& fields, const TransportOutput& output);
@@ -221,7 +299,6 @@ class IpLayer final : private NeighbourOwner {
                                    const TransportOutput& output, uint32_t mtu);
   Result<Route> route_ipv6(IpAddress destination, IpAddress source, uint32_t interface);
   IpAddress select_source(const Interface& interface, IpAddress destination) const;
-  void note_path_mtu(IpAddress destination, uint32_t mtu);
   // icmpv6.cpp
   void receive_icmpv6(const IpPacketInfo& info, std::span<const std::byte> bytes);
   void receive_icmpv6_error(const IpPacketInfo& info, const IcmpHeader& header,
@@ -256,7 +333,12 @@ class IpLayer final : private NeighbourOwner {
     if (ipv6_hook_ != nullptr) ipv6_hook_(ipv6_hook_context_, interface, event, address);
   }
 
-  Result<void> send_loopback(std::span<const std::byte> header, const TransportOutput& output);
+  /// Puts the finished network header in front of the transport's and sends.
+  Result<void> send_headed(const Route& route, const IpFields& fields,
+                           std::span<const std::byte> network, const TransportOutput& output);
+  /// `header` begins with room for Ethernet's. `interface`: where it will have arrived.
+  Result<void> send_loopback(std::span<const std::byte> header, const TransportOutput& output,
+                             Interface& interface);
   Result<void> send_fragments(const Route& route, const Ipv4Fields& fields,
                               const TransportOutput& output);
   /// The transport's segment in one piece, its checksum complete.
@@ -277,7 +359,15 @@ class IpLayer final : private NeighbourOwner {
   size_t route_count_ = 0;
   Neighbours neighbours_;
   Reassembly reassembly_;
-  Ring<PacketPtr, 16> loopback_;
+  struct Looped {
+    PacketPtr packet;
+    Interface* interface = nullptr;
+  };
+  Ring<Looped, 16> loopback_;
+  RawReceiver* raw_ = nullptr;
+  FrameTap* tap_ = nullptr;
+  bool forwards_v4_ = false, forwards_v6_ = false;
+  bool is_looped_ = false;  // the packet being received is our own to a group
   std::array<uint16_t, 64> identifications_ = {};
   /// [RFC 1812] 4.3.2.8: a bucket of tokens for ICMP errors.
   uint32_t error_tokens_ = 50;
@@ -288,6 +378,7 @@ class IpLayer final : private NeighbourOwner {
     Instant expiry;
   };
   std::array<PathMtu, kMaxPathMtus> path_mtus_ = {};
+  uint32_t path_mtu_changes_ = 0;
   WheelTimer ipv6_timer_;
   void (*ipv6_hook_)(void*, Interface&, Ipv6Event, IpAddress) = nullptr;
   void* ipv6_hook_context_ = nullptr;

@@ -5,7 +5,7 @@
 namespace aril::net {
 
 inline constexpr int SOL_IP = 0, SOL_SOCKET = 1, SOL_TCP = 6, SOL_UDP = 17, SOL_IPV6 = 41,
-                     SOL_NETLINK = 270;
+                     SOL_ICMPV6 = 58, SOL_RAW = 255, SOL_PACKET = 263, SOL_NETLINK = 270;
 
 inline constexpr int SO_DEBUG = 1, SO_REUSEADDR = 2, SO_TYPE = 3, SO_ERROR = 4, SO_DONTROUTE = 5,
                      SO_BROADCAST = 6, SO_SNDBUF = 7, SO_RCVBUF = 8, SO_KEEPALIVE = 9,
@@ -34,10 +34,21 @@ inline constexpr int IP_TOS = 1, IP_TTL = 2, IP_OPTIONS = 4, IP_PKTINFO = 8, IP_
                      IP_MULTICAST_TTL = 33, IP_MULTICAST_LOOP = 34, IP_ADD_MEMBERSHIP = 35,
                      IP_DROP_MEMBERSHIP = 36, IP_MULTICAST_ALL = 49;
 
-inline constexpr int IPV6_ADDRFORM = 1, IPV6_UNICAST_HOPS = 16, IPV6_MULTICAST_IF = 17,
-                     IPV6_MULTICAST_HOPS = 18, IPV6_MULTICAST_LOOP = 19, IPV6_ADD_MEMBERSHIP = 20,
-                     IPV6_DROP_MEMBERSHIP = 21, IPV6_MTU_DISCOVER = 23, IPV6_MTU = 24,
-                     IPV6_RECVERR = 25, IPV6_V6ONLY = 26, IPV6_MULTICAST_ALL = 29,
+inline constexpr int IP_HDRINCL = 3, MCAST_JOIN_GROUP = 42, MCAST_LEAVE_GROUP = 45;
+
+inline constexpr int UDP_CORK = 1, UDP_SEGMENT = 103, UDP_GRO = 104;
+
+inline constexpr int ICMP_FILTER = 1, ICMPV6_FILTER = 1;
+
+inline constexpr int PACKET_ADD_MEMBERSHIP = 1, PACKET_DROP_MEMBERSHIP = 2, PACKET_RX_RING = 5,
+                     PACKET_STATISTICS = 6, PACKET_AUXDATA = 8, PACKET_VERSION = 10,
+                     PACKET_HDRLEN = 11, PACKET_RESERVE = 12, PACKET_TX_RING = 13,
+                     PACKET_TIMESTAMP = 17, PACKET_IGNORE_OUTGOING = 23;
+
+inline constexpr int IPV6_ADDRFORM = 1, IPV6_CHECKSUM = 7, IPV6_UNICAST_HOPS = 16,
+                     IPV6_MULTICAST_IF = 17, IPV6_MULTICAST_HOPS = 18, IPV6_MULTICAST_LOOP = 19,
+                     IPV6_ADD_MEMBERSHIP = 20, IPV6_DROP_MEMBERSHIP = 21, IPV6_MTU_DISCOVER = 23,
+                     IPV6_MTU = 24, IPV6_RECVERR = 25, IPV6_V6ONLY = 26, IPV6_MULTICAST_ALL = 29,
                      IPV6_RECVPKTINFO = 49, IPV6_PKTINFO = 50, IPV6_RECVHOPLIMIT = 51,
                      IPV6_HOPLIMIT = 52, IPV6_DONTFRAG = 62, IPV6_RECVTCLASS = 66, IPV6_TCLASS = 67,
                      IPV6_AUTOFLOWLABEL = 70, IPV6_ADDR_PREFERENCES = 72, IPV6_FREEBIND = 78;

@@ -9,13 +9,21 @@
 #include <vector>
 
 #include "base/flags.hpp"
+#include "base/packet_filter.hpp"
 #include "base/time.hpp"
 #include "kernel/io/file.hpp"
 
 namespace aril::net {
 
 /// AF_*.
-enum class Family : uint16_t { kUnspecified = 0, kUnix = 1, kInet = 2, kInet6 = 10, kNetlink = 16 };
+enum class Family : uint16_t {
+  kUnspecified = 0,
+  kUnix = 1,
+  kInet = 2,
+  kInet6 = 10,
+  kNetlink = 16,
+  kPacket = 17
+};
 /// SOCK_*.
 enum class SocketType : uint8_t { kStream = 1, kDatagram = 2, kRaw = 3, kSeqPacket = 5 };
 
@@ -72,6 +80,13 @@ struct Ipv6PacketInfo {
 };
 static_assert(sizeof(Ipv6PacketInfo) == 20);
 
+/// struct sock_extended_err with the offender's sockaddr behind it.
+struct QueuedError {
+  bool is_ipv6 = false;
+  std::array<std::byte, 16 + 28> bytes{};
+  size_t length = 0;
+};
+
 /// What travels beside the bytes: control messages in the kernel's form.
 struct ControlData {
   std::vector<RefPtr<File>> files;  ///< SCM_RIGHTS
@@ -80,7 +95,10 @@ struct ControlData {
   std::optional<int32_t> time_to_live, type_of_service;
   std::optional<Ipv6PacketInfo> ipv6_packet_info;
   std::optional<int32_t> hop_limit, traffic_class;
-  std::optional<int64_t> received_ns;  ///< realtime, SO_TIMESTAMP
+  std::optional<int64_t> received_ns;                     ///< realtime, SO_TIMESTAMP
+  std::optional<uint16_t> segment_size;                   ///< UDP_SEGMENT, UDP_GRO
+  std::optional<QueuedError> error;                       ///< IP_RECVERR, IPV6_RECVERR
+  std::optional<std::array<std::byte, 20>> packet_facts;  ///< PACKET_AUXDATA
 };
 
 struct OutgoingMessage {
@@ -166,7 +184,9 @@ class Socket : public File {
   virtual Result<size_t> send_pages(std::span<const PagePiece> pieces, MessageFlags flags);
 
   Result<void> set_option(int level, int name, std::span<const std::byte> value);
-  Result<OptionValue> get_option(int level, int name, size_t room);
+  /// `given`: the beginning of what the application's buffer holds, which a few options look at.
+  Result<OptionValue> get_option(int level, int name, size_t room,
+                                 std::span<const std::byte> given = {});
 
   /// Who acts: kept for SO_PEERCRED and SCM_CREDENTIALS. Set by the socket calls.
   void set_owner(const PeerCredentials& owner) { owner_ = owner; }
@@ -180,6 +200,9 @@ class Socket : public File {
   /// the first program. Without it they fail with kNoTty.
   static void set_interface_requests(Result<int64_t> (*answer)(uint32_t request,
                                                                uint64_t argument));
+  /// Who knows the time of day; once, before the first program. Without it, it is since boot.
+  static void set_wall_clock(int64_t (*realtime)(Instant));
+  static int64_t realtime(Instant time);
 
   // File.
   Result<int64_t> ioctl(uint32_t request, uint64_t argument) override;
@@ -197,6 +220,10 @@ class Socket : public File {
   /// Levels other than SOL_SOCKET, and SOL_SOCKET's that only one family has. kNoProtoOpt.
   virtual Result<void> set_protocol_option(int level, int name, std::span<const std::byte> value);
   virtual Result<OptionValue> get_protocol_option(int level, int name);
+  virtual Result<OptionValue> get_option_about(int level, int name,
+                                               std::span<const std::byte> given);
+  /// SO_ATTACH_FILTER; nullopt: SO_DETACH_FILTER. kNoProtoOpt where the kind has no filters.
+  virtual Result<void> set_filter(std::optional<PacketFilter> filter);
   /// SO_ERROR: taken.
   virtual Errno take_error() { return Errno{}; }
   [[nodiscard]] virtual bool is_listening() { return false; }

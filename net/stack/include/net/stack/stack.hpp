@@ -11,6 +11,8 @@
 #include "net/ip/counters.hpp"
 #include "net/ip/interface.hpp"
 #include "net/ip/ip_layer.hpp"
+#include "net/packet/packet_layer.hpp"
+#include "net/raw/raw_layer.hpp"
 #include "net/tcp/tcp_layer.hpp"
 #include "net/tcp/tcp_socket.hpp"
 #include "net/udp/udp_layer.hpp"
@@ -48,6 +50,8 @@ class Stack {
   [[nodiscard]] IpLayer& ip() { return ip_; }
   [[nodiscard]] TcpLayer& tcp() { return tcp_; }
   [[nodiscard]] UdpLayer& udp() { return udp_; }
+  [[nodiscard]] RawLayer& raw() { return raw_; }
+  [[nodiscard]] PacketLayer& packets() { return packets_; }
   [[nodiscard]] Counters& counters() { return context_.counters; }
   /// Unpredictable to outsiders.
   uint64_t random() { return context_.random(); }
@@ -78,6 +82,8 @@ class Stack {
   IpLayer ip_;
   TcpLayer tcp_;
   UdpLayer udp_;
+  RawLayer raw_;
+  PacketLayer packets_;
 };
 
 }  // namespace aril::net

@@ -40,6 +40,9 @@ struct SegmentFields {
   TcpSegmentOptions options = {};
 };
 
+/// Linux's net.ipv4.tcp_ecn [RFC 3168]: what connections do about congestion notification.
+enum class Ecn : uint8_t { kOff = 0, kRequest = 1, kAccept = 2 };
+
 /// TCP [RFC 9293]: finds the connection, listener or TIME_WAIT record that a segment belongs to.
 class TcpLayer final : public Transport {
  public:
@@ -53,6 +56,10 @@ class TcpLayer final : public Transport {
     listen_hook_ = hook;
     listen_hook_context_ = context;
   }
+
+  /// For connections that begin from now on.
+  void set_ecn(Ecn ecn) { ecn_ = ecn; }
+  [[nodiscard]] Ecn ecn() const { return ecn_; }
 
   void receive(const IpPacketInfo& info, std::span<const std::byte> bytes) override;
   void receive_error(const IpError& error, std::span<const std::byte> quoted) override;
@@ -107,6 +114,7 @@ class TcpLayer final : public Transport {
   size_t max_time_wait_;
   WheelTimer time_wait_timer_;
   size_t orphan_count_ = 0;
+  Ecn ecn_ = Ecn::kAccept;
   uint32_t challenge_budget_ = 1000;
   Instant challenge_window_;
   void (*listen_hook_)(void*, const Endpoint&) = nullptr;

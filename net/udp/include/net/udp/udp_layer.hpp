@@ -40,7 +40,6 @@ class UdpLayer final : public Transport {
   static int score(const UdpSocket& socket, const IpPacketInfo& info, const Endpoint& from,
                    uint16_t port);
   UdpSocket* find(const IpPacketInfo& info, const Endpoint& from, uint16_t port);
-  static bool wants_group(const UdpSocket& socket, const IpPacketInfo& info);
   void deliver(UdpSocket& socket, const IpPacketInfo& info, const Endpoint& from,
                std::span<const std::byte> payload);
 

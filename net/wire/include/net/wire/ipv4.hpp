@@ -8,7 +8,7 @@
 
 namespace aril::net {
 
-enum class IpProtocol : uint8_t { kIcmp = 1, kTcp = 6, kUdp = 17, kIcmpv6 = 58 };
+enum class IpProtocol : uint8_t { kIcmp = 1, kIgmp = 2, kTcp = 6, kUdp = 17, kIcmpv6 = 58 };
 
 /// [RFC 791] 3.1
 struct Ipv4Header {

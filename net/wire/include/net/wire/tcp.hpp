@@ -83,6 +83,8 @@ class TcpSegment {
   uint16_t window = 0;
   std::span<const std::byte> payload;
   TcpSegmentOptions options;
+  /// The IP header's mark [RFC 3168] 5; set by who parses that.
+  bool congestion_experienced = false;
 
   [[nodiscard]] bool is(TcpFlags bits) const { return has(flags, bits); }
   /// SEG.LEN: data, SYN and FIN.

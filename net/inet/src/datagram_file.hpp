@@ -3,11 +3,12 @@
 
 namespace aril::net {
 
-/// A UDP socket as a file. The handle is used, and released, under the stack's lock.
-class UdpFile final : public InetSocket {
+/// A UDP, raw or ping socket as a file. The handle is used, and released, under the stack's lock.
+class DatagramFile final : public InetSocket {
  public:
-  UdpFile(Runtime& runtime, Family family, RefPtr<UdpSocket> handle, OpenFlags flags);
-  ~UdpFile() override;
+  DatagramFile(Runtime& runtime, Family family, SocketType type, int protocol,
+               RefPtr<DatagramSocket> handle, OpenFlags flags);
+  ~DatagramFile() override;
 
   Result<void> bind(const SocketAddress& address) override;
   Result<void> connect(const SocketAddress& address) override;
@@ -24,22 +25,30 @@ class UdpFile final : public InetSocket {
   Result<void> set_protocol_option(int level, int name, std::span<const std::byte> value) override;
   Result<OptionValue> get_protocol_option(int level, int name) override;
   Errno take_error() override;
+  Result<void> set_filter(std::optional<PacketFilter> filter) override;
 
  private:
   struct Received {
-    UdpDatagram datagram;
+    Datagram datagram;
     PacketPtr copy;  // of a peeked datagram
     [[nodiscard]] std::span<const std::byte> payload() const {
       return copy ? std::span<const std::byte>(copy->bytes()) : datagram.payload();
     }
   };
   Result<Received> take(bool peek);
-  void fill_control(const UdpDatagram& datagram, ControlData& control);
+  Result<size_t> receive_error(IncomingMessage& message);
+  void fill_control(const Datagram& datagram, ControlData& control);
   Result<void> set_ip_option(int name, std::span<const std::byte> value);
   Result<OptionValue> get_ip_option(int name);
   Result<void> set_ipv6_option(int name, std::span<const std::byte> value);
   Result<void> change_ipv6_membership(int name, std::span<const std::byte> value);
   Result<OptionValue> get_ipv6_option(int name);
+  Result<void> set_raw_option(int level, int name, std::span<const std::byte> value);
+  Result<OptionValue> get_raw_option(int level, int name);
+  Result<void> set_udp_option(int name, std::span<const std::byte> value);
+  Result<OptionValue> get_udp_option(int name);
+  Result<void> change_ipv4_membership(int name, std::span<const std::byte> value);
+  Result<void> change_membership_by_index(int name, std::span<const std::byte> value);
   /// A datagram's destination: IPv6 sockets also take IPv4's form [Linux udpv6_sendmsg].
   Result<Endpoint> peer_of(const SocketAddress& address) const {
     return endpoint_of(address, address.family() == Family::kInet ? Family::kInet : this->family());
@@ -47,7 +56,8 @@ class UdpFile final : public InetSocket {
   template <typename Change>
   Result<void> change_options(Change change);
 
-  RefPtr<UdpSocket> handle_;
+  RefPtr<DatagramSocket> handle_;
+  RawSocket* raw_ = nullptr;  // handle_, when it is one
   bool packet_info_ = false, receive_ttl_ = false, receive_tos_ = false;
   bool ipv6_packet_info_ = false, receive_hop_limit_ = false, receive_traffic_class_ = false;
 };

@@ -71,6 +71,9 @@ void add_run_options(CLI::App& app, RunOptions& options) {
   app.add_option("--accel", options.accelerator,
                  "Accelerator (default auto: KVM where it is fast, else TCG)")
       ->type_name("auto|kvm|tcg");
+  app.add_option("--pcap", options.capture,
+                 "Write the frames of the machine's network to FILE, for tcpdump and Wireshark")
+      ->type_name("FILE");
   app.add_flag("--strace", options.strace, "Log the program's system calls to stderr");
   app.add_flag("--gdb", options.gdb,
                "Wait for gdb before the first instruction and say how to attach it");

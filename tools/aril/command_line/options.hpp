@@ -39,6 +39,7 @@ struct RunOptions {
   std::string machine;
   std::string accelerator = "auto";
   std::string keep;
+  std::filesystem::path capture;
   bool strace = false;
   bool gdb = false;
   bool verbose = false;

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdio>
 #include <format>
+#include <fstream>
 
 #include "command_line/commands.hpp"
 #include "command_line/target.hpp"
@@ -207,6 +208,14 @@ int run(const RunOptions& options) {
   if (!options.dry_run) check_ports(config.ports);
   std::vector<Descriptor> locks;
   if (!options.dry_run) locks = prepare_disks(config.disks, say);
+  if (!options.capture.empty()) {
+    if (config.network.kind == NetworkKind::kNone) {
+      throw Error("--pcap: the machine has no network", "choose --net user or --net tap:NAME");
+    }
+    std::ofstream file(options.capture);
+    if (!file) throw Error(std::format("--pcap: cannot write {}", options.capture.string()));
+    config.capture = options.capture;
+  }
   if (options.gdb) {
     config.gdb_port = free_port(1234);
     say("aril: the machine waits for gdb:\n  " + gdb_command(boot, *config.gdb_port));

@@ -95,6 +95,11 @@ void add_network(std::vector<std::string>& command, DeviceSlots& slots,
     }
   }
   command.insert(command.end(), {"-netdev", device});
+  if (!config.capture.empty()) {
+    command.insert(command.end(),
+                   {"-object", std::format("filter-dump,id=capture,netdev=net,file={}",
+                                           escape(config.capture.string()))});
+  }
   // No boot ROM: nothing boots from the network, and running it takes time.
   slots.add("net", config.type == MachineType::kMicrovm ? ",netdev=net" : ",netdev=net,romfile=",
             "the network");

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
@@ -23,6 +24,7 @@ struct MachineConfig {
   std::vector<PortForward> ports;
   std::vector<SharedDirectory> volumes;
   std::vector<Disk> disks;
+  std::filesystem::path capture;     ///< frames go to this file, in pcap's format; empty: nowhere
   std::optional<uint16_t> gdb_port;  ///< wait there for gdb before the first instruction
 };
 

@@ -63,11 +63,12 @@ TAP_NETWORK = f"tap:{TAP},ip={GUEST}/24,gateway=10.88.0.1,ip6={GUEST_IPV6}/64"
 _cases = []
 
 
-def case(timeout=120, everywhere=False, tier="essential", configurations=None):
-    """Registers a test. `everywhere`: on every machine type, with one and with two CPUs."""
+def case(timeout=120, everywhere=False, tier="essential", configurations=None, packages=()):
+    """Registers a test. `everywhere`: on every machine type, with one and with two CPUs.
+    `packages`: what ./dev installs for it."""
     def register(function):
         where = configurations or (EVERYWHERE if everywhere else ONCE)
-        add_case(Case(function.__name__, function, timeout, where, tier=tier))
+        add_case(Case(function.__name__, function, timeout, where, list(packages), tier))
         return function
     return register
 

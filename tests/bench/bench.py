@@ -4,6 +4,7 @@ medians, spread and ratios. Never a timed test: it fails only when something doe
 
   boot     QEMU's start to hello's output, and to nginx's first HTTP 200
   http     nginx requests/s, with keep-alive (wrk) and without (ab), over a tap
+  net      nginx, redis and iperf3 over a tap: rates, latencies, CPU time for each request
   memory   the smallest --memory with which hello and nginx work
   size     image sizes
   syscall  nanoseconds of a getpid
@@ -24,6 +25,7 @@ import urllib.error
 import urllib.request
 
 import linux_guest
+import network
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(ROOT, "build")
@@ -317,7 +319,8 @@ def bench_size(_, results):
 
 
 BENCHES = {"boot": bench_boot, "http": bench_http, "memory": bench_memory, "size": bench_size,
-           "syscall": bench_syscall}
+           "syscall": bench_syscall,
+           "net": lambda runs, results: network.bench_net(sys.modules[__name__], runs, results)}
 
 
 def main():

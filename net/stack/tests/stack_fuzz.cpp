@@ -16,6 +16,8 @@ constexpr IpAddress kOurs = IpAddress::v4(10, 0, 0, 1), kPeer = IpAddress::v4(10
 constexpr IpAddress kOurs6 = IpAddress::v6(0xfd00ull << 48, 1),
                     kPeer6 = IpAddress::v6(0xfd00ull << 48, 2),
                     kPeerLocal = IpAddress::v6(0xfe80ull << 48, 2);
+// Not IP: what a packet socket sends is as the program made it.
+constexpr uint16_t kOwnType = 0x88b5;
 constexpr EthernetAddress kOurHardware = {2, 0, 0, 0, 0, 1}, kPeerHardware = {2, 0, 0, 0, 0, 2};
 
 class Input {
@@ -65,11 +67,23 @@ class Program {
     (void)listener_->listen(4);
     udp_ = stack_->create_udp_socket(IpAddress::v6(0, 0)).value();
     (void)udp_->bind({IpAddress::v6(0, 0), 53});
+    stack_->tcp().set_ecn(Ecn::kRequest);
+    raw_ = stack_->raw().create_socket(RawKind::kRaw, 58, IpAddress::v6(0, 0)).value();
+    ping_ = stack_->raw().create_socket(RawKind::kPing, 1, IpAddress()).value();
+    DatagramOptions options = ping_->options();
+    options.receive_errors = true;
+    (void)ping_->set_options(options);
+    packets_ = stack_->packets()
+                   .create_socket(PacketKind::kDatagram, PacketSocket::kEveryProtocol)
+                   .value();
   }
   ~Program() {
     if (connection_) connection_->close();
     listener_->close();
     udp_->close();
+    raw_->close();
+    ping_->close();
+    packets_->close();
   }
 
   void run() {
@@ -120,6 +134,17 @@ class Program {
     size_t payload = selector & 1 ? input_.half() % 3000 : 0;
     Bytes options = input_.bytes(selector & 2 ? input_.byte() % 40 & ~3u : 0);
     options.resize(options.size() & ~size_t{3});
+    if (selector & 128) {
+      // Blocks near what is in flight, which chance would not find.
+      TcpSegmentOptions sack;
+      for (sack.sack_count = 0; sack.sack_count < 3; ++sack.sack_count) {
+        uint32_t start = sent_end_ - input_.byte() * 100u;
+        sack.sack[sack.sack_count] = {start, start + input_.byte() * 100u};
+      }
+      options.assign(kMaxTcpHeader - sizeof(TcpHeader), std::byte{});
+      options.resize(sack.write(
+          std::span<std::byte, kMaxTcpHeader - sizeof(TcpHeader)>(options.data(), options.size())));
+    }
     TcpHeader header{.source_port = static_cast<uint16_t>(40000 + (selector >> 2 & 3)),
                      .destination_port =
                          peer_of_connect_ != 0 && selector & 16 ? peer_of_connect_ : uint16_t{80},
@@ -139,7 +164,7 @@ class Program {
   }
 
   void step() {
-    switch (input_.byte() % 19) {
+    switch (input_.byte() % 22) {
       case 0:
       case 1:
       case 2:
@@ -209,7 +234,46 @@ class Program {
         body.insert(body.end(), rest.begin(), rest.end());
         return packet6(44, body);
       }
+      case 19:
+        return groups();
+      case 20:
+        return below_transports();
+      case 21: {  // for somebody else
+        stack_->ip().set_forwarding(input_.byte() & 1, true);
+        Bytes bytes = input_.bytes(input_.byte());
+        if (bytes.size() > 20) bytes[19] = std::byte{99};
+        return frame(input_.byte() & 1 ? kEtherTypeIpv4 : kEtherTypeIpv6, bytes);
+      }
     }
+  }
+
+  void groups() {
+    uint8_t what = input_.byte();
+    IpAddress group = what & 1 ? IpAddress::v4(239, 0, 0, what >> 4)
+                               : IpAddress::v6(0xff02ull << 48, 0x100u + (what >> 4));
+    if (what & 2) return packet(IpProtocol::kIgmp, input_.bytes(input_.byte()));
+    (void)(what & 4 ? udp_->leave_group(group, interface_->index())
+                    : udp_->join_group(group, interface_->index()));
+    Bytes body(input_.byte());
+    if (what & 8) (void)udp_->send(body, Endpoint{group, 53, 2});
+  }
+
+  void below_transports() {
+    uint8_t what = input_.byte();
+    if (what & 1) {
+      std::vector<FilterInstruction> program(1 + input_.byte() % 8u);
+      for (FilterInstruction& instruction : program)
+        instruction = {input_.byte(), input_.byte(), input_.byte(), input_.word()};
+      if (auto filter = PacketFilter::create(program, PacketFilter::Dialect::kSocket))
+        packets_->set_filter(std::move(*filter));
+    }
+    Bytes body = input_.bytes(input_.byte());
+    if (what & 2) (void)ping_->send(body, Endpoint{what & 4 ? kPeer : kOurs, 0});
+    if (what & 8) (void)packets_->send(body, what & 16 ? 1 : 2, kOwnType, kPeerHardware);
+    while (packets_->receive()) {}
+    while (ping_->receive()) {}
+    while (raw_->receive()) {}
+    while (ping_->receive_queued_error()) {}
   }
 
   void control() {
@@ -278,6 +342,8 @@ class Program {
   Interface* interface_ = nullptr;
   RefPtr<TcpSocket> listener_, connection_;
   RefPtr<UdpSocket> udp_;
+  RefPtr<RawSocket> raw_, ping_;
+  RefPtr<PacketSocket> packets_;
   uint32_t sent_end_ = 0, acknowledged_ = 1000;
   uint16_t peer_of_connect_ = 0;
 };

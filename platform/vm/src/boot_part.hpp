@@ -1,5 +1,8 @@
 #pragma once
+#include <vector>
+
 #include "devices.hpp"
+#include "fs/sysfs/sysfs.hpp"
 #include "fs/vfs/mount.hpp"
 #include "start_up.hpp"
 
@@ -13,7 +16,9 @@ namespace aril::platform {
 struct Boot {
   const Machine& machine;
   Devices& devices;
-  net::Runtime* network = nullptr;         ///< null in an image without TCP/IP
+  net::Runtime* network = nullptr;  ///< null in an image without TCP/IP
+  /// What /sys shows of the network; here, so that /sys can do without it.
+  std::vector<sysfs::NetworkInterface> interfaces = {};
   RefPtr<vfs::FileSystem> root = nullptr;  ///< becomes "/"
   vfs::MountTree& mounts;                  ///< empty until the root is mounted
 };

@@ -1,5 +1,6 @@
-#include "boot_part.hpp"
+#include <optional>
 
+#include "boot_part.hpp"
 #include "kernel/log/log.hpp"
 #include "net/runtime/runtime.hpp"
 #include "network_option.hpp"
@@ -34,6 +35,30 @@ void configure(net::Runtime& runtime, uint32_t interface, const NetworkOption& o
   if (!result) ARIL_LOG_ERROR(kComponent, "cannot be configured: error %d", int(result.error()));
 }
 
+std::optional<sysfs::NetworkInterface> describe_interface(net::Runtime& runtime, uint32_t index) {
+  constexpr uint32_t kEthernet = 1, kLoopback = 772;  // ARPHRD_*
+  net::Runtime::Guard guard(runtime);
+  const net::Interface* interface = guard->ip().interface(index);
+  if (interface == nullptr) return std::nullopt;
+  return sysfs::NetworkInterface{
+      .name = std::string(interface->name()),
+      .address = interface->hardware(),
+      .index = index,
+      .mtu = interface->mtu(),
+      .type = interface->is_loopback() ? kLoopback : kEthernet,
+      .link_up = nullptr,
+      .counters = [&runtime, interface]() -> sysfs::NetworkInterface::Counters {
+        net::Runtime::Guard lock(runtime);
+        const auto& count = interface->statistics();
+        return {.rx_bytes = count.received_bytes,
+                .rx_packets = count.received_frames,
+                .rx_dropped = count.receive_dropped,
+                .tx_bytes = count.sent_bytes,
+                .tx_packets = count.sent_frames,
+                .tx_dropped = count.send_dropped};
+      }};
+}
+
 void start_network(Boot& boot) {
   const KernelOptions& options = boot.machine.options;
   auto created = net::Runtime::create();
@@ -56,6 +81,8 @@ void start_network(Boot& boot) {
     configure(runtime, *interface, first ? *option : NetworkOption{});
     first = false;
   }
+  for (uint32_t i = 1; auto described = describe_interface(runtime, i); ++i)
+    boot.interfaces.push_back(std::move(*described));
   boot.network = &runtime;
 }
 ARIL_BOOT_PART(300, network, start_network);

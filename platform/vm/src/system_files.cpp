@@ -13,6 +13,8 @@ void mount_sysfs(Boot& boot) {
     sysfs->add_block_device(disk->name(), disk->sector_count(), kVirtioBlockMajor << 8 | minor);
     minor += kMinorsPerDisk;
   }
+  for (const sysfs::NetworkInterface& interface : boot.interfaces)
+    sysfs->add_network_interface(interface);
   Mounter(boot.mounts).mount("/sys", sysfs->file_system(), kKernelMountFlags);
 }
 ARIL_BOOT_PART(450, sys, mount_sysfs);

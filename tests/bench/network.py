@@ -1,0 +1,153 @@
+"""./dev bench net: what the network costs. Every row beside a Linux guest: requests, transfers and
+datagrams per second, latencies, and QEMU's CPU time for each request."""
+import json
+import os
+import re
+import subprocess
+import time
+
+import linux_guest
+
+SECONDS = 4
+CLOCK = os.sysconf("SC_CLK_TCK")
+REDIS = ["redis-server", "--save", "", "--protected-mode", "no", "--bind", "0.0.0.0"]
+
+
+def qemu_of(process):
+    """The machine's process: this one, or a child of aril's."""
+    with open(f"/proc/{process.pid}/comm", encoding="ascii") as file:
+        if file.read().startswith("qemu"):
+            return process.pid
+    with open(f"/proc/{process.pid}/task/{process.pid}/children", encoding="ascii") as file:
+        children = file.read().split()
+    for child in children:
+        with open(f"/proc/{child}/comm", encoding="ascii") as file:
+            if file.read().startswith("qemu"):
+                return int(child)
+    raise SystemExit("bench: where is QEMU?")
+
+
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / CLOCK
+
+
+def wait_until(check, limit=60):
+    deadline = time.monotonic() + limit
+    while not check():
+        if time.monotonic() > deadline:
+            raise SystemExit("bench: the machine does not answer")
+        time.sleep(0.1)
+
+
+class Side:
+    """One machine's programs, started one after the other."""
+
+    def __init__(self, bench, name, guest, start):
+        self.bench = bench
+        self.namespace = name
+        self.guest = guest
+        self.start = start
+
+    def client(self, *command, check=True):
+        return subprocess.run(self.bench.inside(self.namespace, 1, list(command)), check=check,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
+
+    def opens(self, port):
+        probe = ["python3", "-c", "import socket, sys; socket.create_connection((sys.argv[1], "
+                 "int(sys.argv[2])), timeout=1)", self.guest, str(port)]
+        return subprocess.run(self.bench.inside(self.namespace, 1, probe), check=False,
+                              stderr=subprocess.DEVNULL).returncode == 0
+
+
+def measure_nginx(side, process, add):
+    pid = qemu_of(process)
+
+    def wrk(row, connections, path):
+        before = cpu_seconds(pid)
+        output = side.client("wrk", "-t1", f"-c{connections}", f"-d{SECONDS}s", "--latency",
+                             f"http://{side.guest}{path}")
+        spent = cpu_seconds(pid) - before
+        requests = int(re.search(r"(\d+) requests in", output)[1])
+        add(f"nginx {row}: requests/s", float(re.search(r"Requests/sec: +([\d.]+)", output)[1]))
+        add(f"nginx {row}: requests per CPU second", requests / spent)
+        for part in ("50%", "99%"):
+            value, unit = re.search(rf" {part} +([\d.]+)(us|ms|s)", output).groups()
+            milliseconds = float(value) * {"us": 0.001, "ms": 1, "s": 1000}[unit]
+            add(f"nginx {row}: p{part[:2]} 1/ms", 1 / milliseconds)
+
+    wrk("keep-alive, 612 bytes", 30, "/")
+    wrk("keep-alive, 1 MiB", 8, "/large")
+    before = cpu_seconds(pid)
+    output = side.client("ab", "-q", "-n", "8000", "-c", "30", f"http://{side.guest}/")
+    if not re.search(r"Failed requests: +0\n", output):
+        raise SystemExit(output)
+    add("nginx one request a connection: requests/s",
+        float(re.search(r"Requests per second: +([\d.]+)", output)[1]))
+    add("nginx one request a connection: requests per CPU second",
+        8000 / (cpu_seconds(pid) - before))
+
+
+def measure_redis(side, process, add):
+    pid = qemu_of(process)
+    for pipeline, count in ((1, 30000), (16, 200000)):
+        for command in ("set", "get"):
+            before = cpu_seconds(pid)
+            output = side.client("redis-benchmark", "-h", side.guest, "-t", command, "-n",
+                                 str(count), "-P", str(pipeline), "-c", "30", "--csv")
+            row = f"redis {command.upper()}, pipeline {pipeline}"
+            add(f"{row}: requests/s", float(re.findall(r'"[A-Z]+","([\d.]+)"', output)[-1]))
+            add(f"{row}: requests per CPU second", count / (cpu_seconds(pid) - before))
+
+
+def measure_iperf(side, _, add):
+    def run(row, value, *words):
+        output = side.client("iperf3", "-c", side.guest, "-t", str(SECONDS), "-J", *words)
+        end = json.loads(output)["end"]
+        add(row, value(end))
+
+    run("iperf3 TCP to the machine: Mbit/s", lambda end: end["sum_received"]["bits_per_second"] / 1e6)
+    run("iperf3 TCP from the machine: Mbit/s",
+        lambda end: end["sum_received"]["bits_per_second"] / 1e6, "-R")
+
+    def arrived(end):
+        total = end["sum"]
+        return (total["packets"] - total["lost_packets"]) / total["seconds"]
+    run("iperf3 UDP to the machine, 100 bytes: packets/s", arrived, "-u", "-l", "100", "-b", "40M")
+    run("iperf3 UDP from the machine, 100 bytes: packets/s", arrived, "-u", "-l", "100", "-b",
+        "40M", "-R")
+
+
+def bench_net(bench, runs, results):
+    """`bench`: the module that has the tables, the namespace and nginx's files."""
+    programs = {
+        "nginx": (80, measure_nginx, bench.aril_nginx(), bench.linux_nginx),
+        "redis": (6379, measure_redis, ["/usr/bin/redis-server", "--", *REDIS[1:]],
+                  lambda: linux_guest.initramfs(bench.BUILD, "redis",
+                                                "/usr/bin/" + " ".join(word or "''" for word in REDIS),
+                                                ["/usr/bin/redis-server"])),
+        "iperf3": (5201, measure_iperf, ["/usr/bin/iperf3", "--", "-s"],
+                   lambda: linux_guest.initramfs(bench.BUILD, "iperf3", "/usr/bin/iperf3 -s",
+                                                 ["/usr/bin/iperf3"])),
+    }
+    table = bench.Table("network (higher is better)")
+    with bench.namespace() as name:
+        for port, measure, words, make_archive in programs.values():
+            if words[0] != bench.ARIL:
+                words = [bench.ARIL, "run", *words]
+            options = ["--machine", "q35", "--memory", "256M", "--net",
+                       f"tap:tap0,ip={bench.GUEST}/24"]
+            commands = {
+                "aril": [*words[:2], *options, *words[2:]],
+                "linux": linux_guest.qemu(bench.BUILD, make_archive(), tap="tap0",
+                                          address=f"{bench.GUEST}/24"),
+            }
+            for _ in range(runs):
+                for kind, command in commands.items():
+                    side = Side(bench, name, bench.GUEST, command)
+                    with bench.running(bench.inside(name, 0, command), stdout=subprocess.DEVNULL,
+                                       stderr=subprocess.DEVNULL) as process:
+                        wait_until(lambda: side.opens(port))
+                        measure(side, process, lambda row, value: table.add(row, kind, value))
+    table.report(results)

@@ -9,6 +9,9 @@ medians, spread and ratios. Never a timed test: it fails only when something doe
   size     image sizes
   syscall  nanoseconds of a getpid
   all
+  compare A.json B.json   what got slower or larger from A to B, with exit status 1 if anything did
+
+Results go to build/bench/NAME.json, with a picture of them in NAME.svg.
 """
 import argparse
 import contextlib
@@ -304,17 +307,24 @@ def bench_memory(_, results):
 
     print("\nsmallest memory that works (MiB)")
     for name, works in (("hello", hello), ("nginx", nginx)):
-        results[f"memory: {name}"] = value = smallest(works, 0, 64)
+        results[f"memory (MiB): {name}"] = value = smallest(works, 0, 64)
         print(f"{name:38} {value:>14}")
 
 
 def bench_size(_, results):
     print("\nimage size (KiB)")
-    for name, command in (("hello", [f"{SCRATCH}/hello"]), ("nginx", aril_nginx()[2:])):
+    subprocess.run(["ninja", "-C", BUILD, "examples"], check=True, stdout=subprocess.DEVNULL)
+    examples = os.path.join(ROOT, "examples")
+    for name, command in (("hello, tiny", ["--profile", "tiny", f"{SCRATCH}/hello"]),
+                          ("hello, default", [f"{SCRATCH}/hello"]),
+                          ("hello, full", ["--profile", "full", f"{SCRATCH}/hello"]),
+                          ("DNS server, tiny", [f"{examples}/dns.aril"]),
+                          ("web server, tiny", [f"{examples}/web.aril"]),
+                          ("Debian's nginx, default", aril_nginx()[2:])):
         image = f"{SCRATCH}/{name}.image"
         subprocess.run([ARIL, "build", "-o", image, *command], check=True,
                        stdout=subprocess.DEVNULL)
-        results[f"size: {name}"] = value = os.path.getsize(image) / 1024
+        results[f"size (KiB): {name}"] = value = os.path.getsize(image) / 1024
         print(f"{name:38} {value:>14.0f}")
 
 
@@ -323,7 +333,84 @@ BENCHES = {"boot": bench_boot, "http": bench_http, "memory": bench_memory, "size
            "net": lambda runs, results: network.bench_net(sys.modules[__name__], runs, results)}
 
 
+def value_of(result):
+    """The number that is compared: a median of Aril's, or the figure itself."""
+    if isinstance(result, dict):
+        return result["median"].get("aril"), result["spread"].get("aril", 0)
+    return result, 0
+
+
+def higher_is_better(name):
+    return "higher is better" in name
+
+
+def compare(old_path, new_path, out=print):
+    """Lists what changed by more than a tenth and by more than the runs differ among themselves.
+    Returns how many got worse."""
+    loaded = []
+    for path in (old_path, new_path):
+        with open(path, encoding="utf-8") as file:
+            loaded.append(json.load(file))
+    old, new = loaded
+    worse = 0
+    for name in old:
+        if name not in new:
+            out(f"gone     {name}")
+            continue
+        (before, spread_before), (after, spread_after) = value_of(old[name]), value_of(new[name])
+        if not before or after is None:
+            continue
+        noise = max(spread_before, spread_after) / 2
+        if abs(after - before) <= max(abs(before) / 10, noise):
+            continue
+        better = (after > before) == higher_is_better(name)
+        worse += not better
+        out(f"{'better' if better else 'WORSE':8} {name}: {before:.1f} -> {after:.1f} "
+            f"({100 * (after - before) / before:+.0f} %)")
+    for name in new:
+        if name not in old:
+            out(f"new      {name}")
+    if not worse:
+        out("nothing got worse")
+    return worse
+
+
+def picture(results, path):
+    """Bars, one pair for each row: Aril and the Linux guest, relative to the larger of the two."""
+    rows = []
+    for name, result in results.items():
+        if isinstance(result, dict):
+            rows.append((name, result["median"].get("aril"), result["median"].get("linux")))
+        else:
+            rows.append((name, result, None))
+    escape = lambda text: text.replace("&", "&amp;").replace("<", "&lt;")
+    height, width, bar = 44, 900, 380
+    lines = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height * len(rows) + 30}" '
+             'font-family="sans-serif" font-size="12">',
+             '<rect width="100%" height="100%" fill="white"/>',
+             '<text x="10" y="18" fill="#1f6f8b">Aril</text>'
+             '<text x="50" y="18" fill="#999">Linux guest</text>']
+    for index, (name, own, linux) in enumerate(rows):
+        top = 30 + index * height
+        lines.append(f'<text x="10" y="{top + 14}">{escape(name[:74])}</text>')
+        largest = max(value for value in (own, linux, 1e-9) if value is not None)
+        for line, (value, color) in enumerate(((own, "#1f6f8b"), (linux, "#bbb"))):
+            if value is None:
+                continue
+            y = top + 4 + line * 17
+            lines.append(f'<rect x="440" y="{y}" width="{bar * value / largest:.1f}" height="14" '
+                         f'fill="{color}"/><text x="{446 + bar * value / largest:.1f}" '
+                         f'y="{y + 12}">{value:.1f}</text>')
+    lines.append("</svg>")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("\n".join(lines) + "\n")
+
+
 def main():
+    if sys.argv[1:2] == ["compare"]:
+        if len(sys.argv) != 4:
+            raise SystemExit("usage: ./dev bench compare A.json B.json")
+        sys.exit(1 if compare(*sys.argv[2:]) else 0)
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=[*BENCHES, "all"])
@@ -340,7 +427,9 @@ def main():
     path = f"{SCRATCH}/{options.name}.json"
     with open(path, "w", encoding="utf-8") as out:
         json.dump(results, out, indent=2)
-    say(f"\nwritten: {os.path.relpath(path)}")
+    drawn = f"{SCRATCH}/{options.name}.svg"
+    picture(results, drawn)
+    say(f"\nwritten: {os.path.relpath(path)} {os.path.relpath(drawn)}")
 
 
 if __name__ == "__main__":

@@ -53,9 +53,9 @@ int64_t missing_call(arch::TrapFrame& frame) {
     const char* name = system_call_name != nullptr ? system_call_name(number) : nullptr;
     if (name == nullptr) name = "?";
     if (const char* component = left_out_component(number)) {
-      ARIL_LOG_WARNING("linux",
-                       "system call %s (%lu) is not in this image: build it with component %s",
-                       name, static_cast<unsigned long>(number), component);
+      // Whoever runs the image must see it, not just who reads the kernel's log.
+      write_record("report system call %s (%lu) is not in this image: build it with --component %s",
+                   name, static_cast<unsigned long>(number), component);
     } else {
       ARIL_LOG_WARNING("linux", "system call %s (%lu) is not implemented", name,
                        static_cast<unsigned long>(number));

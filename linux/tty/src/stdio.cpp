@@ -4,6 +4,7 @@
 #include "fs/vfs/devices.hpp"
 #include "linux/process/family.hpp"
 #include "linux/tty/host_stream.hpp"
+#include "linux/tty/pts_directory.hpp"
 #include "linux/tty/terminal.hpp"
 #include "pty.hpp"
 
@@ -56,8 +57,12 @@ Result<RefPtr<File>> open_console(const vfs::Path& path, OpenFlags flags) {
   return ARIL_TRY(try_make_ref<TerminalNodeFile>(path, flags, RefPtr<Terminal>(g_console)));
 }
 
+// Null in an image without pseudo-terminals.
+constinit RefPtr<Terminal> (*g_find_pseudo_terminal)(int session) = nullptr;
+
 RefPtr<Terminal> find_terminal_of_session(int session) {
-  RefPtr<Terminal> terminal = find_pseudo_terminal_of_session(session);
+  RefPtr<Terminal> terminal =
+      g_find_pseudo_terminal != nullptr ? g_find_pseudo_terminal(session) : nullptr;
   if (!terminal && g_console != nullptr && g_console->session() == session)
     terminal = RefPtr<Terminal>(g_console);
   return terminal;
@@ -71,6 +76,11 @@ Result<RefPtr<File>> open_controlling_terminal(const vfs::Path& path, OpenFlags 
 }
 
 }  // namespace
+
+void serve_pseudo_terminals() {
+  register_pseudo_terminals();
+  g_find_pseudo_terminal = &find_pseudo_terminal_of_session;
+}
 
 Result<StdioFiles> create_stdio(const StdioConfig& config) {
   family::set_session_end_handler([](int session) {
@@ -93,7 +103,6 @@ Result<StdioFiles> create_stdio(const StdioConfig& config) {
   }
   vfs::register_char_device(kTtyMajor, kConsoleMinor, open_console);
   vfs::register_char_device(kTtyMajor, kTtyMinor, open_controlling_terminal);
-  register_pseudo_terminals();
 
   auto terminal = [] {
     return try_make_ref<TerminalFile>(RefPtr<Terminal>(g_console), OpenFlags::kReadWrite);

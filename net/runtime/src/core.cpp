@@ -21,8 +21,8 @@ void log_event(Interface& interface, Ipv6Event event, IpAddress address) {
   AddressText text(address);
   switch (event) {
     case Ipv6Event::kAddressAdded:
-      return ARIL_LOG_INFO("net", "%.*s: address %s from a router", length, name.data(),
-                           text.c_str());
+      ARIL_LOG_INFO("net", "%.*s: address %s from a router", length, name.data(), text.c_str());
+      return;
     case Ipv6Event::kAddressExpired:
       return ARIL_LOG_WARNING("net", "%.*s: address %s expired", length, name.data(), text.c_str());
     case Ipv6Event::kDuplicate:

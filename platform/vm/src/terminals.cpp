@@ -14,6 +14,7 @@ void mount_pts(Boot& boot) {
   pts = created.get();  // the mount keeps it
   Mounter(boot.mounts)
       .mount("/dev/pts", std::move(created), vfs::MountFlags::kNoSuid | vfs::MountFlags::kNoExec);
+  linux_abi::serve_pseudo_terminals();
   linux_abi::set_pts_directory({
       .add = [](uint32_t number, uint32_t uid,
                 uint32_t gid) { return pts->add_terminal(number, uid, gid); },

@@ -5,6 +5,7 @@
 #include "command_line/target.hpp"
 #include "image/root_builder.hpp"
 #include "support/error.hpp"
+#include "support/file.hpp"
 #include "support/text.hpp"
 
 namespace aril::tool {
@@ -16,6 +17,7 @@ int build(const BuildOptions& options) {
   }
   Manifest manifest = manifest_of(options.content.target, kind);
   apply(options.content, manifest);
+  if (manifest.profile == Profile::kUnset) manifest.profile = Profile::kDefault;
   RootPlan plan = plan_root(manifest);
   for (const MissingLibrary& missing : plan.warnings) {
     std::fputs(std::format("aril: warning: {} needs {}, which is not on this host\n",
@@ -24,8 +26,10 @@ int build(const BuildOptions& options) {
                stderr);
   }
   plan.tree.add_content(kBootRecordsPath, to_file_content(plan.records));
-  const ImageFiles files = write_image_files(find_kernel(options.content.kernel), plan.tree,
-                                             root_placement(options.content), options.output);
+  const SpecialKernel kernel = choose_kernel(options.content, manifest, plan.tree);
+  const ImageFiles files =
+      write_image_files(kernel.files, plan.tree, root_placement(options.content), options.output);
+  if (!kernel.contents.empty()) write_file(options.output + kContentsSuffix, kernel.contents);
   const auto describe = [](const std::filesystem::path& path) {
     return std::format("{} ({})", path.string(), human_size(std::filesystem::file_size(path)));
   };

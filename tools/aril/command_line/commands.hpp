@@ -11,6 +11,7 @@ int run_command_line(int argument_count, char** arguments);
 int run(const RunOptions& options);
 int build(const BuildOptions& options);
 int inspect(const InspectOptions& options);
+int list_components(const ComponentsOptions& options);
 
 /// A completion script for bash, zsh or fish, made from the options themselves.
 std::string completion_script(const CLI::App& app, const std::string& shell);

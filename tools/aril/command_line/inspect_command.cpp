@@ -1,7 +1,9 @@
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <format>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -9,6 +11,8 @@
 #include "image/boot_records.hpp"
 #include "image/erofs_reader.hpp"
 #include "image/image_elf.hpp"
+#include "image/packed_image.hpp"
+#include "specialize/special_kernel.hpp"
 #include "support/error.hpp"
 #include "support/file.hpp"
 #include "support/text.hpp"
@@ -24,6 +28,10 @@ struct Inspection {
   uint64_t kernel_size = 0;
   uint64_t memory_end = 0;
   uint64_t root_size = 0;
+  bool packed = false;
+  uint64_t unpacked_size = 0;       ///< in memory, when it is packed
+  uint64_t packed_size = 0;         ///< the compressed bytes
+  nlohmann::ordered_json contents;  ///< what aril build said of the kernel; null when it is lost
   const char* root_place = "none";
   std::string build_id;
   std::optional<BootRecords> records;
@@ -49,7 +57,27 @@ Inspection inspect_image(const std::string& path) {
   result.kernel_size = result.file_size - info.descriptor.root_size;
   const fs::path disk = path + ".root";
   std::error_code ignored;
-  if (info.descriptor.root_size != 0) {
+  if (fs::exists(path + kContentsSuffix, ignored)) {
+    result.contents =
+        nlohmann::ordered_json::parse(read_file(path + kContentsSuffix), nullptr, false);
+    if (result.contents.is_discarded()) {
+      throw Error(std::format("{}{}: is not what aril build writes", path, kContentsSuffix));
+    }
+  }
+  if (const auto memory = with_context(path, [&] { return unpack_image(file.bytes()); })) {
+    result.packed = true;
+    result.unpacked_size = memory->bytes.size();
+    result.packed_size = memory->packed_size;
+    result.kernel_size = result.file_size;
+    const uint64_t at = info.descriptor.root_address - memory->address;
+    if (info.descriptor.root_size != 0 && at <= memory->bytes.size() &&
+        info.descriptor.root_size <= memory->bytes.size() - at) {
+      result.root_place = "memory";
+      with_context(path, [&] {
+        inspect_root(bytes_of(memory->bytes).subspan(at, info.descriptor.root_size), result);
+      });
+    }
+  } else if (info.descriptor.root_size != 0) {
     result.root_place = "memory";
     with_context(path, [&] {
       inspect_root(file.bytes().subspan(info.root_offset, info.descriptor.root_size), result);
@@ -60,6 +88,76 @@ Inspection inspect_image(const std::string& path) {
     with_context(disk.string(), [&] { inspect_root(root.bytes(), result); });
   }
   return result;
+}
+
+/// Bytes of the image's file.
+struct FilePart {
+  std::string name;
+  uint64_t size = 0;
+  std::map<std::string, uint64_t> reasons;
+};
+
+/// What the file's bytes are; they sum to its size. In a packed image each part stands with its
+/// share of the compressed bytes.
+std::vector<FilePart> parts_of(const Inspection& image) {
+  std::vector<FilePart> parts;
+  uint64_t known = 0;
+  if (image.contents.is_object() && image.contents.contains("components")) {
+    for (const auto& component : image.contents["components"]) {
+      FilePart part = {component.value("component", ""), component.value("size", uint64_t{0}), {}};
+      for (const auto& [reason, size] : component["because_of"].items()) {
+        part.reasons[reason] = size.get<uint64_t>();
+      }
+      known += part.size;
+      parts.push_back(std::move(part));
+    }
+  }
+  if (image.root_size != 0 && std::string_view(image.root_place) == "memory") {
+    parts.push_back(
+        {"root file system", image.root_size, {{"the program and its files", image.root_size}}});
+    known += image.root_size;
+  }
+  if (image.packed && known != 0) {
+    uint64_t packed = 0;
+    for (FilePart& part : parts) {
+      part.size = part.size * image.packed_size / known;
+      packed += part.size;
+      for (auto& [reason, size] : part.reasons) {
+        size = size * image.packed_size / known;
+      }
+    }
+    known = packed;
+  }
+  if (known < image.file_size) {
+    const char* name = image.contents.is_null() ? "kernel" : "headers, tables and padding";
+    parts.push_back({name, image.file_size - known, {}});
+  }
+  return parts;
+}
+
+/// What asked for which component, for Graphviz.
+void print_graph(const Inspection& image) {
+  std::string text = "digraph image {\n  rankdir=LR;\n  node [shape=box];\n";
+  for (const FilePart& part : parts_of(image)) {
+    text +=
+        std::format("  \"{}\" [label=\"{}\\n{}\"];\n", part.name, part.name, human_size(part.size));
+    for (const auto& [reason, size] : part.reasons) {
+      text += std::format("  \"{}\" -> \"{}\" [label=\"{}\"];\n", reason, part.name, size);
+    }
+  }
+  std::puts((text + "}").c_str());
+}
+
+/// The reasons that account for most of it, at most three.
+std::string main_reasons(const FilePart& part) {
+  std::vector<std::pair<uint64_t, std::string>> sorted;
+  for (const auto& [reason, size] : part.reasons) sorted.emplace_back(size, reason);
+  std::ranges::sort(sorted, std::greater());
+  std::string text;
+  for (size_t i = 0; i < std::min<size_t>(sorted.size(), 3); ++i) {
+    text += std::format("{}{} {}", i == 0 ? "" : ", ", sorted[i].second, sorted[i].first);
+  }
+  return text;
 }
 
 void print_json(const std::string& path, const Inspection& image) {
@@ -80,6 +178,18 @@ void print_json(const std::string& path, const Inspection& image) {
                        {"arguments", image.records->arguments},
                        {"environment", environment},
                        {"cwd", image.records->cwd.value_or("/")}};
+  }
+  nlohmann::ordered_json parts = nlohmann::ordered_json::array();
+  for (const FilePart& part : parts_of(image)) {
+    parts.push_back({{"name", part.name}, {"size", part.size}, {"because_of", part.reasons}});
+  }
+  json["packed"] = image.packed;
+  json["parts"] = parts;
+  if (!image.contents.is_null()) {
+    json["profile"] = image.contents["profile"];
+    json["system_calls"] = image.contents["system_calls"];
+    json["boot_parts"] = image.contents["boot_parts"];
+    json["notes"] = image.contents["notes"];
   }
   nlohmann::ordered_json files = nlohmann::ordered_json::array();
   for (const ErofsEntry& entry : image.files) {
@@ -104,6 +214,21 @@ void print_text(const std::string& path, const Inspection& image) {
                       image.build_id.empty() ? "unknown" : image.build_id);
   text += std::format("root     {} in {}\n", human_size(image.root_size), image.root_place);
   text += std::format("memory   {} when loaded\n", human_size(image.memory_end));
+  if (image.packed) text += std::format("unpacked {}\n", human_size(image.unpacked_size));
+  for (const FilePart& part : parts_of(image)) {
+    text += std::format("{:>10} {:<28} {}\n", part.size, part.name, main_reasons(part));
+  }
+  text += std::format("{:>10} in all\n", image.file_size);
+  if (image.contents.is_object()) {
+    for (const char* kind : {"system_calls", "boot_parts"}) {
+      for (const auto& [name, reason] : image.contents[kind].items()) {
+        text += std::format("{} {}: {}\n",
+                            std::string_view(kind) == "boot_parts" ? "boot part" : "system call",
+                            name, reason.get<std::string>());
+      }
+    }
+    for (const auto& note : image.contents["notes"]) text += note.get<std::string>() + "\n";
+  }
   if (image.records) {
     text += std::format("program  {}\n", image.records->exec);
     for (const std::string& argument : image.records->arguments) {
@@ -125,7 +250,9 @@ void print_text(const std::string& path, const Inspection& image) {
 
 int inspect(const InspectOptions& options) {
   const Inspection image = inspect_image(options.image);
-  if (options.json) {
+  if (options.graph) {
+    print_graph(image);
+  } else if (options.json) {
     print_json(options.image, image);
   } else {
     print_text(options.image, image);

@@ -34,6 +34,15 @@ void add_content_options(CLI::App& app, ContentOptions& options) {
                  "Attach the root as a disk in place of loading it into memory (default auto: from "
                  "64 MiB on)")
       ->type_name("on|off|auto");
+  app.add_option("--profile", options.profile,
+                 "How much of the kernel the image gets (default: all with run, what the program "
+                 "needs with build)")
+      ->type_name("tiny|default|full");
+  app.add_option("--component", options.components,
+                 "Put this part of the kernel into the image, whatever the program calls; aril "
+                 "components lists them")
+      ->type_name("NAME")
+      ->allow_extra_args(false);
 }
 
 }  // namespace
@@ -80,6 +89,10 @@ void add_run_options(CLI::App& app, RunOptions& options) {
   app.add_flag("--verbose,-v", options.verbose, "Show the kernel's messages on stderr");
   app.add_option("--keep", options.keep, "Write the image that is run to FILE as well")
       ->type_name("FILE");
+  app.add_option("--record", options.record,
+                 "Write the names of the system calls that the program makes to FILE, for the "
+                 "manifest's key system_calls")
+      ->type_name("FILE");
   app.add_flag("--dry-run", options.dry_run, "Print the QEMU command in place of running it");
   add_content_options(app, options.content);
 }
@@ -99,6 +112,14 @@ void add_inspect_options(CLI::App& app, InspectOptions& options) {
   app.add_option("image", options.image, "An image that aril build wrote")
       ->type_name("IMAGE")
       ->required();
+  app.add_flag("--json", options.json, "Print JSON");
+  app.add_flag("--graph", options.graph,
+               "Print what asked for which component as a graph for Graphviz's dot");
+}
+
+void add_components_options(CLI::App& app, ComponentsOptions& options) {
+  app.add_option("--profile", options.set, "Whose archives (default default)")
+      ->type_name("tiny|default");
   app.add_flag("--json", options.json, "Print JSON");
 }
 
@@ -122,6 +143,11 @@ void apply(const ContentOptions& options, Manifest& manifest) {
     manifest.user = with_context("--user", [&] { return parse_user(options.user); });
   }
   if (!options.hostname.empty()) manifest.hostname = options.hostname;
+  if (!options.profile.empty()) {
+    manifest.profile = with_context("--profile", [&] { return parse_profile(options.profile); });
+  }
+  manifest.components.insert(manifest.components.end(), options.components.begin(),
+                             options.components.end());
 }
 
 void apply(const RunOptions& options, Manifest& manifest) {

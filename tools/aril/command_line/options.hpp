@@ -26,6 +26,8 @@ struct ContentOptions {
   std::string hostname;
   std::string kernel;
   std::string disk_root = "auto";
+  std::string profile;
+  std::vector<std::string> components;
 };
 
 struct RunOptions {
@@ -40,6 +42,7 @@ struct RunOptions {
   std::string accelerator = "auto";
   std::string keep;
   std::filesystem::path capture;
+  std::string record;
   bool strace = false;
   bool gdb = false;
   bool verbose = false;
@@ -54,11 +57,18 @@ struct BuildOptions {
 struct InspectOptions {
   std::string image;
   bool json = false;
+  bool graph = false;
+};
+
+struct ComponentsOptions {
+  std::string set = "default";
+  bool json = false;
 };
 
 void add_run_options(CLI::App& app, RunOptions& options);
 void add_build_options(CLI::App& app, BuildOptions& options);
 void add_inspect_options(CLI::App& app, InspectOptions& options);
+void add_components_options(CLI::App& app, ComponentsOptions& options);
 
 /// Lays the options over what a manifest said.
 void apply(const ContentOptions& options, Manifest& manifest);

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <format>
 #include <fstream>
+#include <set>
 
 #include "command_line/commands.hpp"
 #include "command_line/target.hpp"
@@ -17,6 +18,7 @@
 #include "relay/relay.hpp"
 #include "relay/terminal.hpp"
 #include "support/error.hpp"
+#include "support/file.hpp"
 #include "support/text.hpp"
 #include "symbolizer/symbolizer.hpp"
 
@@ -81,8 +83,9 @@ Boot boot_of_image(const RunOptions& options, const Manifest& manifest) {
 
 Boot boot_of_program(const RunOptions& options, const Manifest& manifest) {
   Boot boot;
-  boot.kernel = find_kernel(options.content.kernel);
   RootPlan plan = plan_root(manifest);
+  const KernelFiles kernel = choose_kernel(options.content, manifest, plan.tree).files;
+  boot.kernel = kernel.elf;
   boot.words = to_command_line(plan.records);
   if (boot.words.size() > kLongestCommandLine) {
     plan.tree.add_content(kBootRecordsPath, to_file_content(plan.records));
@@ -95,11 +98,11 @@ Boot boot_of_program(const RunOptions& options, const Manifest& manifest) {
     }
   }
   const RootPlacement placement = root_placement(options.content);
-  boot.image = cached_image(boot.kernel, plan.tree, placement);
+  boot.image = cached_image(kernel, plan.tree, placement);
   if (!options.keep.empty()) {
     Tree complete = plan.tree;
     complete.add_content(kBootRecordsPath, to_file_content(plan.records));
-    write_image_files(boot.kernel, complete, placement, options.keep);
+    write_image_files(kernel, complete, placement, options.keep);
   }
   boot.tree = std::move(plan.tree);
   boot.program = plan.program;
@@ -140,7 +143,7 @@ std::string kernel_words(const RunOptions& options, const Boot& boot, const Mach
                                 percent_encode(shared.volume.guest.string()),
                                 shared.volume.read_only ? ":ro" : ""));
   }
-  if (options.strace) words.emplace_back("strace");
+  if (options.strace || !options.record.empty()) words.emplace_back("strace");
   if (options.gdb) words.emplace_back("aslr=off");
   // Under KVM the machine's own clock is better than any measurement.
   if (config.accelerator == Accelerator::kTcg) {
@@ -189,6 +192,7 @@ int run(const RunOptions& options) {
   Manifest manifest;
   if (kind != TargetKind::kImage) manifest = manifest_of(options.content.target, kind);
   apply(options, manifest);
+  if (!options.record.empty()) manifest.profile = Profile::kFull;  // nothing may be missing
   const AcceleratorChoice choice = parse_accelerator(options.accelerator);
 
   Boot boot = kind == TargetKind::kImage ? boot_of_image(options, manifest)
@@ -231,7 +235,15 @@ int run(const RunOptions& options) {
   Symbolizer symbolizer(boot.kernel, file_finder(boot));
   Relay relay(machine, symbolizer,
               options.verbose ? Verbosity::kKernelLog : Verbosity::kProgramOnly);
-  return relay.run();
+  std::set<std::string> calls;
+  if (!options.record.empty()) relay.record_calls(calls, options.strace);
+  const int status = relay.run();
+  if (!options.record.empty()) {
+    std::string list;
+    for (const std::string& call : calls) list += call + "\n";
+    write_file(options.record, list);
+  }
+  return status;
 }
 
 }  // namespace aril::tool

@@ -39,4 +39,14 @@ fs::path find_kernel(const std::string& option) {
   return path;
 }
 
+SpecialKernel choose_kernel(const ContentOptions& options, const Manifest& manifest,
+                            const Tree& tree) {
+  const char* variable = getenv("ARIL_KERNEL");
+  const bool named = !options.kernel.empty() || (variable != nullptr && variable[0] != '\0');
+  const bool special = manifest.profile == Profile::kTiny || manifest.profile == Profile::kDefault;
+  if (named || !special)
+    return {.files = {.elf = find_kernel(options.kernel), .unpacker = {}}, .contents = {}};
+  return make_special_kernel(executable_directory().parent_path() / "lib" / "aril", manifest, tree);
+}
+
 }  // namespace aril::tool

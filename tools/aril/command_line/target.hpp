@@ -3,7 +3,9 @@
 #include <optional>
 #include <string>
 
+#include "command_line/options.hpp"
 #include "manifest/manifest.hpp"
+#include "specialize/special_kernel.hpp"
 
 namespace aril::tool {
 
@@ -19,5 +21,10 @@ Manifest manifest_of(const std::string& target, TargetKind kind);
 /// The kernel's ELF file: `option`, else $ARIL_KERNEL, else ../lib/aril/kernel.elf beside aril.
 /// Throws Error when it is missing.
 std::filesystem::path find_kernel(const std::string& option);
+
+/// The kernel for an image of `tree`: with `profile` tiny or default one that is linked for it,
+/// else find_kernel's. A kernel that was named is taken as it is.
+SpecialKernel choose_kernel(const ContentOptions& options, const Manifest& manifest,
+                            const Tree& tree);
 
 }  // namespace aril::tool

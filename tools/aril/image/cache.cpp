@@ -10,8 +10,10 @@
 
 #include "image/erofs_writer.hpp"
 #include "image/image_elf.hpp"
+#include "image/packed_image.hpp"
 #include "support/error.hpp"
 #include "support/file.hpp"
+#include "support/text.hpp"
 
 namespace aril::tool {
 
@@ -24,12 +26,14 @@ constexpr uint64_t kKeptBytes = uint64_t{4} << 30;
 /// An image that somebody has just been given must not vanish before their machine has opened it.
 constexpr auto kSafeAge = std::chrono::minutes(10);
 
-std::string key_of(const fs::path& kernel, const Tree& tree, RootPlacement placement) {
+std::string key_of(const KernelFiles& files, const Tree& tree, RootPlacement placement) {
+  const fs::path& kernel = files.elf;
   struct stat status = {};
   if (stat(kernel.c_str(), &status) != 0) fail_with_errno(kernel.string(), errno);
-  std::string key = std::format("aril 2 {} {}\n{} {} {} {}.{}\n", __DATE__ __TIME__,
-                                static_cast<int>(placement), kernel.string(), status.st_size,
-                                status.st_ino, status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
+  std::string key = std::format(
+      "aril 3 {} {}{}\n{} {} {} {}.{}\n", __DATE__ __TIME__, static_cast<int>(placement),
+      files.unpacker.empty() ? "" : " packed", kernel.string(), status.st_size, status.st_ino,
+      status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
   for (const auto& [path, entry] : tree.entries()) {
     key += std::format("{}\x1f{} {} {} {} {}.{} {} {} {}\x1f{}\x1f{}\n", path,
                        static_cast<int>(entry.kind), entry.mode, entry.uid, entry.gid,
@@ -37,13 +41,6 @@ std::string key_of(const fs::path& kernel, const Tree& tree, RootPlacement place
                        entry.text.size(), entry.host.string(), entry.text);
   }
   return key;
-}
-
-/// FNV-1a, 64 bits: names a directory; the key inside of it is compared in full.
-uint64_t hash_of(std::string_view text) {
-  uint64_t hash = 0xcbf29ce484222325;
-  for (const char c : text) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3;
-  return hash;
 }
 
 ImageFiles files_in(const fs::path& directory) {
@@ -89,7 +86,7 @@ void remove_old(const fs::path& images) {
 
 }  // namespace
 
-ImageFiles write_image_files(const fs::path& kernel, const Tree& tree, RootPlacement placement,
+ImageFiles write_image_files(const KernelFiles& kernel, const Tree& tree, RootPlacement placement,
                              const fs::path& output) {
   const fs::path directory = fs::absolute(output).parent_path();
   ImageFiles files = {.image = output};
@@ -100,20 +97,21 @@ ImageFiles write_image_files(const fs::path& kernel, const Tree& tree, RootPlace
       placement == RootPlacement::kMemory ||
       (placement == RootPlacement::kAutomatic && fs::file_size(root) <= kLargestRootInMemory);
   if (in_memory) {
-    write_image(kernel, root, output);
+    write_image(kernel.elf, root, output);
     fs::remove(root);
   } else {
-    write_image(kernel, std::nullopt, output);
+    write_image(kernel.elf, std::nullopt, output);
     files.root = root;
   }
+  if (!kernel.unpacker.empty()) pack_image(output, kernel.unpacker);
   return files;
 }
 
-ImageFiles cached_image(const fs::path& kernel, const Tree& tree, RootPlacement placement) {
+ImageFiles cached_image(const KernelFiles& kernel, const Tree& tree, RootPlacement placement) {
   const fs::path images = cache_directory() / "images";
   fs::create_directories(images);
   const std::string key = key_of(kernel, tree, placement);
-  const fs::path directory = images / std::format("{:016x}", hash_of(key));
+  const fs::path directory = images / std::format("{:016x}", fnv1a(key));
   std::error_code ignored;
   if (holds(directory, key)) {
     fs::last_write_time(directory, fs::file_time_type::clock::now(), ignored);

@@ -19,13 +19,18 @@ enum class RootPlacement { kAutomatic, kMemory, kDisk };
 /// Roots up to this size go into the image and are in memory at boot.
 inline constexpr uint64_t kLargestRootInMemory = uint64_t{64} << 20;
 
+/// What an image is made from beside its root.
+struct KernelFiles {
+  std::filesystem::path elf;
+  std::filesystem::path unpacker;  ///< empty: the image is not packed (packed_image.hpp)
+};
+
 /// Writes kernel and tree as `output` and, when the root is placed on a disk, `output`.root.
-ImageFiles write_image_files(const std::filesystem::path& kernel, const Tree& tree,
-                             RootPlacement placement, const std::filesystem::path& output);
+ImageFiles write_image_files(const KernelFiles& kernel, const Tree& tree, RootPlacement placement,
+                             const std::filesystem::path& output);
 
 /// The same in aril's cache, found again as long as the kernel and everything in the tree keep
 /// their names, sizes, times and inodes. Images that were not used for long are removed.
-ImageFiles cached_image(const std::filesystem::path& kernel, const Tree& tree,
-                        RootPlacement placement);
+ImageFiles cached_image(const KernelFiles& kernel, const Tree& tree, RootPlacement placement);
 
 }  // namespace aril::tool

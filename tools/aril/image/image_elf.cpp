@@ -21,26 +21,6 @@ constexpr uint64_t kDirectMap = 0xffff'8000'0000'0000;  // where the kernel sees
 
 constexpr uint64_t align_up(uint64_t value) { return (value + kPage - 1) & ~(kPage - 1); }
 
-/// The section that the kernel keeps its descriptor in, by name.
-std::optional<Elf64_Shdr> find_section(std::span<const std::byte> bytes, std::string_view name) {
-  const auto header = read_at<Elf64_Ehdr>(bytes, 0);
-  if (!header || header->e_shentsize != sizeof(Elf64_Shdr)) return std::nullopt;
-  const auto section = [&](uint64_t index) {
-    return header->e_shoff > bytes.size()
-               ? std::optional<Elf64_Shdr>()
-               : read_at<Elf64_Shdr>(bytes, header->e_shoff + index * sizeof(Elf64_Shdr));
-  };
-  const auto names = section(header->e_shstrndx);
-  if (!names || names->sh_offset > bytes.size()) return std::nullopt;
-  for (uint64_t i = 0; i < header->e_shnum; ++i) {
-    const auto candidate = section(i);
-    if (!candidate) return std::nullopt;
-    const auto text = string_at(bytes, names->sh_offset + candidate->sh_name);
-    if (text && *text == name) return candidate;
-  }
-  return std::nullopt;
-}
-
 std::string as_bytes_text(const void* data, size_t size) {
   return std::string(static_cast<const char*>(data), size);
 }
@@ -97,6 +77,25 @@ std::string section_headers(uint64_t offset, const ImageInfo& kernel, uint64_t r
 
 }  // namespace
 
+std::optional<Elf64_Shdr> find_section(std::span<const std::byte> bytes, std::string_view name) {
+  const auto header = read_at<Elf64_Ehdr>(bytes, 0);
+  if (!header || header->e_shentsize != sizeof(Elf64_Shdr)) return std::nullopt;
+  const auto section = [&](uint64_t index) {
+    return header->e_shoff > bytes.size()
+               ? std::optional<Elf64_Shdr>()
+               : read_at<Elf64_Shdr>(bytes, header->e_shoff + index * sizeof(Elf64_Shdr));
+  };
+  const auto names = section(header->e_shstrndx);
+  if (!names || names->sh_offset > bytes.size()) return std::nullopt;
+  for (uint64_t i = 0; i < header->e_shnum; ++i) {
+    const auto candidate = section(i);
+    if (!candidate) return std::nullopt;
+    const auto text = string_at(bytes, names->sh_offset + candidate->sh_name);
+    if (text && *text == name) return candidate;
+  }
+  return std::nullopt;
+}
+
 bool is_image(std::span<const std::byte> bytes) {
   return looks_like_elf(bytes) && find_section(bytes, ".aril.image").has_value();
 }
@@ -126,7 +125,9 @@ ImageInfo read_image(std::span<const std::byte> bytes) {
       info.root_offset = segment.offset;
     }
   }
-  if (descriptor->root_size != 0 && !slice(bytes, info.root_offset, descriptor->root_size)) {
+  info.packed = find_section(bytes, ".aril.packed").has_value();
+  if (!info.packed && descriptor->root_size != 0 &&
+      !slice(bytes, info.root_offset, descriptor->root_size)) {
     throw Error(std::format("is truncated: its root of {} bytes at {} is not all there",
                             descriptor->root_size, info.root_offset));
   }

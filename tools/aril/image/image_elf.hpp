@@ -19,7 +19,11 @@ struct ImageInfo {
   uint64_t root_offset = 0;  ///< in the file; meaningful when descriptor.root_size is not 0
   /// One past the highest physical address that loading it touches.
   uint64_t memory_end = 0;
+  bool packed = false;  ///< unpacks itself; packed_image.hpp gives its content
 };
+
+/// The header of the section of that name; nothing when there is none.
+std::optional<Elf64_Shdr> find_section(std::span<const std::byte> bytes, std::string_view name);
 
 /// Whether the file is an Aril kernel or image; says nothing about its health.
 bool is_image(std::span<const std::byte> bytes);

@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <iterator>
+#include <map>
 #include <set>
 #include <span>
 
@@ -196,13 +198,45 @@ RootPlan plan_from_host(const Manifest& manifest) {
   return plan;
 }
 
+/// Leaves out of programs what is not loaded: symbols, debug information, section headers.
+void strip_programs(Tree& tree) {
+  std::map<std::string, std::string> stripped;
+  for (const auto& [path, entry] : tree.entries()) {
+    if (entry.kind != EntryKind::kHostFile) continue;
+    if (!looks_like_elf(bytes_of(read_prefix(entry.host, SELFMAG)))) continue;
+    const MappedFile file(entry.host);
+    auto header = read_at<Elf64_Ehdr>(file.bytes(), 0);
+    uint64_t end = 0;
+    try {
+      for (const ElfSegment& segment : parse_elf(file.bytes()).segments) {
+        end = std::max(end, segment.offset + segment.file_size);
+      }
+    } catch (const Error&) {
+      continue;  // for another machine: it goes along as it is
+    }
+    if (!header || end > file.bytes().size() ||
+        header->e_phoff + uint64_t{header->e_phnum} * sizeof(Elf64_Phdr) > end) {
+      continue;
+    }
+    header->e_shoff = 0;
+    header->e_shnum = header->e_shstrndx = 0;
+    std::string content(reinterpret_cast<const char*>(file.bytes().data()), end);  // bytes
+    std::memcpy(content.data(), &*header, sizeof *header);
+    stripped[path] = std::move(content);
+  }
+  for (auto& [path, content] : stripped) {
+    tree.add_content(path, std::move(content), tree.find(path)->mode);
+  }
+}
+
 }  // namespace
 
 RootPlan plan_root(const Manifest& manifest) {
   RootPlan plan = manifest.root ? plan_from_directory(manifest) : plan_from_host(manifest);
   for (const std::string& directory : manifest.directories) plan.tree.add_directory(directory);
   for (const auto& [path, target] : manifest.links) plan.tree.add_link(path, target);
-  if (manifest.root) {
+  if (manifest.profile == Profile::kTiny) strip_programs(plan.tree);
+  if (manifest.root || manifest.profile == Profile::kTiny) {
     add_mount_points(plan.tree);
   } else {
     const Network network = manifest.network.value_or(Network());

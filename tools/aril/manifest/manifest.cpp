@@ -12,9 +12,9 @@ namespace fs = std::filesystem;
 namespace {
 
 const std::vector<std::string> kKeys = {
-    "program", "arguments", "environment", "files",    "directories", "links",
-    "root",    "cwd",       "user",        "hostname", "memory",      "cpus",
-    "ports",   "net",       "machine",     "volumes",  "disks"};
+    "program", "arguments", "environment", "files",   "directories", "links",    "root",
+    "cwd",     "user",      "hostname",    "memory",  "cpus",        "ports",    "net",
+    "machine", "volumes",   "disks",       "profile", "components",  "features", "system_calls"};
 
 void read_content(const TomlReader& reader, const fs::path& directory, Manifest& manifest) {
   if (const auto* node = reader.find("files")) {
@@ -77,6 +77,20 @@ void read_program(const TomlReader& reader, const fs::path& directory, Manifest&
   }
 }
 
+void read_profile(const TomlReader& reader, Manifest& manifest) {
+  if (const auto* node = reader.find("profile")) {
+    manifest.profile =
+        reader.at(*node, "profile", [&] { return parse_profile(reader.text(*node, "the value")); });
+  }
+  for (const auto& [key, list] :
+       {std::pair("components", &manifest.components), std::pair("features", &manifest.features),
+        std::pair("system_calls", &manifest.system_calls)}) {
+    const auto* node = reader.find(key);
+    if (node == nullptr) continue;
+    for (const auto& [text, element] : reader.texts(*node, key)) list->push_back(text);
+  }
+}
+
 void read_machine(const TomlReader& reader, const fs::path& directory, Manifest& manifest) {
   if (const auto* node = reader.find("memory")) {
     manifest.memory = reader.at(
@@ -128,6 +142,7 @@ Manifest parse_manifest(std::string_view text, const std::string& name, const fs
   read_program(reader, directory, manifest);
   read_content(reader, directory, manifest);
   read_machine(reader, directory, manifest);
+  read_profile(reader, manifest);
   if (manifest.program.empty()) throw Error(std::format("{}:1: there is no key 'program'", name));
   return manifest;
 }

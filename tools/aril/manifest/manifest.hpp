@@ -55,6 +55,14 @@ struct Disk {
   std::optional<uint64_t> size;  ///< bytes; made and formatted when the file is missing
 };
 
+/// How much of the kernel an image gets.
+enum class Profile {
+  kUnset,    ///< run: full; build: default
+  kTiny,     ///< what the program's system calls need, compiled for size, nothing to debug with
+  kDefault,  ///< what the program's system calls need, and all file systems and devices
+  kFull,     ///< everything
+};
+
 enum class MachineType { kMicrovm, kQ35, kPc };
 
 struct User {
@@ -85,6 +93,10 @@ struct Manifest {
   std::vector<Disk> disks;
   std::optional<Network> network;      ///< default user
   std::optional<MachineType> machine;  ///< default microvm
+  Profile profile = Profile::kUnset;
+  std::vector<std::string> components;    ///< wanted whatever the program calls
+  std::vector<std::string> features;      ///< names of groups of boot parts
+  std::vector<std::string> system_calls;  ///< beyond those that analysis finds
 };
 
 /// Parses the text of a manifest file. Host paths in it are relative to `directory`. Throws Error

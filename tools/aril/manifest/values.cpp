@@ -137,6 +137,13 @@ Network parse_network(std::string_view text) {
               std::format("user, none, or {}", kTapSyntax));
 }
 
+Profile parse_profile(std::string_view text) {
+  if (text == "tiny") return Profile::kTiny;
+  if (text == "default") return Profile::kDefault;
+  if (text == "full") return Profile::kFull;
+  throw Error(std::format("'{}' is not a profile: tiny, default or full", text));
+}
+
 MachineType parse_machine(std::string_view text) {
   for (const MachineType machine : {MachineType::kMicrovm, MachineType::kQ35, MachineType::kPc}) {
     if (text == machine_name(machine)) return machine;

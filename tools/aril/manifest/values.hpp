@@ -15,6 +15,8 @@ PortForward parse_port(std::string_view text);
 /// user | none |
 /// tap:NAME[,ip=ADDRESS/PREFIX][,gateway=ADDRESS][,ip6=ADDRESS/PREFIX][,gateway6=ADDRESS][,nameserver=ADDRESS]
 Network parse_network(std::string_view text);
+/// tiny | default | full
+Profile parse_profile(std::string_view text);
 MachineType parse_machine(std::string_view text);
 std::string_view machine_name(MachineType machine);
 /// HOST[:GUEST]; HOST is relative to `directory`. GUEST defaults to HOST's absolute path; when it

@@ -221,7 +221,12 @@ void Relay::handle(const ControlRecord& record) {
       show(symbolizer_.annotate(record.text));
       break;
     case ControlRecord::Kind::kStrace:
-      show(record.text);
+      if (calls_ != nullptr) {
+        // "[12] openat(AT_FDCWD, ..."
+        const std::string text = record.text.substr(0, record.text.find('('));
+        calls_->insert(text.substr(text.rfind(' ') + 1));
+      }
+      if (show_calls_) show(record.text);
       break;
     case ControlRecord::Kind::kListening:
       if (verbosity_ == Verbosity::kKernelLog)

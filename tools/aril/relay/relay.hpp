@@ -1,6 +1,7 @@
 #pragma once
 #include <chrono>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "machine/qemu_process.hpp"
@@ -23,6 +24,13 @@ void block_forwarded_signals();
 class Relay {
  public:
   Relay(QemuProcess& machine, Symbolizer& symbolizer, Verbosity verbosity);
+
+  /// The names of system calls that are traced go into `calls`, and to stderr only with `show_too`.
+  /// Before run(); `calls` must outlive it.
+  void record_calls(std::set<std::string>& calls, bool show_too) {
+    calls_ = &calls;
+    show_calls_ = show_too;
+  }
 
   /// Returns the program's exit status, or 128 + the signal that made aril end the machine. Throws
   /// Error when the machine stopped on its own without one.
@@ -75,6 +83,8 @@ class Relay {
   int interrupts_ = 0;
   int typed_interrupts_ = 0;
   bool finished_ = false;
+  std::set<std::string>* calls_ = nullptr;
+  bool show_calls_ = true;
   std::optional<int> exit_status_;
   std::optional<int> killed_by_;
   std::optional<Clock::time_point> deadline_;  ///< then the machine is killed

@@ -23,6 +23,9 @@ std::string percent_encode(std::string_view text);
 /// The inverse; nothing when a '%' is not followed by two hexadecimal digits.
 std::optional<std::string> percent_decode(std::string_view text);
 
+/// FNV-1a, 64 bits: names what is cached; the key itself is compared in full.
+uint64_t fnv1a(std::string_view text);
+
 /// "12.3 MiB"
 std::string human_size(uint64_t bytes);
 

@@ -1,0 +1,207 @@
+#include "image/packed_image.hpp"
+
+#include <zlib.h>
+
+#include <algorithm>
+#include <cstring>
+#include <format>
+
+#include "base/image_abi.hpp"
+#include "elf/elf_file.hpp"
+#include "image/image_elf.hpp"
+#include "support/error.hpp"
+#include "support/file.hpp"
+
+namespace aril::tool {
+
+namespace {
+
+constexpr uint64_t kPage = 4096;
+/// For the stub's tables and stack (platform/vm/unpack/start.S).
+constexpr uint64_t kWorkSize = 0x22000;
+constexpr uint64_t kLargestMemory = uint64_t{1} << 30;
+constexpr uint32_t kPvhEntryNote = 18;  ///< XEN_ELFNOTE_PHYS32_ENTRY
+
+/// The stub's words, at byte 4 after its first jump.
+struct StubWords {
+  char magic[8];
+  uint32_t destination, entry, payload, work;
+};
+constexpr size_t kWordsAt = 4;
+
+/// Section ".aril.packed".
+struct PackedDescriptor {
+  uint64_t address, size;            ///< unpacked
+  uint64_t offset, compressed_size;  ///< in the file
+};
+
+template <class T>
+std::string bytes_of_object(const T& object) {
+  return {reinterpret_cast<const char*>(&object), sizeof object};  // as it stands in the file
+}
+
+struct Note {
+  Elf64_Nhdr header = {.n_namesz = 4, .n_descsz = 4, .n_type = kPvhEntryNote};
+  char name[4] = {'X', 'e', 'n', '\0'};
+  uint32_t entry = 0;
+};
+
+uint32_t pvh_entry(std::span<const std::byte> image) {
+  const auto header = read_at<Elf64_Ehdr>(image, 0);
+  for (uint16_t i = 0; header && i < header->e_phnum; ++i) {
+    const auto segment = read_at<Elf64_Phdr>(image, header->e_phoff + i * sizeof(Elf64_Phdr));
+    if (!segment || segment->p_type != PT_NOTE) continue;
+    const auto note = read_at<Note>(image, segment->p_offset);
+    if (note && note->header.n_type == kPvhEntryNote && std::strcmp(note->name, "Xen") == 0) {
+      return note->entry;
+    }
+  }
+  throw Error("has no PVH entry, so that it cannot be packed");
+}
+
+UnpackedMemory flatten(std::span<const std::byte> image, const ElfFile& elf) {
+  uint64_t start = UINT64_MAX;
+  uint64_t end = 0;
+  for (const ElfSegment& segment : elf.segments) {
+    if (segment.memory_size == 0) continue;
+    start = std::min(start, segment.physical_address);
+    end = std::max(end, segment.physical_address + segment.memory_size);
+  }
+  if (start >= end || end - start > kLargestMemory) throw Error("is too large to be packed");
+  UnpackedMemory memory = {
+      .address = start, .bytes = std::string(end - start, '\0'), .packed_size = 0};
+  for (const ElfSegment& segment : elf.segments) {
+    const auto bytes = slice(image, segment.offset, segment.file_size);
+    if (!bytes) throw Error("is damaged: a segment is not all there");
+    std::memcpy(memory.bytes.data() + (segment.physical_address - start), bytes->data(),
+                bytes->size());
+  }
+  return memory;
+}
+
+std::string deflate(const std::string& text) {
+  z_stream stream = {};
+  constexpr int kLargestWindowRaw = -15, kMostMemory = 9;
+  if (deflateInit2(&stream, Z_BEST_COMPRESSION, Z_DEFLATED, kLargestWindowRaw, kMostMemory,
+                   Z_DEFAULT_STRATEGY) != Z_OK) {
+    throw Error("the compressor cannot be started");
+  }
+  std::string result(deflateBound(&stream, text.size()), '\0');
+  // zlib's interface is older than const, and counts bytes in its own type.
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
+  stream.avail_in = static_cast<uInt>(text.size());
+  stream.next_out = reinterpret_cast<Bytef*>(result.data());
+  stream.avail_out = static_cast<uInt>(result.size());
+  const int status = ::deflate(&stream, Z_FINISH);
+  result.resize(stream.total_out);
+  deflateEnd(&stream);
+  if (status != Z_STREAM_END) throw Error("the image cannot be compressed");
+  return result;
+}
+
+}  // namespace
+
+void pack_image(const std::filesystem::path& path, const std::filesystem::path& stub_path) {
+  UnpackedMemory memory;
+  uint32_t entry = 0;
+  ImageDescriptor descriptor = {};
+  with_context(path.string(), [&] {
+    const MappedFile file(path);
+    const ImageInfo info = read_image(file.bytes());
+    descriptor = info.descriptor;
+    memory = flatten(file.bytes(), info.elf);
+    entry = pvh_entry(file.bytes());
+  });
+  std::string program = read_file(stub_path);
+  auto words = read_at<StubWords>(bytes_of(program), kWordsAt);
+  if (!words || std::memcmp(words->magic, "ARILPACK", sizeof words->magic) != 0) {
+    throw Error(std::format("{}: is not the program that unpacks images", stub_path.string()));
+  }
+  const std::string compressed = deflate(memory.bytes);
+  const auto align16 = [](uint64_t value) { return (value + 15) & ~uint64_t{15}; };
+  words->destination = static_cast<uint32_t>(memory.address);
+  words->entry = entry;
+  words->payload = static_cast<uint32_t>(program.size());
+  words->work = static_cast<uint32_t>(align16(program.size() + compressed.size()));
+  std::memcpy(program.data() + kWordsAt, &*words, sizeof *words);
+  program += compressed;
+
+  const uint64_t address = (memory.address + memory.bytes.size() + kPage - 1) & ~(kPage - 1);
+  constexpr uint64_t kProgramAt = sizeof(Elf64_Ehdr) + 2 * sizeof(Elf64_Phdr) + sizeof(Note);
+  Elf64_Ehdr header = {};
+  std::memcpy(header.e_ident, "\177ELF\2\1\1", 7);
+  header.e_type = ET_EXEC;
+  header.e_machine = EM_X86_64;
+  header.e_version = EV_CURRENT;
+  header.e_entry = address;
+  header.e_phoff = header.e_ehsize = sizeof header;
+  header.e_phentsize = sizeof(Elf64_Phdr);
+  header.e_phnum = 2;
+  header.e_shentsize = sizeof(Elf64_Shdr);
+  const Note note = {.entry = static_cast<uint32_t>(address)};
+  const Elf64_Phdr segments[] = {{.p_type = PT_LOAD,
+                                  .p_flags = PF_R | PF_W | PF_X,
+                                  .p_offset = kProgramAt,
+                                  .p_vaddr = address,
+                                  .p_paddr = address,
+                                  .p_filesz = program.size(),
+                                  .p_memsz = words->work + kWorkSize,
+                                  .p_align = 1},
+                                 {.p_type = PT_NOTE,
+                                  .p_flags = PF_R,
+                                  .p_offset = kProgramAt - sizeof(Note),
+                                  .p_vaddr = 0,
+                                  .p_paddr = 0,
+                                  .p_filesz = sizeof note,
+                                  .p_memsz = 0,
+                                  .p_align = 4}};
+
+  // The descriptors stand behind the program; nothing of them is loaded.
+  const std::string names("\0.aril.image\0.aril.packed\0.shstrtab\0", 36);
+  const uint64_t image_at = (kProgramAt + program.size() + 7) & ~uint64_t{7};
+  const PackedDescriptor packed = {memory.address, memory.bytes.size(), kProgramAt + words->payload,
+                                   compressed.size()};
+  const uint64_t packed_at = image_at + sizeof descriptor;
+  const uint64_t names_at = packed_at + sizeof packed;
+  header.e_shoff = (names_at + names.size() + 7) & ~uint64_t{7};
+  const Elf64_Shdr sections[] = {
+      {},
+      {.sh_name = 1, .sh_type = SHT_PROGBITS, .sh_offset = image_at, .sh_size = sizeof descriptor},
+      {.sh_name = 13, .sh_type = SHT_PROGBITS, .sh_offset = packed_at, .sh_size = sizeof packed},
+      {.sh_name = 26, .sh_type = SHT_STRTAB, .sh_offset = names_at, .sh_size = names.size()}};
+  header.e_shnum = std::size(sections);
+  header.e_shstrndx = header.e_shnum - 1;
+
+  std::string file = bytes_of_object(header) + bytes_of_object(segments) + bytes_of_object(note);
+  file += program;
+  file.resize(image_at);
+  file += bytes_of_object(descriptor) + bytes_of_object(packed) + names;
+  file.resize(header.e_shoff);
+  write_file(path, file + bytes_of_object(sections));
+}
+
+std::optional<UnpackedMemory> unpack_image(std::span<const std::byte> image) {
+  const auto section = find_section(image, ".aril.packed");
+  if (!section) return std::nullopt;
+  const auto packed = read_at<PackedDescriptor>(image, section->sh_offset);
+  const auto input = packed ? slice(image, packed->offset, packed->compressed_size) : std::nullopt;
+  if (!input || packed->size > kLargestMemory)
+    throw Error("is damaged: what it unpacks to is not known");
+  UnpackedMemory memory = {.address = packed->address,
+                           .bytes = std::string(packed->size, '\0'),
+                           .packed_size = packed->compressed_size};
+  z_stream stream = {};
+  constexpr int kRaw = -15;
+  if (inflateInit2(&stream, kRaw) != Z_OK) throw Error("the decompressor cannot be started");
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<std::byte*>(input->data()));  // as above
+  stream.avail_in = static_cast<uInt>(input->size());
+  stream.next_out = reinterpret_cast<Bytef*>(memory.bytes.data());
+  stream.avail_out = static_cast<uInt>(memory.bytes.size());
+  const int status = inflate(&stream, Z_FINISH);
+  const bool complete = status == Z_STREAM_END && stream.avail_out == 0;
+  inflateEnd(&stream);
+  if (!complete) throw Error("is damaged: it cannot be unpacked");
+  return memory;
+}
+
+}  // namespace aril::tool

@@ -1,0 +1,94 @@
+#include "specialize/component_table.hpp"
+
+#include <fcntl.h>
+#include <gelf.h>
+
+#include <cstring>
+#include <format>
+#include <memory>
+
+#include "support/error.hpp"
+#include "support/file.hpp"
+#include "support/text.hpp"
+
+namespace aril::tool {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::string_view kCallSection = "aril_syscalls.";
+constexpr std::string_view kPartSection = "aril_boot_parts.";
+constexpr std::string_view kProcSection = "aril_proc_files";
+
+struct ElfEnd {
+  void operator()(Elf* elf) const { elf_end(elf); }
+};
+using ElfHandle = std::unique_ptr<Elf, ElfEnd>;
+
+/// One member of an archive: an object file, with the sections that register something.
+void read_object(Elf* elf, Component& component) {
+  size_t names = 0;
+  if (elf_kind(elf) != ELF_K_ELF || elf_getshdrstrndx(elf, &names) != 0) return;
+  for (Elf_Scn* section = nullptr; (section = elf_nextscn(elf, section)) != nullptr;) {
+    GElf_Shdr header;
+    if (gelf_getshdr(section, &header) == nullptr || (header.sh_flags & SHF_ALLOC) == 0) continue;
+    if (header.sh_type != SHT_NOBITS) component.size += header.sh_size;
+    const char* text = elf_strptr(elf, names, header.sh_name);
+    const std::string_view name = text != nullptr ? text : "";
+    if (name.starts_with(kPartSection)) {
+      component.parts.emplace_back(name.substr(kPartSection.size()));
+    } else if (name == kProcSection) {
+      component.has_proc_files = true;
+    } else if (name.starts_with(kCallSection)) {
+      const Elf_Data* data = elf_getdata(section, nullptr);
+      uint32_t number = 0;  // the first member of SyscallRecord (linux/abi/syscall.hpp)
+      if (data == nullptr || data->d_size < sizeof number) continue;
+      std::memcpy(&number, data->d_buf, sizeof number);
+      component.calls[std::string(name.substr(kCallSection.size()))] = number;
+    }
+  }
+}
+
+void read_archive(Component& component) {
+  const Descriptor fd(open(component.archive.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd) fail_with_errno(component.archive.string(), errno);
+  const ElfHandle archive(elf_begin(fd.get(), ELF_C_READ_MMAP, nullptr));
+  if (!archive || elf_kind(archive.get()) != ELF_K_AR) {
+    throw Error(std::format("{}: is not an archive", component.archive.string()));
+  }
+  Elf_Cmd next = ELF_C_READ_MMAP;
+  while (next != ELF_C_NULL) {
+    const ElfHandle member(elf_begin(fd.get(), next, archive.get()));
+    if (!member) break;
+    read_object(member.get(), component);
+    next = elf_next(member.get());
+  }
+}
+
+}  // namespace
+
+std::vector<Component> read_components(const fs::path& directory, const std::string& set) {
+  std::error_code ignored;
+  if (!fs::exists(directory / "components.txt", ignored) || !fs::exists(directory / set, ignored)) {
+    throw Error(
+        std::format("{}: there are no components for the profile '{}'", directory.string(), set),
+        "./dev build makes them");
+  }
+  elf_version(EV_CURRENT);
+  std::vector<Component> components;
+  for (const std::string& line : split(read_file(directory / "components.txt"), '\n')) {
+    const std::vector<std::string> words = split(trim(line), ' ');
+    if (words.size() < 3) continue;
+    Component component = {.name = words[0], .layer = words[1]};
+    component.depends.assign(words.begin() + 3, words.end());
+    if (words[2] == "archive") {
+      component.archive = directory / set / (component.name + ".a");
+      read_archive(component);
+    }
+    components.push_back(std::move(component));
+  }
+  return components;
+}
+
+}  // namespace aril::tool

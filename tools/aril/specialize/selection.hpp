@@ -1,0 +1,29 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "image/tree.hpp"
+#include "manifest/manifest.hpp"
+#include "specialize/component_table.hpp"
+
+namespace aril::tool {
+
+/// What of the kernel goes into an image, each thing with the reason.
+struct Selection {
+  std::string set;                           ///< which archives: "default" or "tiny"
+  std::map<std::string, std::string> calls;  ///< "socket" -> "in /usr/sbin/nginx"
+  std::map<std::string, std::string> parts;  ///< "300.network" -> "the system call socket"
+  std::set<std::string> components;          ///< wanted whole
+  std::vector<std::string> notes;            ///< what the analysis could not see
+};
+
+/// Decides what `manifest` needs: from the system calls in the ELF files of `tree`, the machine,
+/// and the manifest's own wishes. Throws Error for a wish that nothing fulfils.
+Selection select_components(const Manifest& manifest, const Tree& tree,
+                            const std::vector<Component>& components);
+
+}  // namespace aril::tool

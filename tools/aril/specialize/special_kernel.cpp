@@ -1,0 +1,34 @@
+#include "specialize/special_kernel.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include "specialize/component_table.hpp"
+#include "specialize/kernel_linker.hpp"
+#include "specialize/selection.hpp"
+
+namespace aril::tool {
+
+SpecialKernel make_special_kernel(const std::filesystem::path& directory, const Manifest& manifest,
+                                  const Tree& tree) {
+  const std::string set = manifest.profile == Profile::kTiny ? "tiny" : "default";
+  const std::vector<Component> components = read_components(directory, set);
+  const Selection selection = select_components(manifest, tree, components);
+  const LinkedKernel kernel = link_kernel(directory, components, selection);
+  nlohmann::ordered_json shares = nlohmann::ordered_json::array();
+  for (const Share& share : account(kernel)) {
+    shares.push_back({{"component", share.component},
+                      {"size", share.size},
+                      {"zeroed", share.memory},
+                      {"because_of", share.reasons}});
+  }
+  const nlohmann::ordered_json contents = {{"profile", set},
+                                           {"system_calls", selection.calls},
+                                           {"boot_parts", selection.parts},
+                                           {"notes", selection.notes},
+                                           {"components", shares}};
+  KernelFiles files = {.elf = kernel.elf, .unpacker = {}};
+  if (set == "tiny") files.unpacker = directory / "unpack.bin";
+  return {.files = std::move(files), .contents = contents.dump(1)};
+}
+
+}  // namespace aril::tool

@@ -1,0 +1,24 @@
+#pragma once
+#include <filesystem>
+#include <string>
+
+#include "image/cache.hpp"
+#include "image/root_builder.hpp"
+#include "manifest/manifest.hpp"
+
+namespace aril::tool {
+
+/// A kernel for one image, and why it is as it is.
+struct SpecialKernel {
+  KernelFiles files;
+  std::string contents;  ///< JSON: profile, system calls, boot parts, components, each with reasons
+};
+
+/// Selects and links. @param directory  build/lib/aril
+SpecialKernel make_special_kernel(const std::filesystem::path& directory, const Manifest& manifest,
+                                  const Tree& tree);
+
+/// Beside an image: what make_special_kernel() said.
+inline constexpr const char* kContentsSuffix = ".json";
+
+}  // namespace aril::tool

@@ -1,0 +1,81 @@
+#include "specialize/system_call_scan.hpp"
+
+#include <gtest/gtest.h>
+
+#include <elf.h>
+
+#include <cstring>
+#include <string>
+
+namespace aril::tool {
+namespace {
+
+SystemCallScan scan(std::initializer_list<uint8_t> code) {
+  Elf64_Ehdr header = {};
+  std::memcpy(header.e_ident,
+              "\x7f"
+              "ELF\x02\x01\x01",
+              7);
+  header.e_type = ET_EXEC;
+  header.e_machine = EM_X86_64;
+  header.e_version = EV_CURRENT;
+  header.e_phoff = sizeof header;
+  header.e_ehsize = sizeof header;
+  header.e_phentsize = sizeof(Elf64_Phdr);
+  header.e_phnum = 1;
+  header.e_entry = 0x401000;
+  Elf64_Phdr segment = {.p_type = PT_LOAD, .p_flags = PF_R | PF_X, .p_offset = 0x1000};
+  segment.p_vaddr = segment.p_paddr = 0x401000;
+  segment.p_filesz = segment.p_memsz = code.size();
+  segment.p_align = 0x1000;
+  std::string file(0x1000, '\0');
+  std::memcpy(file.data(), &header, sizeof header);
+  std::memcpy(file.data() + sizeof header, &segment, sizeof segment);
+  for (const uint8_t byte : code) file.push_back(static_cast<char>(byte));
+  return scan_system_calls(std::as_bytes(std::span(file)));
+}
+
+TEST(SystemCallScan, FindsAConstant) {
+  // mov $60, %eax; syscall; ret
+  const SystemCallScan found = scan({0xb8, 60, 0, 0, 0, 0x0f, 0x05, 0xc3});
+  EXPECT_EQ(found.numbers, std::set<uint32_t>({60}));
+  EXPECT_EQ(found.unresolved, 0u);
+}
+
+TEST(SystemCallScan, FollowsMovesAndBothSidesOfABranch) {
+  // mov $1, %r8d; test %edi, %edi; je +6; mov $20, %r8d; mov %r8, %rax; syscall; ret
+  const SystemCallScan found = scan({0x41, 0xb8, 1, 0, 0, 0,    0x85, 0xff, 0x74, 0x06, 0x41,
+                                     0xb8, 20,   0, 0, 0, 0x4c, 0x89, 0xc0, 0x0f, 0x05, 0xc3});
+  EXPECT_EQ(found.numbers, std::set<uint32_t>({1, 20}));
+  EXPECT_EQ(found.unresolved, 0u);
+}
+
+TEST(SystemCallScan, FollowsArgumentsToCallers) {
+  // entry: mov $231, %edi; call f; ret;  f: mov %rdi, %rax; syscall; ret
+  const SystemCallScan found =
+      scan({0xbf, 231, 0, 0, 0, 0xe8, 1, 0, 0, 0, 0xc3, 0x48, 0x89, 0xf8, 0x0f, 0x05, 0xc3});
+  EXPECT_EQ(found.numbers, std::set<uint32_t>({231}));
+}
+
+TEST(SystemCallScan, KnowsAddressFamilies) {
+  // mov $2, %edi; mov $41, %eax; syscall; ret
+  const SystemCallScan found = scan({0xbf, 2, 0, 0, 0, 0xb8, 41, 0, 0, 0, 0x0f, 0x05, 0xc3});
+  ASSERT_TRUE(found.socket_families);
+  EXPECT_EQ(*found.socket_families, std::set<uint32_t>({2}));
+}
+
+TEST(SystemCallScan, SaysWhatItCannotFollow) {
+  // mov (%rsi), %rax; syscall; ret
+  const SystemCallScan found = scan({0x48, 0x8b, 0x06, 0x0f, 0x05, 0xc3});
+  EXPECT_EQ(found.unresolved, 1u);
+  EXPECT_TRUE(found.numbers.empty());
+}
+
+TEST(SystemCallScan, EndsInLoops) {
+  // l: mov %rax, %rbx; mov %rbx, %rax; syscall; jmp l
+  const SystemCallScan found = scan({0x48, 0x89, 0xc3, 0x48, 0x89, 0xd8, 0x0f, 0x05, 0xeb, 0xf6});
+  EXPECT_EQ(found.sites.size(), 1u);
+}
+
+}  // namespace
+}  // namespace aril::tool

@@ -41,8 +41,11 @@ Duration SignalTimer::clock_value() const {
 SignalTimer::Setting SignalTimer::get_locked() const {
   Setting setting{.remaining = {}, .interval = interval_};
   if (!armed_) return setting;
+  Duration left = expiry_ - clock_value();
+  // It is looked at later than its interval says.
+  if (left.ns < 0 && interval_.ns > 0) left = Duration{left.ns % interval_.ns} + interval_;
   // An armed timer never shows 0, which would mean disarmed [timer_settime(2)].
-  setting.remaining = std::max(expiry_ - clock_value(), Duration{1});
+  setting.remaining = std::max(left, Duration{1});
   return setting;
 }
 
@@ -75,9 +78,28 @@ SignalTimer::Setting SignalTimer::set(Duration value, Duration interval, Start s
 
 void SignalTimer::on_timer(void* argument) { static_cast<SignalTimer*>(argument)->expire(); }
 
+/// The signal of an earlier expiry has not been taken.
+bool SignalTimer::is_still_pending() {
+  LockGuard guard(process_.signal_lock());
+  int number = signal_.info.signal;
+  const PendingSignals& pending = target_ ? target_->pending : process_.pending_locked();
+  return signal_.node.is_linked() ||
+         (number < kSignalRealTimeMin && pending.set().contains(number));
+}
+
+/// How long the timer may be silent at least. While its signal waits, expiries are only counted,
+/// and the time tells their number: interrupts at the timer's own rate would leave nothing of the
+/// CPU to the process that is to take the signal. [timer_getoverrun(2)]
+Duration SignalTimer::pause_locked(bool pending) {
+  constexpr Duration kFirst = Duration::microseconds(50), kLongest = Duration::milliseconds(10);
+  pause_ = pending ? std::clamp(pause_ * 2, kFirst, kLongest) : Duration{};
+  return notifies_ ? pause_ : kLongest;
+}
+
 void SignalTimer::expire() {
   Duration next = Duration::infinite();
   int64_t expiries = 0;
+  bool pending = is_still_pending();
   {
     LockGuard guard(lock_);
     Duration current = clock_value();
@@ -89,7 +111,7 @@ void SignalTimer::expire() {
         int64_t missed = (current - expiry_).ns / interval_.ns;
         expiries += missed;
         expiry_ = expiry_ + interval_ * (missed + 1);
-        next = expiry_ - current;
+        next = std::max(expiry_ - current, pause_locked(pending));
       } else {
         armed_ = false;
       }

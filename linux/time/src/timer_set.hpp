@@ -42,6 +42,8 @@ class SignalTimer {
   void expire();
   [[nodiscard]] Duration clock_value() const;
   [[nodiscard]] Setting get_locked() const;
+  [[nodiscard]] bool is_still_pending();
+  Duration pause_locked(bool pending);
 
   Process& process_;
   RefPtr<Task> target_;
@@ -52,6 +54,7 @@ class SignalTimer {
   bool armed_ = false;
   Duration expiry_;  // a value of the clock
   Duration interval_;
+  Duration pause_;  // see pause_locked
   Timer timer_;
 };
 

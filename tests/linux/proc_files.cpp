@@ -236,3 +236,16 @@ PROPERTY(a_file_is_read_in_pieces) {
   CHECK_EQ(memcmp(whole + 10, b, 10), 0);
   close(fd);
 }
+PROPERTY(fdinfo_tells_positions_of_files_in_proc) {
+  // Of files and directories of /proc itself.
+  int directory = open("/proc/self", O_RDONLY | O_DIRECTORY);
+  int text = open("/proc/self/status", O_RDONLY);
+  char some[7];
+  CHECK_EQ(read(text, some, sizeof some), 7);
+  for (int fd : {directory, text}) {
+    std::string information = contents("/proc/self/fdinfo/" + std::to_string(fd));
+    CHECK(information.starts_with(fd == text ? "pos:\t7\n" : "pos:\t0\n"));
+  }
+  close(directory);
+  close(text);
+}

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <atomic>
 
 #include "fs/synthetic/synthetic.hpp"
 #include "fs/vfs/open_file.hpp"
@@ -34,6 +35,8 @@ class OpenTextFile final : public vfs::NodeFile {
   Result<size_t> write_at(IoBuffer& buffer, uint64_t) override { return write(buffer); }
 
   Result<uint64_t> seek(int64_t offset, SeekOrigin origin) override {
+    // Without the mutex: /proc/self/fdinfo asks, in the middle of making its own contents.
+    if (origin == SeekOrigin::kCurrent && offset == 0) return position_.load();
     LockGuard guard(mutex_);
     uint64_t base = 0;
     if (origin == SeekOrigin::kCurrent) base = position_;
@@ -43,7 +46,7 @@ class OpenTextFile final : public vfs::NodeFile {
     if (__builtin_add_overflow(static_cast<int64_t>(base), offset, &target) || target < 0)
       return fail(Errno::kInval);
     position_ = static_cast<uint64_t>(target);
-    return position_;
+    return static_cast<uint64_t>(target);
   }
 
  private:
@@ -63,7 +66,7 @@ class OpenTextFile final : public vfs::NodeFile {
   Mutex mutex_{LockRank::kGenerated};
   std::string text_;  // all of one moment
   bool generated_ = false;
-  uint64_t position_ = 0;
+  std::atomic<uint64_t> position_{0};  // changed under the mutex
 };
 
 }  // namespace

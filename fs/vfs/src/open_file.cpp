@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <limits>
 
 #include "fs/vfs/file_system.hpp"
@@ -183,14 +184,20 @@ DirectoryFile::DirectoryFile(Path path, OpenFlags flags)
 Result<size_t> DirectoryFile::read(IoBuffer&) { return fail(Errno::kIsDir); }
 
 Result<uint64_t> DirectoryFile::seek(int64_t offset, SeekOrigin origin) {
+  // Changed under the mutex, and read without it by whoever only asks: /proc/self/fdinfo does, in
+  // the middle of making its own contents.
+  std::atomic_ref position(position_);
+  if (origin == SeekOrigin::kCurrent && offset == 0)
+    return position.load(std::memory_order_relaxed);
   LockGuard guard(position_mutex_);
   switch (origin) {
     case SeekOrigin::kSet:
-      position_ = ARIL_TRY(moved(0, offset));
-      return position_;
-    case SeekOrigin::kCurrent:
-      position_ = ARIL_TRY(moved(position_, offset));
-      return position_;
+    case SeekOrigin::kCurrent: {
+      uint64_t base = origin == SeekOrigin::kSet ? 0 : position_;
+      uint64_t target = ARIL_TRY(moved(base, offset));
+      position.store(target, std::memory_order_relaxed);
+      return target;
+    }
     default:
       return fail(Errno::kInval);
   }
@@ -207,7 +214,7 @@ class PositionRecorder final : public DirectoryEmitter {
       full_ = true;
       return false;
     }
-    position_ = next_offset;
+    std::atomic_ref(position_).store(next_offset, std::memory_order_relaxed);
     return true;
   }
 

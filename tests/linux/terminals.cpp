@@ -266,3 +266,40 @@ PROPERTY(a_session_leader_gets_a_terminal_and_its_signals) {
   CHECK(WIFSIGNALED(status));
   CHECK_EQ(WTERMSIG(status), SIGINT);
 }
+PROPERTY(old_settings_are_the_low_halves) {
+  Terminal terminal;
+  struct termio old{};
+  termios settings;
+  CHECK_EQ(ioctl(terminal.slave, TCGETA, &old), 0);
+  CHECK_EQ(tcgetattr(terminal.slave, &settings), 0);
+  CHECK_EQ(old.c_lflag, (unsigned short)settings.c_lflag);
+  CHECK_EQ(old.c_cc[VINTR], settings.c_cc[VINTR]);
+  old.c_lflag &= (unsigned short)~ECHO;
+  for (unsigned long request : {TCSETA, TCSETAW, TCSETAF})
+    CHECK_EQ(ioctl(terminal.slave, request, &old), 0);
+  termios after;
+  CHECK_EQ(tcgetattr(terminal.slave, &after), 0);
+  CHECK_EQ(after.c_lflag, settings.c_lflag & ~(tcflag_t)ECHO);
+  CHECK_EQ(after.c_cc[VEOL2], settings.c_cc[VEOL2]);
+}
+PROPERTY(locked_settings_stay) {
+  Terminal terminal;
+  // The kernel's structure, which is smaller than the C library's.
+  struct {
+    unsigned input, output, control, local;
+    unsigned char line, characters[19];
+  } locked{}, read_back{};
+  locked.local = ECHO;
+  locked.characters[VINTR] = 1;
+  CHECK_EQ(ioctl(terminal.slave, TIOCSLCKTRMIOS, &locked), 0);
+  CHECK_EQ(ioctl(terminal.slave, TIOCGLCKTRMIOS, &read_back), 0);
+  CHECK_EQ(memcmp(&locked, &read_back, sizeof locked), 0);
+  terminal.change([](termios& settings) {
+    settings.c_lflag &= ~(tcflag_t)(ECHO | ISIG);
+    settings.c_cc[VINTR] = 'x';
+  });
+  termios after;
+  CHECK_EQ(tcgetattr(terminal.slave, &after), 0);
+  CHECK_EQ(after.c_lflag & (ECHO | ISIG), (tcflag_t)ECHO);
+  CHECK_EQ(after.c_cc[VINTR], 3);
+}

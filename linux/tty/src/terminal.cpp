@@ -221,13 +221,67 @@ void Terminal::set_window(const WindowSize& window) {
 
 Result<int64_t> Terminal::set_termios(uint64_t argument, bool flush) {
   ARIL_TRY(check_foreground(kSigTtou));
-  Termios settings = ARIL_TRY(UserPtr<Termios>(argument).read());
+  change_termios(ARIL_TRY(UserPtr<Termios>(argument).read()), flush);
+  return 0;
+}
+
+void Terminal::change_termios(Termios settings, bool flush) {
   {
     LockGuard guard(mutex_);
     if (flush) discipline_.flush_input();
+    const Termios& before = discipline_.settings();
+    auto keep = [](auto locked, auto old, auto& now) {
+      now = static_cast<std::remove_reference_t<decltype(now)>>((old & locked) | (now & ~locked));
+    };
+    keep(locked_.input, before.input, settings.input);
+    keep(locked_.output, before.output, settings.output);
+    keep(locked_.control, before.control, settings.control);
+    keep(locked_.local, before.local, settings.local);
+    if (locked_.line != 0) settings.line = before.line;
+    for (size_t i = 0; i < settings.characters.size(); ++i)
+      if (locked_.characters[i] != 0) settings.characters[i] = before.characters[i];
     discipline_.set_settings(settings);
   }
   queue_.wake_all();
+}
+
+/// System V's struct termio [ioctl_tty(2)]: the low halves of the flags, and fewer characters.
+Result<int64_t> Terminal::old_termios(uint32_t request, uint64_t argument) {
+  struct OldTermios {
+    uint16_t input, output, control, local;
+    uint8_t line;
+    std::array<uint8_t, 8> characters;
+    uint8_t padding;
+  };
+  static_assert(sizeof(OldTermios) == 18);
+  Termios settings;
+  {
+    LockGuard guard(mutex_);
+    settings = discipline_.settings();
+  }
+  OldTermios old{};
+  if (request == TCGETA) {
+    old = {.input = static_cast<uint16_t>(settings.input),
+           .output = static_cast<uint16_t>(settings.output),
+           .control = static_cast<uint16_t>(settings.control),
+           .local = static_cast<uint16_t>(settings.local),
+           .line = settings.line,
+           .characters = {},
+           .padding = 0};
+    std::copy_n(settings.characters.begin(), old.characters.size(), old.characters.begin());
+    ARIL_TRY(UserPtr<OldTermios>(argument).write(old));
+    return 0;
+  }
+  ARIL_TRY(check_foreground(kSigTtou));
+  old = ARIL_TRY(UserPtr<OldTermios>(argument).read());
+  auto replace_low = [](uint32_t& flags, uint16_t low) { flags = (flags & 0xffff0000) | low; };
+  replace_low(settings.input, old.input);
+  replace_low(settings.output, old.output);
+  replace_low(settings.control, old.control);
+  replace_low(settings.local, old.local);
+  settings.line = old.line;
+  std::ranges::copy(old.characters, settings.characters.begin());
+  change_termios(settings, request == TCSETAF);
   return 0;
 }
 
@@ -259,6 +313,27 @@ Result<int64_t> Terminal::ioctl(uint32_t request, uint64_t argument) {
       return set_termios(argument, false);
     case TCSETSF:
       return set_termios(argument, true);
+    case TIOCGLCKTRMIOS: {
+      Termios locked;
+      {
+        LockGuard guard(mutex_);
+        locked = locked_;
+      }
+      ARIL_TRY(UserPtr<Termios>(argument).write(locked));
+      return 0;
+    }
+    case TIOCSLCKTRMIOS: {
+      if (!current_task().credentials.can(Capability::kSysAdmin)) return fail(Errno::kPerm);
+      Termios locked = ARIL_TRY(UserPtr<Termios>(argument).read());
+      LockGuard guard(mutex_);
+      locked_ = locked;
+      return 0;
+    }
+    case TCGETA:
+    case TCSETA:
+    case TCSETAW:
+    case TCSETAF:
+      return old_termios(request, argument);
     case TIOCGWINSZ: {
       WindowSize window;
       {

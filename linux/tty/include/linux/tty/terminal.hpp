@@ -57,6 +57,8 @@ class Terminal : public RefCounted {
   Result<void> check_foreground(int signal);
   Result<void> wait_readable(size_t wanted, Blocking blocking);
   Result<int64_t> set_termios(uint64_t argument, bool flush);
+  void change_termios(Termios settings, bool flush);
+  Result<int64_t> old_termios(uint32_t request, uint64_t argument);
   Result<int64_t> take_control();
   void send_signal_to_foreground(int number);
 
@@ -64,6 +66,7 @@ class Terminal : public RefCounted {
   Mutex mutex_{LockRank::kSocket};  // the discipline and the window
   LineDiscipline discipline_;
   WindowSize window_;
+  Termios locked_{};  // set bits do not change [TIOCSLCKTRMIOS]
   bool input_ended_ = false;
   std::atomic<bool> hung_up_{false};
   std::atomic<int> session_{0}, foreground_{0};

@@ -233,6 +233,30 @@ PROPERTY(memfd_is_a_file_in_memory) {
   CHECK_ERRNO(ftruncate(fd, 0), EPERM);
   close(fd);
 }
+PROPERTY(a_sealed_memfd_cannot_be_written) {
+  constexpr int kSealFutureWrite = 16;
+  for (int seal : {F_SEAL_WRITE, kSealFutureWrite}) {
+    int fd = memfd_create("sealed", MFD_ALLOW_SEALING);
+    CHECK_EQ(ftruncate(fd, kPage), 0);
+    CHECK_EQ(fcntl(fd, F_ADD_SEALS, seal), 0);
+    CHECK_ERRNO(write(fd, "x", 1), EPERM);
+    CHECK(mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) == MAP_FAILED);
+    CHECK_EQ(errno, EPERM);
+    char* memory = (char*)mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+    CHECK(memory != MAP_FAILED);
+    memory[0] = 'x';
+    munmap(memory, kPage);
+    memory = (char*)mmap(nullptr, kPage, PROT_READ, MAP_SHARED, fd, 0);
+    if (memory != MAP_FAILED) {
+      CHECK_ERRNO(mprotect(memory, kPage, PROT_READ | PROT_WRITE), EACCES);
+      munmap(memory, kPage);
+    }
+    CHECK_EQ(fcntl(fd, F_GET_SEALS), seal);
+    CHECK_EQ(fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL), 0);
+    CHECK_ERRNO(fcntl(fd, F_ADD_SEALS, F_SEAL_GROW), EPERM);
+    close(fd);
+  }
+}
 PROPERTY(the_stack_grows_on_demand) {
   // One megabyte below the stack pointer, touched downward.
   volatile char deep[1 << 20];

@@ -1,5 +1,7 @@
 #include "arch/page_table.hpp"
 #include "base/units.hpp"
+#include "fs/vfs/inode.hpp"
+#include "fs/vfs/open_file.hpp"
 #include "kernel/vm/address_space.hpp"
 #include "kernel/vm/page_cache.hpp"
 #include "linux/abi/syscall.hpp"
@@ -48,6 +50,14 @@ Result<void> set_anonymous_object(MapRequest& request) {
   return {};
 }
 
+// [F_SEAL_WRITE(2const), F_SEAL_FUTURE_WRITE(2const)]
+bool is_sealed_against_writing(File& file) {
+  constexpr uint32_t kSealWrite = 8, kSealFutureWrite = 16;
+  const vfs::NodeFile* node = vfs::as_node_file(file);
+  return node != nullptr &&
+         (node->inode().seals().value_or(0) & (kSealWrite | kSealFutureWrite)) != 0;
+}
+
 Result<void> set_file_object(MapRequest& request, int fd, uint64_t offset) {
   RefPtr<File> file = ARIL_TRY(current_process().files().get(fd));
   if (!is_aligned(offset, kPageSize)) return fail(Errno::kInval);
@@ -57,6 +67,10 @@ Result<void> set_file_object(MapRequest& request, int fd, uint64_t offset) {
     return fail(Errno::kAcces);
   if (request.length > UINT64_MAX - offset) return fail(Errno::kOverflow);
   request.may_write = request.sharing == Sharing::kPrivate || file->is_writable();
+  if (request.sharing == Sharing::kShared && is_sealed_against_writing(*file)) {
+    if (has(request.protection, Protection::kWrite)) return fail(Errno::kPerm);
+    request.may_write = false;
+  }
   request.object = ARIL_TRY(file->memory_object());
   request.offset = offset;
   return {};

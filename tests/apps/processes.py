@@ -54,6 +54,49 @@ trap 'echo bye' EXIT
                                    "killed 137", "same", "co in", "100000", "bye"], output
 
 
+FORK_BY_NUMBER = r"""
+#include <errno.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+int main(int count, char** arguments) {
+  (void)arguments;
+  volatile long number = SYS_clone + count;  /* fork, which nobody sees in the program */
+  long pid = syscall(number);
+  if (pid == 0) _exit(7);
+  int error = errno, status = 0;
+  if (pid > 0) waitpid((pid_t)pid, &status, 0);
+  printf("%s %d\n", pid > 0 ? "forked" : "refused", pid > 0 ? WEXITSTATUS(status) : error);
+  return 0;
+}
+"""
+
+
+@case(timeout=100)
+def an_image_without_processes_is_smaller_and_says_so():
+    with scratch() as directory:
+        program = os.path.join(directory, "fork")
+        with open(program + ".c", "w", encoding="utf-8") as file:
+            file.write(FORK_BY_NUMBER)
+        run(["gcc", "-O1", "-static", "-o", program, program + ".c"])
+        parts = ["--component", "linux_process", "--component", "linux_multiprocess"]
+        sizes = {}
+        for name, options in {"without": parts[:2], "with": parts}.items():
+            image = os.path.join(directory, name)
+            run([harness.ARIL, "build", "-o", image, *options, program])
+            sizes[name] = os.path.getsize(image)
+        assert sizes["without"] < sizes["with"], sizes
+        output = run(aril("--profile", "default", *parts, program))
+        assert output == "forked 7\n", output
+        for options, hint in (([], "linux_process"), (parts[:2], "linux_multiprocess")):
+            result = subprocess.run(aril("--profile", "default", *options, program),
+                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                    stderr=subprocess.PIPE, timeout=60, check=False)
+            assert result.stdout == b"refused 38\n", result
+            assert b"--component " + hint.encode() in result.stderr, result
+
+
 @case(timeout=60)
 def a_script_is_a_program():
     with scratch() as directory:

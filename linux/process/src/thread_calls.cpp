@@ -60,9 +60,9 @@ Result<int64_t> clone(arch::TrapFrame& frame, const CloneArguments& arguments) {
   if (has_multiprocess()) return aril_multiprocess.clone(frame, arguments);
   static constinit std::atomic<bool> reported{false};
   if (!reported.exchange(true))
-    ARIL_LOG_WARNING("linux",
-                     "fork: creating processes needs the component \"process\", which this image "
-                     "does not have");
+    write_record(
+        "report fork: this image has no processes: build it with --component "
+        "linux_multiprocess");
   return fail(Errno::kNoSys);
 }
 

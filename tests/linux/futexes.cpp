@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "check.hpp"
+#include "children.hpp"
 
 namespace {
 
@@ -196,4 +197,88 @@ PROPERTY(advice_reaches_another_process) {
   waitpid(pid, nullptr, 0);
   CHECK_ERRNO(syscall(kProcessMadvise, fd, &range, 1L, MADV_COLD, 0), ESRCH);
   close(fd);
+}
+PROPERTY(a_process_shared_mutex_works_across_processes) {
+  struct Shared {
+    pthread_mutex_t mutex;
+    int count;
+  };
+  auto* shared =
+      (Shared*)mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  pthread_mutexattr_t attributes;
+  pthread_mutexattr_init(&attributes);
+  pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+  pthread_mutex_init(&shared->mutex, &attributes);
+  auto add = [&] {
+    for (int i = 0; i < 2000; ++i) {
+      pthread_mutex_lock(&shared->mutex);
+      int seen = shared->count;
+      if (i % 100 == 0) sched_yield();
+      shared->count = seen + 1;
+      pthread_mutex_unlock(&shared->mutex);
+    }
+    return 0;
+  };
+  pid_t a = start(add), b = start(add);
+  add();
+  CHECK_EQ(status_of(a), 0);
+  CHECK_EQ(status_of(b), 0);
+  CHECK_EQ(shared->count, 6000);
+  munmap(shared, 4096);
+}
+
+PROPERTY(a_robust_mutex_tells_of_its_dead_owner) {
+  auto* mutex = (pthread_mutex_t*)mmap(nullptr, 4096, PROT_READ | PROT_WRITE,
+                                       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  pthread_mutexattr_t attributes;
+  pthread_mutexattr_init(&attributes);
+  pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+  pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+  pthread_mutex_init(mutex, &attributes);
+  pid_t pid = start([&] {
+    pthread_mutex_lock(mutex);
+    return raise(SIGKILL);
+  });
+  CHECK_EQ(WTERMSIG(status_of(pid)), SIGKILL);
+  CHECK_EQ(pthread_mutex_lock(mutex), EOWNERDEAD);
+  CHECK_EQ(pthread_mutex_consistent(mutex), 0);
+  CHECK_EQ(pthread_mutex_unlock(mutex), 0);
+  munmap(mutex, 4096);
+}
+
+PROPERTY(a_waiter_gets_a_robust_mutex_when_its_owner_dies) {
+  auto* mutex = (pthread_mutex_t*)mmap(nullptr, 4096, PROT_READ | PROT_WRITE,
+                                       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  pthread_mutexattr_t attributes;
+  pthread_mutexattr_init(&attributes);
+  pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+  pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+  pthread_mutex_init(mutex, &attributes);
+  Pipe locked;
+  pid_t pid = start([&] {
+    pthread_mutex_lock(mutex);
+    locked.say();
+    usleep(50000);
+    return raise(SIGKILL);
+  });
+  locked.hear();
+  CHECK_EQ(pthread_mutex_lock(mutex), EOWNERDEAD);
+  CHECK_EQ(WTERMSIG(status_of(pid)), SIGKILL);
+  munmap(mutex, 4096);
+}
+
+PROPERTY(a_private_futex_does_not_cross_a_fork) {
+  static int word;
+  word = 0;
+  Pipe ready;
+  pid_t pid = start([&] {
+    ready.say();
+    timespec limit = {0, 100000000};
+    long result = syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0, &limit, nullptr, 0);
+    return result == -1 && errno == ETIMEDOUT ? 0 : 1;
+  });
+  ready.hear();
+  usleep(20000);
+  CHECK_EQ(syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0), 0);
+  CHECK_EQ(status_of(pid), 0);
 }

@@ -29,9 +29,25 @@ struct PartRule {
 const std::vector<PartRule>& part_rules() {
   static const std::vector<PartRule> rules = {
       {"510.fifo", {"mknod", "mknodat"}},
+      {"431.mqueue", {"mq_open"}},
       {"402.overlay",
        {"creat", "mkdir", "mkdirat", "rename", "renameat", "renameat2", "unlink", "unlinkat",
         "symlink", "symlinkat", "link", "linkat", "mknod", "mknodat", "ftruncate", "truncate"}},
+  };
+  return rules;
+}
+
+/// Components that a call reaches through a weak symbol, so that they are there only when they are
+/// named to the linker.
+struct ComponentRule {
+  const char* component;
+  std::vector<const char*> calls;
+};
+const std::vector<ComponentRule>& component_rules() {
+  static const std::vector<ComponentRule> rules = {
+      {"linux_multiprocess", {"fork", "vfork", "wait4", "waitid"}},
+      {"linux_seccomp", {"prctl", "seccomp"}},
+      {"linux_time", {"setrlimit", "prlimit64"}},
   };
   return rules;
 }
@@ -113,6 +129,11 @@ class Selector {
       for (const char* call : rule.calls) {
         if (selection_.calls.contains(call))
           add_part(rule.part, std::format("system call {}", call));
+      }
+    }
+    for (const ComponentRule& rule : component_rules()) {
+      for (const char* call : rule.calls) {
+        if (selection_.calls.contains(call)) selection_.components.insert(rule.component);
       }
     }
     if (selection_.parts.contains("402.overlay")) {

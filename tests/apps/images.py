@@ -1,0 +1,196 @@
+#!/usr/bin/env python3
+"""Images that are linked for one program: what is in them, how large they are, and that they run."""
+import json
+import os
+import subprocess
+
+from harness import ARIL, ROOT, Skip, case, free_port, get, instance, need, run, scratch
+
+EXAMPLES = os.path.join(ROOT, "examples")
+# Ceilings in bytes: what was measured, and some room.
+HELLO_LIMIT, DNS_LIMIT, WEB_LIMIT = 150_000, 262_000, 266_000
+
+
+def build_examples():
+    """The examples' programs, in build/examples."""
+    need("ninja", "musl-gcc")
+    directory = os.path.dirname(os.path.dirname(ARIL))
+    if os.path.join(ROOT, "build") != directory:
+        raise Skip("manifests of examples name build/")
+    run(["ninja", "-C", directory, "examples"], timeout=120)
+
+
+def build_image(directory, *arguments):
+    image = os.path.join(directory, "image")
+    run([ARIL, "build", "-o", image, *arguments])
+    return image
+
+
+def compile_static(directory, text):
+    need("musl-gcc")
+    source, program = os.path.join(directory, "program.c"), os.path.join(directory, "program")
+    with open(source, "w", encoding="ascii") as file:
+        file.write(text)
+    run(["musl-gcc", "-static", "-O2", "-s", "-o", program, source])
+    return program
+
+
+def inspect(image):
+    """What `aril inspect` says; its parts sum to the file's size."""
+    seen = json.loads(run([ARIL, "inspect", "--json", image]))
+    size = os.path.getsize(image)
+    total = sum(part["size"] for part in seen["parts"])
+    assert seen["size"] == size == total, f"parts sum to {total}, the file has {size} bytes"
+    return seen
+
+
+@case(timeout=120)
+def a_tiny_hello_runs():
+    with scratch() as directory:
+        program = compile_static(
+            directory, '#include <stdio.h>\nint main(void) { puts("hello, world"); return 3; }\n')
+        image = build_image(directory, "--profile", "tiny", program)
+        assert os.path.getsize(image) < HELLO_LIMIT, f"{os.path.getsize(image)} bytes"
+        output = run([ARIL, "run", "--net", "none", "--memory", "4M", image], status=3)
+        assert output == "hello, world\n", output
+        seen = inspect(image)
+        assert seen["packed"] and "writev" in seen["system_calls"]
+        names = {part["name"] for part in seen["parts"]}
+        assert not {"net_tcp", "fs_ext4", "linux_multiprocess"} & names, names
+        graph = run([ARIL, "inspect", "--graph", image])
+        assert graph.startswith("digraph") and "linux_loader" in graph
+
+
+@case(timeout=120)
+def the_default_profile_and_a_named_component():
+    with scratch() as directory:
+        program = compile_static(directory, """#include <stdio.h>
+#include <sys/utsname.h>
+int main(void) { struct utsname u; uname(&u); puts(u.sysname); return 0; }
+""")
+        plain = inspect(build_image(directory, program))
+        image = build_image(directory, "--component", "linux_multiprocess", program)
+        more = inspect(image)
+        assert "uname" in plain["system_calls"] and "pidfd_open" not in plain["system_calls"]
+        assert "pidfd_open" in more["system_calls"] and more["size"] > plain["size"], (
+            f"{plain['size']} and {more['size']} bytes")
+        assert run([ARIL, "run", "--net", "none", image]) == "Linux\n"
+        # fork needs a component that no system call of its own brings along.
+        program = compile_static(directory, """#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+int main(void) {
+  int status = 0;
+  if (fork() == 0) _exit(5);
+  wait(&status);
+  printf("%d\\n", WEXITSTATUS(status));
+  return 0;
+}
+""")
+        assert run([ARIL, "run", "--net", "none", build_image(directory, program)]) == "5\n"
+        error = subprocess.run([ARIL, "build", "-o", image, "--component", "nonsense", program],
+                               stderr=subprocess.PIPE, timeout=60).stderr.decode()
+        assert "nonsense" in error and "aril components" in error, error
+
+
+@case(timeout=120)
+def what_was_left_out_is_named():
+    with scratch() as directory:
+        # The number comes out of memory: no analysis sees it.
+        program = compile_static(directory, """#include <stdio.h>
+#include <unistd.h>
+#include <sys/syscall.h>
+volatile long number = SYS_eventfd2;
+int main(void) { printf("%ld\\n", syscall(number, 0, 0)); return 0; }
+""")
+        image = build_image(directory, "--profile", "tiny", program)
+        result = subprocess.run([ARIL, "run", "--net", "none", image], stdin=subprocess.DEVNULL,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+        report = result.stderr.decode()
+        assert result.stdout == b"-1\n", result.stdout
+        assert "(290) is not in this image" in report and "linux_event" in report, report
+        # Recorded, it is there.
+        record = os.path.join(directory, "calls")
+        run([ARIL, "run", "--net", "none", "--record", record, program])
+        with open(record, encoding="ascii") as file:
+            calls = file.read().split()
+        assert "eventfd2" in calls and "exit_group" in calls, calls
+        manifest = os.path.join(directory, "program.aril")
+        with open(manifest, "w", encoding="ascii") as file:
+            file.write(f'program = "{program}"\nprofile = "tiny"\nsystem_calls = {json.dumps(calls)}\n')
+        image = build_image(directory, manifest)
+        assert run([ARIL, "run", "--net", "none", image]) == "3\n"
+
+
+@case(timeout=60)
+def components_are_listed():
+    listed = {one["name"]: one for one in json.loads(run([ARIL, "components", "--json"]))}
+    sockets = listed["linux_sockets"]
+    assert "socket" in sockets["system_calls"] and "net_socket" in sockets["depends"]
+    assert sockets["size"] > 1000 and "300.network" in listed["platform_vm"]["boot_parts"]
+
+
+@case(timeout=180)
+def the_dns_server_answers():
+    build_examples()
+    need("dig")
+    with scratch() as directory:
+        image = build_image(directory, f"{EXAMPLES}/dns.aril")
+        assert os.path.getsize(image) < DNS_LIMIT, f"{os.path.getsize(image)} bytes"
+        inspect(image)
+        port = free_port()
+        with instance("--memory", "8M", "--port", f"{port}:53", "--port", f"{port}:53/udp",
+                      image) as server:
+            server.wait_for(port)
+
+            def dig(*words):
+                return run(["dig", "+time=5", "+tries=3", "-p", port, "@127.0.0.1", *words])
+
+            assert dig("+short", "www.example.test", "A") == "192.0.2.80\n"
+            assert dig("+short", "+tcp", "WWW.example.test", "AAAA") == "2001:db8::80\n"
+            assert dig("+short", "ftp.example.test", "A") == "www.example.test.\n192.0.2.80\n"
+            assert dig("+short", "any.wild.example.test", "A") == "192.0.2.99\n"
+            assert dig("+short", "text.example.test", "TXT") == '"hello, world" "second"\n'
+            missing = dig("nothing.example.test", "A")
+            assert "NXDOMAIN" in missing and "SOA" in missing, missing
+            assert "NOERROR" in dig("www.example.test", "MX")
+            assert "REFUSED" in dig("example.org", "A")
+            assert "NOTIMP" in dig("+opcode=STATUS", "example.test")
+
+
+@case(timeout=180)
+def the_web_server_serves():
+    build_examples()
+    need("curl", "wrk")
+    with scratch() as directory:
+        image = build_image(directory, f"{EXAMPLES}/web.aril")
+        assert os.path.getsize(image) < WEB_LIMIT, f"{os.path.getsize(image)} bytes"
+        inspect(image)
+        port = free_port()
+        with instance("--memory", "16M", "--port", f"{port}:80", image) as server:
+            server.wait_for(port, probe=b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            url = f"http://127.0.0.1:{port}"
+            with open(f"{EXAMPLES}/web/site/index.html", "rb") as file:
+                page = file.read()
+            assert get(f"{url}/") == page
+
+            def status(*words):
+                return run(["curl", "-s", "-o", "/dev/null", "-w", "%{http_code} %{num_connects}\n",
+                            "--path-as-is", *words]).split("\n")[:-1]
+
+            headers = run(["curl", "-sI", f"{url}/"])
+            tag = next(line.split(": ")[1] for line in headers.splitlines() if "ETag" in line)
+            date = next(line.split(": ")[1] for line in headers.splitlines() if "Modified" in line)
+            assert status("-H", f"If-None-Match: {tag}", f"{url}/") == ["304 1"]
+            assert status("-H", f"If-Modified-Since: {date}", f"{url}/") == ["304 1"]
+            assert status("-H", 'If-None-Match: "other"', f"{url}/") == ["200 1"]
+            # One connection for both.
+            assert status(f"{url}/", "-o", "/dev/null", f"{url}/nothing") == ["200 1", "404 0"]
+            assert status(f"{url}/../etc/passwd", f"{url}/%2e%2e/x") == ["404 1", "404 0"]
+            assert status("-X", "POST", f"{url}/") == ["405 1"]
+            assert run(["curl", "-s", "-r", "2-5", f"{url}/"]).encode() == page[2:6]
+            assert run(["curl", "-s", "-r", "-5", f"{url}/"]).encode() == page[-5:]
+            assert status("-r", "9999-", f"{url}/") == ["416 1"]
+            report = run(["wrk", "-t1", "-c10", "-d2s", f"{url}/"])
+            assert "Requests/sec" in report and "Socket errors" not in report, report
+            assert "Non-2xx" not in report, report

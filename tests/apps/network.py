@@ -364,6 +364,52 @@ while True:
 """
 
 
+@case(timeout=120)
+def net_router():
+    """A machine with two interfaces that passes packets on: ping and a download through it."""
+    need("ping", "curl", "dash")
+    far_tap, far_name = "aril-tap1", f"aril-far{os.getpid()}"
+    with scratch() as directory, namespace() as (inside, _):
+        run([*inside, "ip", "tuntap", "add", "dev", far_tap, "mode", "tap"])
+        run(["ip", "netns", "add", far_name])
+        try:
+            far = ["ip", "netns", "exec", far_name]
+            # The other end is a host of its own, behind a bridge.
+            for words in ("link add br1 type bridge", f"link set {far_tap} master br1",
+                          f"link add near1 type veth peer name eth0 netns {far_name}",
+                          "link set near1 master br1", f"link set {far_tap} up",
+                          "link set near1 up", "link set br1 up",
+                          f"route add 10.89.0.0/24 via {GUEST}"):
+                run([*inside, "ip", *words.split()])
+            for words in ("addr add 10.89.0.1/24 dev eth0", "link set eth0 up", "link set lo up",
+                          "route add default via 10.89.0.2"):
+                run([*far, "ip", *words.split()])
+            content = os.urandom(300000)
+            with open(os.path.join(directory, "file"), "wb") as file:
+                file.write(content)
+            router = subprocess.Popen(
+                [*inside, *aril("--net", f"tap:{TAP},ip={GUEST}/24", "--net",
+                                f"tap:{far_tap},ip=10.89.0.2/24", "/bin/dash", "--", "-c",
+                                "echo 1 > /proc/sys/net/ipv4/ip_forward; read forever")],
+                stdin=subprocess.PIPE)
+            server = subprocess.Popen([*far, "python3", "-m", "http.server", "80"], cwd=directory,
+                                      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            try:
+                run([*inside, "sh", "-c", "for i in $(seq 30); do ping -c 1 -W 1 10.89.0.1 && "
+                     "exit 0; done; exit 1"])
+                path = os.path.join(directory, "received")
+                run([*inside, "curl", "-s", "-f", "-o", path, "-m", 20, "http://10.89.0.1/file"])
+                with open(path, "rb") as file:
+                    assert file.read() == content
+            finally:
+                router.stdin.close()
+                router.wait(20)
+                server.terminate()
+                server.wait()
+        finally:
+            run(["ip", "netns", "del", far_name])
+
+
 @case(timeout=60)
 def net_capture():
     """--pcap writes what tcpdump reads."""

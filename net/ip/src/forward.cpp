@@ -1,3 +1,4 @@
+#include <cstddef>
 #include <cstring>
 
 #include "net/ip/ip_layer.hpp"
@@ -17,7 +18,7 @@ const RouteEntry* IpLayer::route_to_forward(const Interface& interface, IpAddres
   return find_route(destination, 0);
 }
 
-void IpLayer::forward_ipv4(Interface& interface, const Ipv4View& view) {
+void IpLayer::forward_ipv4(Interface& interface, const Ipv4View& view, ChecksumState checksum) {
   const RouteEntry* entry = route_to_forward(interface, view.source(), view.destination());
   if (entry == nullptr || entry->interface->is_loopback() ||
       entry->interface->is_broadcast(view.destination())) {
@@ -32,30 +33,34 @@ void IpLayer::forward_ipv4(Interface& interface, const Ipv4View& view) {
     context_.counters.drop(DropReason::kHopsExceeded);
     return send_icmp_error(IcmpHeader::kTimeExceeded, 0, view.packet());
   }
-  auto packet = view.packet();
-  if (packet.size() > entry->interface->mtu()) {
-    context_.counters.add(Counter::kIpFragFails);
-    return send_icmp_error(IcmpHeader::kUnreachable, IcmpHeader::kFragmentationNeeded, packet,
-                           entry->interface->mtu());
-  }
-  auto copy = Packet::copy_of(packet);
+  auto copy = Packet::copy_of(view.packet());
   if (!copy) return context_.counters.drop(DropReason::kNoMemory);
-  std::span<std::byte> bytes = (*copy)->bytes();
+  Passing passing{.packet = (*copy)->bytes(),
+                  .network = view.header_length(),
+                  .source = view.source(),
+                  .destination = view.destination(),
+                  .protocol = view.protocol(),
+                  .is_whole = !view.is_fragment()};
+  if (passing.packet.size() > entry->interface->mtu() &&
+      cuttable_header(passing, *entry->interface) == 0) {
+    context_.counters.add(Counter::kIpFragFails);
+    return send_icmp_error(IcmpHeader::kUnreachable, IcmpHeader::kFragmentationNeeded,
+                           view.packet(), entry->interface->mtu());
+  }
   Ipv4Header header;
-  std::memcpy(&header, bytes.data(), sizeof header);
+  std::memcpy(&header, passing.packet.data(), sizeof header);
   --header.time_to_live;
   header.checksum = 0;
-  std::memcpy(bytes.data(), &header, sizeof header);
+  std::memcpy(passing.packet.data(), &header, sizeof header);
   Checksum sum;
-  sum.add(bytes.first(view.header_length()));
+  sum.add(passing.packet.first(passing.network));
   header.checksum = sum.finish();
-  std::memcpy(bytes.data(), &header, sizeof header);
+  std::memcpy(passing.packet.data(), &header, sizeof header);
   context_.counters.add(Counter::kIpForwDatagrams);
-  IpAddress next = entry->gateway.is_unspecified() ? view.destination() : entry->gateway;
-  (void)send_packet({entry->interface, entry->source, next, false}, bytes, view.header_length());
+  pass_on(*entry, passing, checksum);
 }
 
-void IpLayer::forward_ipv6(Interface& interface, const Ipv6View& view) {
+void IpLayer::forward_ipv6(Interface& interface, const Ipv6View& view, ChecksumState checksum) {
   const RouteEntry* entry = route_to_forward(interface, view.source(), view.destination());
   auto packet = view.packet();
   if (entry == nullptr || entry->interface->is_loopback()) {
@@ -69,21 +74,84 @@ void IpLayer::forward_ipv6(Interface& interface, const Ipv6View& view) {
     context_.counters.drop(DropReason::kHopsExceeded);
     return send_icmpv6_error(interface, Icmpv6::kTimeExceeded, 0, 0, packet);
   }
-  if (packet.size() > entry->interface->ipv6_mtu()) {
+  auto copy = Packet::copy_of(packet);
+  if (!copy) return context_.counters.drop(DropReason::kNoMemory);
+  bool is_plain = view.payload().size() + sizeof(Ipv6Header) == packet.size();
+  Passing passing{.packet = (*copy)->bytes(),
+                  .network = sizeof(Ipv6Header),
+                  .source = view.source(),
+                  .destination = view.destination(),
+                  .protocol = view.protocol(),
+                  .is_whole = is_plain};
+  if (packet.size() > entry->interface->ipv6_mtu() &&
+      cuttable_header(passing, *entry->interface) == 0) {
     context_.counters.add(Counter::kIp6FragFails);
     return send_icmpv6_error(interface, Icmpv6::kPacketTooBig, 0, entry->interface->ipv6_mtu(),
                              packet);
   }
-  auto copy = Packet::copy_of(packet);
-  if (!copy) return context_.counters.drop(DropReason::kNoMemory);
-  std::span<std::byte> bytes = (*copy)->bytes();
   Ipv6Header header;
-  std::memcpy(&header, bytes.data(), sizeof header);
+  std::memcpy(&header, passing.packet.data(), sizeof header);
   --header.hop_limit;
-  std::memcpy(bytes.data(), &header, sizeof header);
+  std::memcpy(passing.packet.data(), &header, sizeof header);
   context_.counters.add(Counter::kIp6OutForwDatagrams);
-  IpAddress next = entry->gateway.is_unspecified() ? view.destination() : entry->gateway;
-  (void)send_packet({entry->interface, entry->source, next, false}, bytes, sizeof header);
+  pass_on(*entry, passing, checksum);
+}
+
+// What the sending device joined, the next one may cut again.
+size_t IpLayer::cuttable_header(const Passing& passing, const Interface& out) {
+  constexpr auto kWanted = LinkFeatures::kChecksum;
+  LinkFeatures cuts = passing.destination.is_v4() ? LinkFeatures::kTso : LinkFeatures::kTso6;
+  if (!passing.is_whole || passing.protocol != static_cast<uint8_t>(IpProtocol::kTcp)) return 0;
+  if (!has(out.features(), kWanted) || !has(out.features(), cuts)) return 0;
+  auto transport = passing.packet.subspan(passing.network);
+  TcpHeader header;
+  if (transport.size() < sizeof header) return 0;
+  std::memcpy(&header, transport.data(), sizeof header);
+  size_t length = (header.data_offset >> 4) * size_t{4};
+  return length >= sizeof header && length < transport.size() ? length : 0;
+}
+
+// A device that vouched for the checksum may have left it to be completed: then it is made anew.
+void IpLayer::pass_on(const RouteEntry& entry, const Passing& passing, ChecksumState checksum) {
+  Interface& out = *entry.interface;
+  IpAddress next = entry.gateway.is_unspecified() ? passing.destination : entry.gateway;
+  Route route{&out, entry.source, next, false};
+  bool is_tcp = passing.protocol == static_cast<uint8_t>(IpProtocol::kTcp);
+  bool is_udp = passing.protocol == static_cast<uint8_t>(IpProtocol::kUdp);
+  size_t at = is_tcp ? offsetof(TcpHeader, checksum) : offsetof(UdpHeader, checksum);
+  auto transport = passing.packet.subspan(passing.network);
+  bool is_too_long = passing.packet.size() > out.mtu();
+  bool renews = checksum == ChecksumState::kVerified && passing.is_whole && (is_tcp || is_udp) &&
+                transport.size() >= at + sizeof(uint16_t);
+  if (!renews && !is_too_long) {
+    (void)send_packet(route, passing.packet, passing.network);
+    return;
+  }
+  Checksum sum;
+  sum.add_pseudo_header(passing.source, passing.destination, passing.protocol,
+                        static_cast<uint32_t>(transport.size()));
+  Be<uint16_t> value = is_too_long ? sum.partial() : uint16_t{0};
+  std::memcpy(transport.data() + at, &value, sizeof value);
+  if (!is_too_long) {
+    sum.add(transport);
+    uint16_t whole = sum.finish();
+    value = is_udp && whole == 0 ? uint16_t{0xffff} : whole;
+    std::memcpy(transport.data() + at, &value, sizeof value);
+    (void)send_packet(route, passing.packet, passing.network);
+    return;
+  }
+  size_t heads = passing.network + cuttable_header(passing, out);
+  std::byte frame[HeaderBuffer::kLink + 60 + kMaxTcpHeader];
+  std::memcpy(frame + HeaderBuffer::kLink, passing.packet.data(), heads);
+  auto rest = passing.packet.subspan(heads);
+  TxPiece piece{rest.data(), static_cast<uint32_t>(rest.size()), nullptr};
+  send_to_link(route, frame,
+               {.header = std::span(frame).first(HeaderBuffer::kLink + heads),
+                .payload = {&piece, 1},
+                .checksum_start = static_cast<uint16_t>(HeaderBuffer::kLink + passing.network),
+                .checksum_offset = static_cast<uint16_t>(at),
+                .segment_size = static_cast<uint16_t>(out.mtu() - heads),
+                .is_ipv6 = !passing.destination.is_v4()});
 }
 
 }  // namespace aril::net

@@ -118,7 +118,7 @@ void IpLayer::receive_ipv4(Interface& interface, std::span<const std::byte> byte
     return context_.counters.drop(DropReason::kIpSourceRoute);
   }
   bool is_broadcast = false;
-  if (!accept_addresses(interface, *view, is_broadcast)) return;
+  if (!accept_addresses(interface, *view, checksum, is_broadcast)) return;
   if (!view->is_fragment()) return deliver(interface, *view, checksum, is_broadcast);
   PacketPtr whole = reassembly_.add(FragmentView(*view));
   if (!whole) return;
@@ -128,7 +128,8 @@ void IpLayer::receive_ipv4(Interface& interface, std::span<const std::byte> byte
             is_broadcast);
 }
 
-bool IpLayer::accept_addresses(Interface& interface, const Ipv4View& view, bool& is_broadcast) {
+bool IpLayer::accept_addresses(Interface& interface, const Ipv4View& view, ChecksumState checksum,
+                               bool& is_broadcast) {
   IpAddress source = view.source(), destination = view.destination();
   // [RFC 1122] 3.2.1.3: these never are a source.
   bool martian =
@@ -150,7 +151,7 @@ bool IpLayer::accept_addresses(Interface& interface, const Ipv4View& view, bool&
   }
   if (is_broadcast || unconfigured || is_local(destination)) return true;
   if (forwards_v4_) {
-    forward_ipv4(interface, view);
+    forward_ipv4(interface, view, checksum);
     return false;
   }
   context_.counters.add(Counter::kIpInAddrErrors);

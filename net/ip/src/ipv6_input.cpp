@@ -9,7 +9,7 @@ void IpLayer::receive_ipv6(Interface& interface, std::span<const std::byte> byte
   context_.counters.add(Counter::kIp6InReceives);
   auto view = Ipv6View::parse(bytes);
   if (!view) return refuse_ipv6(interface, view.error(), bytes);
-  if (!accept_ipv6(interface, *view)) return;
+  if (!accept_ipv6(interface, *view, checksum)) return;
   if (!view->is_fragment()) return deliver_ipv6(interface, *view, checksum);
   PacketPtr whole = reassembly_.add(FragmentView(*view));
   if (!whole) return;
@@ -48,7 +48,7 @@ void IpLayer::refuse_ipv6(Interface& interface, const Ipv6Problem& problem,
                       problem.answer_group);
 }
 
-bool IpLayer::accept_ipv6(Interface& interface, const Ipv6View& view) {
+bool IpLayer::accept_ipv6(Interface& interface, const Ipv6View& view, ChecksumState checksum) {
   IpAddress source = view.source(), destination = view.destination();
   auto refuse = [&](DropReason reason) {
     context_.counters.add(Counter::kIp6InAddrErrors);
@@ -74,7 +74,7 @@ bool IpLayer::accept_ipv6(Interface& interface, const Ipv6View& view) {
   bool ours = interface.has_address(destination) ||
               (is_local(destination) && (interface.is_loopback() || !destination.needs_scope()));
   if (!ours && forwards_v6_) {
-    forward_ipv6(interface, view);
+    forward_ipv6(interface, view, checksum);
     return false;
   }
   return ours || refuse(DropReason::kIpNotForUs);

@@ -132,7 +132,11 @@ Known apply_option(const Word& word, std::string_view raw, KernelOptions& option
   if (key == "root") return known(parse_root(value, options));
   if (key == "disk") return known(parse_disk(value, options));
   if (key == "net") {
-    options.net = value;
+    if (options.net.empty()) {
+      options.net = value;
+    } else {
+      options.more_net.emplace_back(value);
+    }
     return Known::kYes;
   }
   if (key == "loglevel") return known(parse_log_level(value, options));

@@ -36,7 +36,8 @@ struct DiskOption {
 struct KernelOptions {
   RootSource root = RootSource::kFirstThereIs;
   std::vector<DiskOption> disks;
-  std::string net;  ///< the value of net=, empty when not given
+  std::string net;                    ///< the value of the first net=, empty when not given
+  std::vector<std::string> more_net;  ///< of further ones: of the second interface and so on
   LogLevel console_level = LogLevel::kWarning;
   uint64_t tsc_khz = 0;
   int64_t epoch_ns = 0;

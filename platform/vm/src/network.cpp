@@ -35,6 +35,15 @@ void configure(net::Runtime& runtime, uint32_t interface, const NetworkOption& o
   if (!result) ARIL_LOG_ERROR(kComponent, "cannot be configured: error %d", int(result.error()));
 }
 
+/// What the command line says of an interface; those that it does not name ask by DHCP.
+NetworkOption option_of(const KernelOptions& options, size_t number) {
+  if (number > options.more_net.size()) return {};
+  const std::string& text = number == 0 ? options.net : options.more_net[number - 1];
+  if (auto option = parse_network_option(text)) return *std::move(option);
+  ARIL_LOG_WARNING(kComponent, "not an address: net=%s; asking by DHCP", text.c_str());
+  return {};
+}
+
 std::optional<sysfs::NetworkInterface> describe_interface(net::Runtime& runtime, uint32_t index) {
   constexpr uint32_t kEthernet = 1, kLoopback = 772;  // ARPHRD_*
   net::Runtime::Guard guard(runtime);
@@ -65,21 +74,14 @@ void start_network(Boot& boot) {
   if (!created) panic("no memory for the network stack: give the machine more (--memory)");
   net::Runtime& runtime = *created->release();  // lives for ever
 
-  auto option = parse_network_option(options.net);
-  if (!option) {
-    ARIL_LOG_WARNING(kComponent, "not an address: net=%s; asking by DHCP", options.net.c_str());
-    option = NetworkOption{};
-  }
-  bool first = true;
+  size_t number = 0;
   for (NetDevice* device : boot.devices.virtio.net()) {
     auto interface = runtime.attach(*device);
     if (!interface) {
       ARIL_LOG_ERROR(kComponent, "no memory for an interface");
       continue;
     }
-    // net= is about the first interface; others ask by DHCP.
-    configure(runtime, *interface, first ? *option : NetworkOption{});
-    first = false;
+    configure(runtime, *interface, option_of(options, number++));
   }
   for (uint32_t i = 1; auto described = describe_interface(runtime, i); ++i)
     boot.interfaces.push_back(std::move(*described));

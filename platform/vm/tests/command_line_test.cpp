@@ -32,6 +32,7 @@ TEST(CommandLine, KernelOptions) {
       "virtio_mmio.device=512@0xfeb00200:6 exec=/bin/true");
   EXPECT_EQ(options.root, RootSource::kDisk);
   EXPECT_EQ(options.net, "10.0.0.2/24,10.0.0.1");
+  EXPECT_TRUE(options.more_net.empty());
   EXPECT_EQ(options.console_level, LogLevel::kDebug);
   EXPECT_EQ(options.tsc_khz, 3'000'000u);
   EXPECT_EQ(options.epoch_ns, 1'700'000'000'000'000'000);

@@ -1,6 +1,7 @@
 #include "command_line/options.hpp"
 
 #include <CLI/CLI.hpp>
+#include <ranges>
 
 #include "manifest/values.hpp"
 #include "support/error.hpp"
@@ -71,10 +72,13 @@ void add_run_options(CLI::App& app, RunOptions& options) {
          "file is made and formatted; may be repeated")
       ->type_name("FILE:GUEST[:ro][:size=SIZE]")
       ->allow_extra_args(false);
-  app.add_option("--net", options.network, "Network of the machine (default user)")
+  app.add_option(
+         "--net", options.networks,
+         "Network of the machine (default user); repeated: of a further interface, by a tap")
       ->type_name(
           "user|none|tap:NAME[,ip=ADDRESS/PREFIX][,gateway=ADDRESS][,ip6=ADDRESS/PREFIX]"
-          "[,gateway6=ADDRESS][,nameserver=ADDRESS]");
+          "[,gateway6=ADDRESS][,nameserver=ADDRESS]")
+      ->allow_extra_args(false);
   app.add_option("--machine", options.machine, "Machine type (default microvm)")
       ->type_name("microvm|q35|pc");
   app.add_option("--accel", options.accelerator,
@@ -173,8 +177,16 @@ void apply(const RunOptions& options, Manifest& manifest) {
     volume.from_command_line = true;
     manifest.volumes.push_back(std::move(volume));
   }
-  if (!options.network.empty()) {
-    manifest.network = with_context("--net", [&] { return parse_network(options.network); });
+  if (!options.networks.empty()) {
+    manifest.network =
+        with_context("--net", [&] { return parse_network(options.networks.front()); });
+    for (const std::string& text : options.networks | std::views::drop(1)) {
+      Network network = with_context("--net", [&] { return parse_network(text); });
+      if (network.kind != NetworkKind::kTap || manifest.network->kind == NetworkKind::kNone) {
+        throw Error("a machine's further interfaces are taps", "--net tap:NAME");
+      }
+      manifest.more_networks.push_back(std::move(network));
+    }
     if (manifest.network->kind != NetworkKind::kUser && options.ports.empty()) {
       manifest.ports.clear();
     }

@@ -37,7 +37,7 @@ struct RunOptions {
   std::vector<std::string> ports;
   std::vector<std::string> volumes;
   std::vector<std::string> disks;
-  std::string network;
+  std::vector<std::string> networks;
   std::string machine;
   std::string accelerator = "auto";
   std::string keep;

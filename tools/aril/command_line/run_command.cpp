@@ -127,6 +127,7 @@ std::string kernel_words(const RunOptions& options, const Boot& boot, const Mach
   if (!boot.words.empty()) words.push_back(boot.words);
   words.push_back(config.image.root ? "root=vda" : "root=ram");
   words.push_back(network_word(config.network));
+  for (const Network& network : config.more_networks) words.push_back(network_word(network));
   for (std::string& word : disk_words(config.disks, config.image.root.has_value())) {
     words.push_back(std::move(word));
   }
@@ -203,6 +204,7 @@ int run(const RunOptions& options) {
   config.memory = manifest.memory.value_or(kDefaultMemory);
   config.cpus = manifest.cpus.value_or(1);
   config.network = manifest.network.value_or(Network());
+  config.more_networks = manifest.more_networks;
   config.ports = manifest.ports;
   config.volumes = share_volumes(manifest.volumes);
   config.disks = manifest.disks;

@@ -79,30 +79,40 @@ void add_console(std::vector<std::string>& command, DeviceSlots& slots, const st
                  {"-device", std::format("virtserialport,bus={0}-bus.0,nr=1,chardev={0}", name)});
 }
 
+std::string tap_backend(const std::string& id, const Network& network) {
+  return std::format("tap,id={},ifname={},script=no,downscript=no", id, escape(network.tap));
+}
+
+std::string network_backend(const MachineConfig& config) {
+  if (config.network.kind == NetworkKind::kTap) return tap_backend("net", config.network);
+  std::string backend = "user,id=net";
+  for (const PortForward& port : config.ports) {
+    backend += std::format(",hostfwd={}:{}:{}-:{}", port.protocol == Protocol::kUdp ? "udp" : "tcp",
+                           port.address, port.host, port.guest);
+  }
+  return backend;
+}
+
 void add_network(std::vector<std::string>& command, DeviceSlots& slots,
                  const MachineConfig& config) {
   if (config.network.kind == NetworkKind::kNone) return;
-  std::string device;
-  if (config.network.kind == NetworkKind::kTap) {
-    device =
-        std::format("tap,id=net,ifname={},script=no,downscript=no", escape(config.network.tap));
-  } else {
-    device = "user,id=net";
-    for (const PortForward& port : config.ports) {
-      device +=
-          std::format(",hostfwd={}:{}:{}-:{}", port.protocol == Protocol::kUdp ? "udp" : "tcp",
-                      port.address, port.host, port.guest);
-    }
-  }
-  command.insert(command.end(), {"-netdev", device});
+  // No boot ROM: nothing boots from the network, and running it takes time.
+  const std::string_view no_rom = config.type == MachineType::kMicrovm ? "" : ",romfile=";
+  const auto add = [&](const std::string& id, const std::string& backend) {
+    command.insert(command.end(), {"-netdev", backend});
+    slots.add("net", std::format(",netdev={}{}", id, no_rom), "the network");
+  };
+  add("net", network_backend(config));
   if (!config.capture.empty()) {
     command.insert(command.end(),
                    {"-object", std::format("filter-dump,id=capture,netdev=net,file={}",
                                            escape(config.capture.string()))});
   }
-  // No boot ROM: nothing boots from the network, and running it takes time.
-  slots.add("net", config.type == MachineType::kMicrovm ? ",netdev=net" : ",netdev=net,romfile=",
-            "the network");
+  unsigned number = 1;
+  for (const Network& network : config.more_networks) {
+    const std::string id = std::format("net{}", number++);
+    add(id, tap_backend(id, network));
+  }
 }
 
 }  // namespace

@@ -21,6 +21,7 @@ struct MachineConfig {
   uint64_t memory = kDefaultMemory;
   unsigned cpus = 1;
   Network network;
+  std::vector<Network> more_networks;  ///< of further interfaces: taps
   std::vector<PortForward> ports;
   std::vector<SharedDirectory> volumes;
   std::vector<Disk> disks;

@@ -92,6 +92,7 @@ struct Manifest {
   std::vector<Volume> volumes;
   std::vector<Disk> disks;
   std::optional<Network> network;      ///< default user
+  std::vector<Network> more_networks;  ///< of further interfaces: taps
   std::optional<MachineType> machine;  ///< default microvm
   Profile profile = Profile::kUnset;
   std::vector<std::string> components;    ///< wanted whatever the program calls

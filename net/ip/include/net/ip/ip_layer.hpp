@@ -260,7 +260,8 @@ class IpLayer final : private NeighbourOwner {
   void send_arp(Interface& interface, const ArpPacket& packet, const EthernetAddress& destination);
   void receive_arp(Interface& interface, std::span<const std::byte> bytes);
   void receive_ipv4(Interface& interface, std::span<const std::byte> bytes, ChecksumState checksum);
-  bool accept_addresses(Interface& interface, const Ipv4View& view, bool& is_broadcast);
+  bool accept_addresses(Interface& interface, const Ipv4View& view, ChecksumState checksum,
+                        bool& is_broadcast);
   void deliver(Interface& interface, const Ipv4View& view, ChecksumState checksum,
                bool is_broadcast);
   void receive_icmp(const IpPacketInfo& info, std::span<const std::byte> bytes);
@@ -282,8 +283,19 @@ class IpLayer final : private NeighbourOwner {
   void announce_group(Interface& interface, const Interface::Group& group, bool leaves);
 
   // forward.cpp
-  void forward_ipv4(Interface& interface, const Ipv4View& view);
-  void forward_ipv6(Interface& interface, const Ipv6View& view);
+  void forward_ipv4(Interface& interface, const Ipv4View& view, ChecksumState checksum);
+  void forward_ipv6(Interface& interface, const Ipv6View& view, ChecksumState checksum);
+  /// A packet that is not ours in a frame of ours.
+  struct Passing {
+    std::span<std::byte> packet;
+    size_t network = 0;  ///< of the network header
+    IpAddress source, destination;
+    uint8_t protocol = 0;
+    bool is_whole = false;  ///< no fragment: the transport's header can be seen
+  };
+  /// How many bytes of the transport's header a device may cut behind; 0: none.
+  static size_t cuttable_header(const Passing& passing, const Interface& out);
+  void pass_on(const RouteEntry& entry, const Passing& passing, ChecksumState checksum);
   [[nodiscard]] const RouteEntry* route_to_forward(const Interface& interface, IpAddress source,
                                                    IpAddress destination) const;
 
@@ -291,7 +303,7 @@ class IpLayer final : private NeighbourOwner {
   void receive_ipv6(Interface& interface, std::span<const std::byte> bytes, ChecksumState checksum);
   void refuse_ipv6(Interface& interface, const Ipv6Problem& problem,
                    std::span<const std::byte> bytes);
-  bool accept_ipv6(Interface& interface, const Ipv6View& view);
+  bool accept_ipv6(Interface& interface, const Ipv6View& view, ChecksumState checksum);
   void deliver_ipv6(Interface& interface, const Ipv6View& view, ChecksumState checksum);
   // ipv6_output.cpp
   Result<void> send_ipv6(const Route& route, const IpFields& fields, const TransportOutput& output);

@@ -172,7 +172,7 @@ Result<size_t> PacketSocket::send(std::span<const std::byte> bytes, uint32_t int
   EthernetHeader header{destination, link->hardware(), protocol != 0 ? protocol : protocol_};
   auto frame = ARIL_TRY(Packet::allocate(sizeof header + bytes.size()));
   std::memcpy(frame->bytes().data(), &header, sizeof header);
-  std::memcpy(frame->bytes().data() + sizeof header, bytes.data(), bytes.size());
+  std::ranges::copy(bytes, frame->bytes().begin() + sizeof header);
   ARIL_TRY(layer_.ip_.send_frame(*link, frame->bytes()));
   return bytes.size();
 }

@@ -1,9 +1,21 @@
 #pragma once
 #include <signal.h>
+#include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 // What the programs about processes among themselves share.
+
+/// What `body` returns in a child, or 128 and the signal that ended it.
+template <typename Body>
+int in_child(Body body) {
+  fflush(stdout);
+  pid_t pid = fork();
+  if (pid == 0) _exit(body());
+  int status = 0;
+  waitpid(pid, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
 
 /// Runs `body` in a child, whose exit status is its result.
 template <typename Body>

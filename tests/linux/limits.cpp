@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "check.hpp"
+#include "children.hpp"
 
 namespace {
 
@@ -52,16 +53,6 @@ int fault_at(volatile char* address, bool write) {
   sigaction(SIGSEGV, &old_segv, nullptr);
   sigaction(SIGBUS, &old_bus, nullptr);
   return number;
-}
-
-template <typename Body>
-int in_child(Body body) {
-  fflush(stdout);
-  pid_t pid = fork();
-  if (pid == 0) _exit(body());
-  int status = 0;
-  waitpid(pid, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
 }  // namespace

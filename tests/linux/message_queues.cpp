@@ -14,6 +14,7 @@
 #include <string>
 
 #include "check.hpp"
+#include "children.hpp"
 
 namespace {
 
@@ -50,17 +51,6 @@ timespec soon(int milliseconds) {
   time.tv_sec += time.tv_nsec / 1000000000;
   time.tv_nsec %= 1000000000;
   return time;
-}
-
-/// In a child; its status.
-template <typename Body>
-int in_child(Body body) {
-  fflush(stdout);
-  pid_t pid = fork();
-  if (pid == 0) _exit(body());
-  int status = 0;
-  waitpid(pid, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
 }  // namespace

@@ -19,19 +19,9 @@
 #include <vector>
 
 #include "check.hpp"
+#include "children.hpp"
 
 namespace {
-
-// The status of a child that runs `body`: its exit code, or 128 + the signal.
-template <typename Body>
-int in_child(Body body) {
-  fflush(stdout);
-  pid_t pid = fork();
-  if (pid == 0) _exit(body());
-  int status = 0;
-  waitpid(pid, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
 
 int install(std::vector<sock_filter> program) {
   prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);

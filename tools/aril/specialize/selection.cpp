@@ -20,6 +20,8 @@ constexpr uint32_t kUnix = 1, kInet = 2, kInet6 = 10;
 /// return from a signal handler, which the kernel itself puts on the stack.
 constexpr const char* kAlways[] = {"exit", "exit_group", "rt_sigreturn", "restart_syscall"};
 
+constexpr const char* kNamedComponent = "the manifest's components";
+
 /// Which system calls, if a program makes them, need a step of the boot. Without any of them the
 /// step is left out.
 struct PartRule {
@@ -45,7 +47,7 @@ struct ComponentRule {
 };
 const std::vector<ComponentRule>& component_rules() {
   static const std::vector<ComponentRule> rules = {
-      {"linux_multiprocess", {"fork", "vfork", "wait4", "waitid"}},
+      {"linux_multiprocess", {"fork", "vfork"}},
       {"linux_seccomp", {"prctl", "seccomp"}},
       {"linux_time", {"setrlimit", "prlimit64"}},
   };
@@ -131,9 +133,18 @@ class Selector {
           add_part(rule.part, std::format("system call {}", call));
       }
     }
+    // glibc's fork is a clone, as a thread is: who also waits for children makes them.
+    const auto makes = [&](const char* call) {
+      const auto found = selection_.calls.find(call);
+      return found != selection_.calls.end() && found->second != kNamedComponent;
+    };
+    if ((makes("clone") || makes("clone3")) && (makes("wait4") || makes("waitid"))) {
+      selection_.components.insert("linux_multiprocess");
+    }
     for (const ComponentRule& rule : component_rules()) {
       for (const char* call : rule.calls) {
-        if (selection_.calls.contains(call)) selection_.components.insert(rule.component);
+        // Whoever names components gets those; a program that makes the call needs more.
+        if (makes(call)) selection_.components.insert(rule.component);
       }
     }
     if (selection_.parts.contains("402.overlay")) {
@@ -163,7 +174,7 @@ class Selector {
                     "aril components lists them");
       }
       selection_.components.insert(name);
-      for (const auto& [call, number] : found->calls) add_call(call, "the manifest's components");
+      for (const auto& [call, number] : found->calls) add_call(call, kNamedComponent);
     }
     static const std::map<std::string, std::vector<std::string>> features = {
         {"network", {"110.virtio_net", "300.network", "490.resolver", "512.inet"}},

@@ -8,6 +8,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <string>
@@ -350,6 +351,31 @@ PROPERTY(descriptors_travel_over_unix_sockets) {
   close(received);
   CHECK_EQ(read(pipe_ends[0], text, 8), 0);
   for (int fd : {ends[0], ends[1], pipe_ends[0]}) close(fd);
+}
+PROPERTY(credentials_are_the_senders) {
+  // Not those of the process that made the socket.
+  int pair[2], on = 1;
+  CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+  CHECK_EQ(setsockopt(pair[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof on), 0);
+  pid_t child = fork();
+  if (child == 0) _exit(write(pair[1], "x", 1) == 1 ? 0 : 1);
+  char byte;
+  iovec vector{&byte, 1};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(ucred))];
+  msghdr message{};
+  message.msg_iov = &vector;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  CHECK_EQ(recvmsg(pair[0], &message, 0), 1);
+  cmsghdr* header = CMSG_FIRSTHDR(&message);
+  CHECK(header != nullptr && header->cmsg_type == SCM_CREDENTIALS);
+  ucred sender;
+  memcpy(&sender, CMSG_DATA(header), sizeof sender);
+  CHECK_EQ(sender.pid, child);
+  waitpid(child, nullptr, 0);
+  close(pair[0]);
+  close(pair[1]);
 }
 PROPERTY(peer_credentials_are_known) {
   int ends[2];

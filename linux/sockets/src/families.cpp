@@ -90,8 +90,17 @@ void register_inet_family(net::Runtime& runtime) {
                   }});
 }
 
+namespace {
+// [unix(7)] With the real ids.
+net::PeerCredentials sender_identity() {
+  const Credentials& credentials = current_task().credentials;
+  return {current_process().pid(), credentials.uid, credentials.gid};
+}
+}  // namespace
+
 void register_unix_family() {
   serve_unix_path_names();
+  net::UnixSocket::set_sender_identity(&sender_identity);
   register_family(net::Family::kUnix, {.create = &net::UnixSocket::create,
                                        .create_pair = &net::UnixSocket::create_pair});
 }

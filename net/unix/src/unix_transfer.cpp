@@ -7,11 +7,14 @@ namespace aril::net {
 namespace {
 /// A stream write goes in pieces of at most this.
 constexpr size_t kPieceLimit = 32 * 1024;
+constinit UnixSocket::SenderIdentity sender_identity = nullptr;
 }  // namespace
+
+void UnixSocket::set_sender_identity(SenderIdentity identity) { sender_identity = identity; }
 
 /// Puts on what travels beside the bytes: with the first piece of a write.
 void UnixSocket::label(UnixPacket& packet, OutgoingMessage& message) {
-  packet.control.credentials = owner_;
+  packet.control.credentials = sender_identity != nullptr ? sender_identity() : owner_;
   if (message.control != nullptr) {
     packet.control.files = std::move(message.control->files);
     message.control->files.clear();

@@ -46,6 +46,10 @@ class UnixSocket final : public Socket {
   static Result<std::pair<RefPtr<Socket>, RefPtr<Socket>>> create_pair(
       SocketType type, int protocol, OpenFlags flags, const PeerCredentials& owner);
   ~UnixSocket() override;
+  /// Who sends, for SCM_CREDENTIALS: a socket may be in other hands than its maker's. Once, at
+  /// start-up; without it the maker counts.
+  using SenderIdentity = PeerCredentials (*)();
+  static void set_sender_identity(SenderIdentity identity);
 
   Result<void> bind(const SocketAddress& address) override;
   Result<void> listen(int backlog) override;

@@ -1,10 +1,14 @@
-# aril_component(NAME LAYER layer [SOURCES ...] [KERNEL_SOURCES ...] [HOST_SOURCES ...]
-#                [DEPENDS component ...] [KERNEL_DEPENDS component ...] [TESTS ...] [FUZZERS ...] [KERNEL_ONLY])
+# aril_component(NAME LAYER layer [SOURCES ...] [KERNEL_SOURCES ...] [PROCESS_SOURCES ...] [HOST_SOURCES ...]
+#                [DEPENDS component ...] [KERNEL_DEPENDS component ...] [TESTS ...] [FUZZERS ...]
+#                [KERNEL_ONLY] [PLATFORM vm|process])
 #
 # Declares one component: the folder that calls it, with its public headers in include/ (or
-# include trees given as KERNEL_INCLUDE and HOST_INCLUDE). Makes
-#   k.NAME   the archive for the kernel (freestanding flags),
+# include trees given as KERNEL_INCLUDE, PROCESS_INCLUDE and HOST_INCLUDE). Makes
+#   k.NAME   the archive for the kernel of virtual machines (freestanding flags),
 #   z.NAME   the same for size, for images with profile = "tiny",
+#   p.NAME   the archive for the kernel that is a Linux process: the same sources (or PROCESS_SOURCES
+#            for KERNEL_SOURCES) against arch/process, for any address; only one of the two where
+#            PLATFORM says so,
 #   h.NAME   the same sources for the host under ASan and UBSan, for unit tests,
 #   NAME_test, NAME_X_fuzz   the tests and fuzzers that link h.NAME.
 # KERNEL_DEPENDS are what only KERNEL_SOURCES need.
@@ -35,8 +39,8 @@ function(aril_check_edge name layer dependency)
 endfunction()
 
 function(aril_component name)
-  cmake_parse_arguments(C "KERNEL_ONLY" "LAYER"
-    "SOURCES;KERNEL_SOURCES;HOST_SOURCES;KERNEL_INCLUDE;HOST_INCLUDE;DEPENDS;KERNEL_DEPENDS;TESTS;FUZZERS" ${ARGN})
+  cmake_parse_arguments(C "KERNEL_ONLY" "LAYER;PLATFORM"
+    "SOURCES;KERNEL_SOURCES;PROCESS_SOURCES;HOST_SOURCES;KERNEL_INCLUDE;PROCESS_INCLUDE;HOST_INCLUDE;DEPENDS;KERNEL_DEPENDS;TESTS;FUZZERS" ${ARGN})
   if(C_UNPARSED_ARGUMENTS OR NOT DEFINED ARIL_LAYER_RANK_${C_LAYER})
     message(FATAL_ERROR "aril_component(${name}): bad arguments ${C_UNPARSED_ARGUMENTS}")
   endif()
@@ -46,12 +50,25 @@ function(aril_component name)
   set_property(GLOBAL PROPERTY ARIL_LAYER_OF_${name} ${C_LAYER})
   set_property(GLOBAL APPEND PROPERTY ARIL_COMPONENTS ${name})
 
-  aril_variant(k ${name} "${C_SOURCES};${C_KERNEL_SOURCES}" "${C_KERNEL_INCLUDE}" "${C_DEPENDS};${C_KERNEL_DEPENDS}")
-  target_link_libraries(k.${name} ${ARIL_VISIBILITY} aril_kernel_flags)
-  aril_variant(z ${name} "${C_SOURCES};${C_KERNEL_SOURCES}" "${C_KERNEL_INCLUDE}" "${C_DEPENDS};${C_KERNEL_DEPENDS}")
-  target_link_libraries(z.${name} ${ARIL_VISIBILITY} aril_tiny_flags)
-  set_target_properties(z.${name} PROPERTIES EXCLUDE_FROM_ALL ON)
-  set_property(GLOBAL PROPERTY ARIL_EDGES_OF_${name} ${C_DEPENDS} ${C_KERNEL_DEPENDS})
+  if(NOT C_PLATFORM STREQUAL process)
+    aril_variant(k ${name} "${C_SOURCES};${C_KERNEL_SOURCES}" "${C_KERNEL_INCLUDE}" "${C_DEPENDS};${C_KERNEL_DEPENDS}")
+    target_link_libraries(k.${name} ${ARIL_VISIBILITY} aril_kernel_flags)
+    aril_variant(z ${name} "${C_SOURCES};${C_KERNEL_SOURCES}" "${C_KERNEL_INCLUDE}" "${C_DEPENDS};${C_KERNEL_DEPENDS}")
+    target_link_libraries(z.${name} ${ARIL_VISIBILITY} aril_tiny_flags)
+    set_target_properties(z.${name} PROPERTIES EXCLUDE_FROM_ALL ON)
+    set_property(GLOBAL PROPERTY ARIL_EDGES_OF_${name} ${C_DEPENDS} ${C_KERNEL_DEPENDS})
+  endif()
+  if(NOT C_PLATFORM STREQUAL vm)
+    if(NOT C_PROCESS_SOURCES)
+      set(C_PROCESS_SOURCES ${C_KERNEL_SOURCES})
+    endif()
+    if(NOT C_PROCESS_INCLUDE)
+      set(C_PROCESS_INCLUDE ${C_KERNEL_INCLUDE})
+    endif()
+    aril_variant(p ${name} "${C_SOURCES};${C_PROCESS_SOURCES}" "${C_PROCESS_INCLUDE}" "${C_DEPENDS};${C_KERNEL_DEPENDS}")
+    target_link_libraries(p.${name} ${ARIL_VISIBILITY} aril_process_kernel_flags)
+    set_target_properties(p.${name} PROPERTIES EXCLUDE_FROM_ALL ON)
+  endif()
   if(C_KERNEL_ONLY)
     return()
   endif()

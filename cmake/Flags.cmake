@@ -1,27 +1,34 @@
 # Compile and link flags of the three kinds of product: kernel, host unit tests, host tools.
 set(ARIL_WARNINGS -Wall -Wextra -Werror -Wno-c99-designator -Wno-missing-field-initializers)
 
-add_library(aril_kernel_flags INTERFACE)
-target_compile_options(aril_kernel_flags INTERFACE
+add_library(aril_freestanding_flags INTERFACE)
+target_compile_options(aril_freestanding_flags INTERFACE
   ${ARIL_WARNINGS} -O2 -g
   $<$<COMPILE_LANGUAGE:CXX>:-stdlib=libc++ -fno-exceptions -fno-rtti -fno-threadsafe-statics>
-  -mno-red-zone -mno-sse -mno-mmx -mcmodel=kernel -fno-pic -fno-pie
+  -mno-red-zone -mno-sse -mno-mmx
   # The canary is per CPU (arch/cpu.hpp, CpuBlock::stack_canary): FS is the application's.
   -fstack-protector-strong -mstack-protector-guard-reg=gs -mstack-protector-guard-offset=40
   # Frame pointers make backtraces; unwind tables would only weigh.
   -fno-omit-frame-pointer -fno-asynchronous-unwind-tables -fno-unwind-tables
   -ffunction-sections -fdata-sections)
-target_compile_definitions(aril_kernel_flags INTERFACE
+target_compile_definitions(aril_freestanding_flags INTERFACE
   ARIL_KERNEL=1
   $<$<COMPILE_LANGUAGE:CXX>:_LIBCPP_HARDENING_MODE=_LIBCPP_HARDENING_MODE_FAST>)
+add_library(aril_kernel_flags INTERFACE)
+target_link_libraries(aril_kernel_flags INTERFACE aril_freestanding_flags)
+target_compile_options(aril_kernel_flags INTERFACE -mcmodel=kernel -fno-pic -fno-pie)
+# Linked above 4 GiB in a process's address space: code that finds everything relative to itself.
+add_library(aril_process_kernel_flags INTERFACE)
+target_link_libraries(aril_process_kernel_flags INTERFACE aril_freestanding_flags)
+target_compile_options(aril_process_kernel_flags INTERFACE -mcmodel=small -fPIE)
 
 # The second set of archives, for `profile = "tiny"`: the same sources for size. Hardening of the
 # standard library stays; canaries, frame pointers (backtraces) and texts about our own bugs do not.
 add_library(aril_tiny_flags INTERFACE)
-get_target_property(options aril_kernel_flags INTERFACE_COMPILE_OPTIONS)
+get_target_property(options aril_freestanding_flags INTERFACE_COMPILE_OPTIONS)
 list(REMOVE_ITEM options -O2 -g -fstack-protector-strong -fno-omit-frame-pointer)
-get_target_property(definitions aril_kernel_flags INTERFACE_COMPILE_DEFINITIONS)
-target_compile_options(aril_tiny_flags INTERFACE ${options} -Oz -fno-stack-protector -fomit-frame-pointer
+get_target_property(definitions aril_freestanding_flags INTERFACE_COMPILE_DEFINITIONS)
+target_compile_options(aril_tiny_flags INTERFACE ${options} -mcmodel=kernel -fno-pic -fno-pie -Oz -fno-stack-protector -fomit-frame-pointer
   $<$<COMPILE_LANGUAGE:CXX>:SHELL:-mllvm -enable-machine-outliner=always>)
 target_compile_definitions(aril_tiny_flags INTERFACE ${definitions} ARIL_TINY=1)
 
@@ -66,6 +73,7 @@ endfunction()
 if(ARIL_PRECOMPILED_HEADERS)
   aril_precompile(k.precompiled aril_kernel_flags)
   aril_precompile(z.precompiled aril_tiny_flags)
+  aril_precompile(p.precompiled aril_process_kernel_flags)
   aril_precompile(h.precompiled aril_host_test_flags)
   aril_precompile(t.precompiled aril_tool_flags <filesystem> <format>)
   aril_precompile(s.precompiled aril_host_test_flags <filesystem> <format>)

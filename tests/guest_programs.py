@@ -114,6 +114,11 @@ def difference(on_linux, in_machine):
     return "\n".join(lines[:20])
 
 
+def platform_options(machine):
+    """For a machine type, or "process"."""
+    return ["--platform", "process"] if machine == "process" else ["--machine", machine]
+
+
 def run(program, machine, cpus, name):
     """Returns (status, text, checks): the comparison, and the number of properties that held."""
     only = program.settings.get("configurations")
@@ -136,7 +141,7 @@ def run(program, machine, cpus, name):
     for variable in variables:
         options += ["--env", variable]
     aril = os.path.join(os.environ["ARIL_BUILD"], "bin", "aril")
-    command = [aril, "run", "--machine", machine, "--cpus", str(cpus), "--cwd", "/tmp", *options,
+    command = [aril, "run", *platform_options(machine), "--cpus", str(cpus), "--cwd", "/tmp", *options,
                program.binary, "--", *arguments]
     guest = execute(command, dict(os.environ), text, None, name)
     if guest[0] != linux[0]:

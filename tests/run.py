@@ -35,7 +35,7 @@ import harness
 
 SKIPPED = 77
 # (machine, CPUs)
-CONFIGURATIONS = [("microvm", 1), ("q35", 2), ("microvm", 2), ("q35", 1)]
+GUEST_CONFIGURATIONS = [("microvm", 1), ("q35", 2), ("process", 1)]
 
 
 class Outcome:
@@ -127,7 +127,7 @@ def unit_tests(build):
 
 def guest_tests(build):
     for program in guest_programs.discover(os.path.join(ROOT, "tests", "linux"), build):
-        for machine, cpus in CONFIGURATIONS[:2]:
+        for machine, cpus in GUEST_CONFIGURATIONS:
             yield GuestTest(program, machine, cpus)
 
 
@@ -143,7 +143,8 @@ def app_tests(every):
                 continue
             configurations = case.configurations
             if case.row and not every:
-                configurations = configurations[:1]
+                configurations = [configuration for configuration in configurations
+                                  if configuration in (configurations[0], harness.PROCESS)]
             for machine, cpus in configurations:
                 yield AppTest(path, case, machine, cpus)
 

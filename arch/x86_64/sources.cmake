@@ -10,10 +10,13 @@ set(ARIL_ARCH_X86_64_SOURCES
   x86_64/src/descriptor_tables.cpp
   x86_64/src/direct_map.cpp
   x86_64/src/entry.S
+  x86_64/src/exceptions.cpp
+  x86_64/src/features.cpp
   x86_64/src/interrupts.cpp
   x86_64/src/local_apic.cpp
   x86_64/src/page_table.cpp
   x86_64/src/secondary_cpu.cpp
+  x86_64/src/switch.S
   x86_64/src/timer.cpp
   x86_64/src/tlb.cpp
   x86_64/src/trampoline.S
@@ -24,4 +27,26 @@ set(ARIL_ARCH_X86_64_SOURCES
 set(ARIL_ARCH_HOST_SHARED_SOURCES
   x86_64/src/cpu_info.cpp
   x86_64/src/page_table.cpp
+)
+# Free of them, and part of the kernel that is a Linux process.
+set(ARIL_ARCH_PROCESS_SHARED_SOURCES
+  x86_64/src/context.cpp
+  x86_64/src/cpu_info.cpp
+  x86_64/src/exceptions.cpp
+  x86_64/src/features.cpp
+  x86_64/src/page_table.cpp
+  x86_64/src/switch.S
+  x86_64/src/user_access.S
+)
+set(ARIL_ARCH_PROCESS_SOURCES
+  process/src/clock.cpp
+  process/src/cpu.cpp
+  process/src/entry.S
+  process/src/events.cpp
+  process/src/gate.S
+  process/src/host_calls.cpp
+  process/src/report.cpp
+  process/src/signals.cpp
+  process/src/timer.cpp
+  process/src/tlb.cpp
 )

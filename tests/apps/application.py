@@ -17,7 +17,7 @@ import threading
 import harness
 from harness import Case, Instance, Skip, aril, run
 
-CONFIGURATIONS = [("microvm", 1), ("q35", 2), ("pc", 1)]
+CONFIGURATIONS = [("microvm", 1), ("q35", 2), ("pc", 1), harness.PROCESS]
 
 
 def application(package, does, packages=None, tier="extended", timeout=300, manifest=None,
@@ -27,7 +27,8 @@ def application(package, does, packages=None, tier="extended", timeout=300, mani
     package   the Debian package whose version stands in the table
     does      what is done with it, a phrase for the table
     packages  what ./dev installs for it (default: the package)
-    tier      "essential": in every run, on one machine; "extended": with --all, on all of them
+    tier      "essential": in every run, on one machine and as a process; "extended": with --all, on
+              all of them
     manifest  default: NAME.aril in the folder
     """
     def register(function):

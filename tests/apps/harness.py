@@ -33,6 +33,7 @@ MACHINE = os.environ.get("ARIL_TEST_MACHINE", "microvm")
 CPUS = os.environ.get("ARIL_TEST_CPUS", "1")
 MEMORY = os.environ.get("ARIL_TEST_MEMORY", "")
 FULL = "ARIL_TEST_FULL" in os.environ
+PROCESS = ("process", 1)  # --platform process
 ONCE = [("microvm", 1)]
 EVERYWHERE = [("microvm", 1), ("q35", 2), ("microvm", 2), ("q35", 1)]
 
@@ -146,7 +147,8 @@ def free_port():
 def aril(*arguments):
     """An `aril run` on the machine under test."""
     memory = ["--memory", MEMORY] if MEMORY else []
-    return [ARIL, "run", "--machine", MACHINE, "--cpus", CPUS, *memory, *map(str, arguments)]
+    platform = ["--platform", "process"] if MACHINE == "process" else ["--machine", MACHINE]
+    return [ARIL, "run", *platform, "--cpus", CPUS, *memory, *map(str, arguments)]
 
 
 def run(command, timeout=60, status=0, text=None, **options):

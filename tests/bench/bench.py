@@ -9,6 +9,7 @@ medians, spread and ratios. Never a timed test: it fails only when something doe
   size     image sizes
   syscall  nanoseconds of a getpid
   all
+  process  --platform process beside the same programs run natively (process.py)
   compare A.json B.json   what got slower or larger from A to B, with exit status 1 if anything did
 
 Results go to build/bench/NAME.json, with a picture of them in NAME.svg.
@@ -29,6 +30,7 @@ import urllib.request
 
 import linux_guest
 import network
+import process
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(ROOT, "build")
@@ -413,9 +415,12 @@ def main():
         sys.exit(1 if compare(*sys.argv[2:]) else 0)
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", choices=[*BENCHES, "all"])
+    parser.add_argument("name", choices=[*BENCHES, "all", "process"])
     parser.add_argument("--runs", type=int, default=3, help="repetitions of each side (default 3)")
     options = parser.parse_args()
+    if options.name == "process":
+        process.main(options.runs)
+        return
     for tool in ("qemu-system-x86_64", "wrk", "ab", "musl-gcc", "cpio", "busybox", "ip", "curl"):
         if not shutil.which(tool):
             raise SystemExit(f"bench: {tool} is missing; ./dev bench installs it")

@@ -1,5 +1,5 @@
 // arguments: parent
-// configurations: microvm,1 q35,2
+// configurations: microvm,1 q35,2 process,1
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>

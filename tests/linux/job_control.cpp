@@ -1,4 +1,4 @@
-// configurations: microvm,1 q35,2
+// configurations: microvm,1 q35,2 process,1
 #include <fcntl.h>
 #include <pty.h>
 #include <signal.h>

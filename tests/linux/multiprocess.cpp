@@ -1,6 +1,6 @@
 // fork, wait, and what parents and children share.
 // variants: dynamic
-// configurations: microvm,1 q35,2
+// configurations: microvm,1 q35,2 process,1
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/mman.h>

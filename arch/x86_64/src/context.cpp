@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "base/units.hpp"
-#include "machine.hpp"
+#include "features.hpp"
 
 extern "C" void aril_context_start();
 extern "C" [[noreturn]] void aril_enter_application(const aril::arch::TrapFrame& frame);
@@ -57,21 +57,6 @@ void fpu_restore(const std::byte* area) {
     asm volatile("xrstor64 (%0)" : : "r"(area), "a"(~0u), "d"(~0u) : "memory");
   } else {
     asm volatile("fxrstor64 (%0)" : : "r"(area) : "memory");
-  }
-}
-
-uint64_t thread_pointer() {
-  if (!features.fsgsbase) return read_msr(Msr::kFsBase);
-  uint64_t value;
-  asm volatile("rdfsbase %0" : "=r"(value));
-  return value;
-}
-
-void set_thread_pointer(uint64_t value) {
-  if (features.fsgsbase) {
-    asm volatile("wrfsbase %0" : : "r"(value));
-  } else {
-    write_msr(Msr::kFsBase, value);
   }
 }
 

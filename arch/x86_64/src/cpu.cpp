@@ -12,13 +12,10 @@ extern std::byte aril_boot_stack_bottom[], aril_boot_stack_top[];
 constinit aril::arch::CpuBlock aril_boot_cpu{
     .self = &aril_boot_cpu,
 };
-/// Read by the copy routines: `rep movsb` beats a loop of 8-byte moves on this CPU.
-constinit bool aril_fast_string_moves = false;
 }
 
 namespace aril::arch {
 
-constinit CpuFeatures features{};
 constinit bool halting = false;
 constinit bool fences_are_dropped = false;
 
@@ -110,18 +107,19 @@ void initialize_boot_cpu() {
   enable_cpu_features();
 }
 
-bool hardware_random(uint64_t& out) {
-  // Ten tries, as Intel advises for RDRAND [SDM 1, 7.3.17.1]; RDSEED may well be empty.
-  for (int i = 0; i < 10; ++i) {
-    bool valid = false;
-    if (features.rdseed && i < 5) {
-      asm volatile("rdseed %0" : "=r"(out), "=@ccc"(valid));
-    } else if (features.rdrand) {
-      asm volatile("rdrand %0" : "=r"(out), "=@ccc"(valid));
-    }
-    if (valid) return true;
+uint64_t thread_pointer() {
+  if (!features.fsgsbase) return read_msr(Msr::kFsBase);
+  uint64_t value;
+  asm volatile("rdfsbase %0" : "=r"(value));
+  return value;
+}
+
+void set_thread_pointer(uint64_t value) {
+  if (features.fsgsbase) {
+    asm volatile("wrfsbase %0" : : "r"(value));
+  } else {
+    write_msr(Msr::kFsBase, value);
   }
-  return false;
 }
 
 void halt_all() {

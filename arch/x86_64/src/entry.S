@@ -1,57 +1,14 @@
-// Ways into and out of the kernel: system calls, traps, context switches. The frame layout is
+// Ways into and out of the kernel: system calls and traps. The frame layout is
 // arch/trap_frame.hpp, the register contract arch/syscall_entry.hpp, CpuBlock's offsets arch/cpu.hpp.
-#define CPU_KERNEL_STACK_TOP    %gs:0x10
-#define CPU_APPLICATION_RSP     %gs:0x18
-#define CPU_RESCHEDULE_NEEDED   %gs:0x30
-#define CPU_KERNEL_STACK_BOTTOM %gs:0x40
+#include "registers.inc"
+
 #define KERNEL_CS 0x08
 #define KERNEL_SS 0x10
 #define FLAG_IF   0x200
 #define FLAGS_FOR_IRET 0x10100       // TF, RF: only IRET gives these to the right instruction
 
-#define FRAME_R11    (6*8)
-#define FRAME_RCX    (11*8)
-#define FRAME_RIP    (16*8)
-#define FRAME_RFLAGS (18*8)
-#define FRAME_SIZE   (21*8)
 // The least room that must be left on a kernel stack to build a frame and report an overflow.
 #define STACK_RESERVE 1024
-
-.macro PUSH_REGISTERS
-    pushq %rdi
-    pushq %rsi
-    pushq %rdx
-    pushq %rcx
-    pushq %rax
-    pushq %r8
-    pushq %r9
-    pushq %r10
-    pushq %r11
-    pushq %rbx
-    pushq %rbp
-    pushq %r12
-    pushq %r13
-    pushq %r14
-    pushq %r15
-.endm
-
-.macro POP_REGISTERS
-    popq %r15
-    popq %r14
-    popq %r13
-    popq %r12
-    popq %rbp
-    popq %rbx
-    popq %r11
-    popq %r10
-    popq %r9
-    popq %r8
-    popq %rax
-    popq %rcx
-    popq %rdx
-    popq %rsi
-    popq %rdi
-.endm
 
     .section .text.entry, "ax", @progbits
 
@@ -274,32 +231,5 @@ aril_trap_stubs:
     .endif
     .set vector, vector + 1
     .endr
-
-// void aril_switch_context(Context* from, Context* to)
-    .balign 16
-    .globl aril_switch_context
-aril_switch_context:
-    pushq %rbp
-    pushq %rbx
-    pushq %r12
-    pushq %r13
-    pushq %r14
-    pushq %r15
-    movq %rsp, (%rdi)
-    movq (%rsi), %rsp
-    popq %r15
-    popq %r14
-    popq %r13
-    popq %r12
-    popq %rbx
-    popq %rbp
-    ret
-
-// Where a new context's first switch returns to: calls r12(r13).
-    .globl aril_context_start
-aril_context_start:
-    movq %r13, %rdi
-    call *%r12
-    ud2
 
     .section .note.GNU-stack, "", @progbits

@@ -8,6 +8,7 @@
 #include "arch/page_table.hpp"
 #include "arch/startup.hpp"
 #include "base/time.hpp"
+#include "features.hpp"
 
 /// What the files of arch/x86_64 share: instructions, and each other's start-up steps.
 namespace aril::arch {
@@ -43,22 +44,6 @@ inline void write_msr(uint32_t msr, uint64_t value) {
 }
 inline void write_msr(Msr msr, uint64_t value) { write_msr(static_cast<uint32_t>(msr), value); }
 
-struct CpuidResult {
-  uint32_t eax, ebx, ecx, edx;
-};
-inline CpuidResult cpuid(uint32_t leaf, uint32_t subleaf = 0) {
-  CpuidResult result;
-  asm volatile("cpuid"
-               : "=a"(result.eax), "=b"(result.ebx), "=c"(result.ecx), "=d"(result.edx)
-               : "a"(leaf), "c"(subleaf));
-  return result;
-}
-/// Leaves past the highest basic leaf read as zeroes, not as the highest leaf [SDM 2A, CPUID].
-inline CpuidResult cpuid_or_zero(uint32_t leaf, uint32_t subleaf = 0) {
-  if (cpuid(leaf & 0xc000'0000).eax < leaf) return {};
-  return cpuid(leaf, subleaf);
-}
-
 inline uint64_t read_cr3() {
   uint64_t value;
   asm volatile("movq %%cr3, %0" : "=r"(value));
@@ -84,14 +69,6 @@ inline void flush_this_tlb() {
   write_cr4(cr4);
 }
 
-/// What the boot CPU found out, the same on all.
-struct CpuFeatures {
-  bool x2apic, tsc_deadline, fsgsbase, xsave, rdrand, rdseed, gigabyte_pages, invariant_tsc,
-      hypervisor;
-  uint64_t xcr0;
-  uint32_t fpu_state_size;
-};
-extern CpuFeatures features;
 void detect_features();
 
 // Vectors of the kernel's own; devices have 32..239.

@@ -206,6 +206,19 @@ bool is_divisible(uint64_t address, unsigned level) { return level == 1 && addre
 
 }  // namespace
 
+std::optional<Translation> translate(PhysicalAddress root, uint64_t address) {
+  auto [entry, level] = find_leaf(root, address);
+  if (entry == nullptr) return std::nullopt;
+  uint64_t value = load(*entry);
+  if (value == 0) return std::nullopt;
+  return translation_of(value, address, level);
+}
+
+bool is_large_page(PhysicalAddress root, uint64_t address) {
+  auto [entry, level] = find_leaf(root, address);
+  return entry != nullptr && level == 1 && load(*entry) != 0;
+}
+
 PageTable& PageTable::kernel() {
   ARIL_ASSERT(kernel_tree != nullptr);
   return *kernel_tree;
@@ -263,10 +276,7 @@ Result<void> PageTable::map_large(uint64_t address, PhysicalAddress physical, Pa
   return {};
 }
 
-bool PageTable::is_large(uint64_t address) const {
-  auto [entry, level] = find_leaf(root_, address);
-  return entry != nullptr && level == 1 && load(*entry) != 0;
-}
+bool PageTable::is_large(uint64_t address) const { return is_large_page(root_, address); }
 
 /// Puts a table of 512 entries that say the same in place of a large page's entry. A CPU may go on
 /// using what it remembers of the large page until the next flush of any address in it
@@ -335,11 +345,7 @@ std::optional<Translation> PageTable::unmap(uint64_t address) {
 }
 
 std::optional<Translation> PageTable::query(uint64_t address) const {
-  auto [entry, level] = find_leaf(root_, address);
-  if (entry == nullptr) return std::nullopt;
-  uint64_t value = load(*entry);
-  if (value == 0) return std::nullopt;
-  return translation_of(value, address, level);
+  return translate(root_, address);
 }
 
 uint64_t PageTable::next_present(uint64_t from, uint64_t end) const {

@@ -1,6 +1,8 @@
 #include <algorithm>
 
+#include "arch/address_spaces.hpp"
 #include "arch/context.hpp"
+#include "arch/cpu.hpp"
 #include "arch/layout.hpp"
 #include "arch/page_table.hpp"
 #include "kernel/log/log.hpp"
@@ -57,12 +59,15 @@ Result<int64_t> clone_task(arch::TrapFrame& frame, const CloneArguments& argumen
 Result<int64_t> clone(arch::TrapFrame& frame, const CloneArguments& arguments) {
   ARIL_TRY(check_clone_flags(arguments));
   if ((arguments.flags & clone_flag::kThread) != 0) return clone_task(frame, arguments);
-  if (has_multiprocess()) return aril_multiprocess.clone(frame, arguments);
+  const bool may_have_more = arch::kCpusHaveOwnPageTables || arch::cpu_count() == 1;
+  if (has_multiprocess() && may_have_more) return aril_multiprocess.clone(frame, arguments);
   static constinit std::atomic<bool> reported{false};
   if (!reported.exchange(true))
-    write_record(
-        "report fork: this image has no processes: build it with --component "
-        "linux_multiprocess");
+    write_record("report fork: %s",
+                 may_have_more ? "this image has no processes: build it with --component "
+                                 "linux_multiprocess"
+                               : "several processes need --platform vm, or --cpus 1: all CPUs of a "
+                                 "host's process see the same memory");
   return fail(Errno::kNoSys);
 }
 

@@ -1,17 +1,14 @@
-#include "devices.hpp"
-
 #include <vector>
 
-#include "boot_part.hpp"
 #include "kernel/log/log.hpp"
+#include "platform/common/boot_part.hpp"
 #include "power.hpp"
+#include "start_up.hpp"
 
 namespace aril::platform {
 namespace {
 
-Devices* the_devices = nullptr;
-
-std::vector<virtio::MmioLocation> mmio_locations(const Machine& machine) {
+std::vector<virtio::MmioLocation> mmio_locations(const VirtualMachine& machine) {
   std::vector<virtio::MmioLocation> locations;
   for (std::string_view option : machine.options.virtio_mmio) {
     if (auto location = virtio::parse_mmio_option(option)) {
@@ -37,12 +34,12 @@ std::vector<virtio::MmioLocation> mmio_locations(const Machine& machine) {
 
 void drain_consoles() {
   constexpr Duration kLimit = Duration::milliseconds(500);
-  the_devices->virtio.drain_consoles(kLimit);
+  virtual_machine().devices.virtio.drain_consoles(kLimit);
 }
 
-void probe_mmio(Boot& boot) {
-  the_devices = &boot.devices;
-  boot.devices.virtio.probe_mmio(mmio_locations(boot.machine));
+void probe_mmio(Boot&) {
+  VirtualMachine& machine = virtual_machine();
+  machine.devices.virtio.probe_mmio(mmio_locations(machine));
   set_drain(&drain_consoles);
 }
 ARIL_BOOT_PART(200, mmio, probe_mmio);

@@ -3,7 +3,6 @@
 
 #include "drivers/pci/pci.hpp"
 #include "drivers/virtio/device_set.hpp"
-#include "start_up.hpp"
 
 namespace aril::platform {
 

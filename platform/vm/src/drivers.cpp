@@ -1,14 +1,15 @@
-#include "boot_part.hpp"
+#include "platform/common/boot_part.hpp"
+#include "start_up.hpp"
 
 // Which virtio devices the image drives: each by a part of its own.
 namespace aril::platform {
 namespace {
 
-void serve_net(Boot& boot) { boot.devices.virtio.serve(virtio::kNetDriver); }
-void serve_block(Boot& boot) { boot.devices.virtio.serve(virtio::kBlockDriver); }
-void serve_console(Boot& boot) { boot.devices.virtio.serve(virtio::kConsoleDriver); }
-void serve_entropy(Boot& boot) { boot.devices.virtio.serve(virtio::kEntropyDriver); }
-void serve_ninep(Boot& boot) { boot.devices.virtio.serve(virtio::kNinepDriver); }
+void serve_net(Boot&) { virtual_machine().devices.virtio.serve(virtio::kNetDriver); }
+void serve_block(Boot&) { virtual_machine().devices.virtio.serve(virtio::kBlockDriver); }
+void serve_console(Boot&) { virtual_machine().devices.virtio.serve(virtio::kConsoleDriver); }
+void serve_entropy(Boot&) { virtual_machine().devices.virtio.serve(virtio::kEntropyDriver); }
+void serve_ninep(Boot&) { virtual_machine().devices.virtio.serve(virtio::kNinepDriver); }
 
 ARIL_BOOT_PART(110, virtio_net, serve_net);
 ARIL_BOOT_PART(111, virtio_block, serve_block);

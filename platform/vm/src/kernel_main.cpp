@@ -71,7 +71,7 @@ extern "C" [[noreturn]] void aril_kernel_main(arch::BootProtocol protocol,
 
   Scheduler::start_boot_cpu();
   arch::enable_interrupts();
-  start_up({boot, options, firmware});
+  start_up(*new VirtualMachine{.boot = boot, .options = options, .firmware = firmware});
   Scheduler::finish_boot();
 }
 

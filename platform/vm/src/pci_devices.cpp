@@ -1,4 +1,5 @@
-#include "boot_part.hpp"
+#include "platform/common/boot_part.hpp"
+#include "start_up.hpp"
 
 namespace aril::platform {
 namespace {
@@ -14,9 +15,9 @@ pci::MemoryWindow memory_window(const arch::BootInformation& boot) {
   return pci::MemoryWindow({start, kWindowEnd});
 }
 
-void probe_pci(Boot& boot) {
-  const Machine& machine = boot.machine;
-  Devices& devices = boot.devices;
+void probe_pci(Boot&) {
+  VirtualMachine& machine = virtual_machine();
+  Devices& devices = machine.devices;
   if (const auto& ecam = machine.firmware.ecam) {
     if (auto config = pci::ecam_config_space(ecam->base, ecam->first_bus, ecam->last_bus))
       devices.pci_config = std::move(*config);

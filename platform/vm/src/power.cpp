@@ -11,7 +11,6 @@ namespace {
 
 constinit std::atomic<const acpi::PowerControl*> power_control{nullptr};
 constinit std::atomic<void (*)()> drain_output{nullptr};
-constinit std::atomic<void (*)()> before_end{nullptr};
 
 void power_off(int) {
   arch::disable_interrupts();
@@ -27,13 +26,5 @@ void power_off(int) {
 void start_power() { set_machine_stop(&power_off); }
 void set_power_control(const acpi::PowerControl& control) { power_control = &control; }
 void set_drain(void (*drain)()) { drain_output = drain; }
-
-void set_before_end(void (*finish)()) { before_end = finish; }
-
-void end_machine(int exit_status) {
-  if (auto finish = before_end.exchange(nullptr)) finish();
-  write_record("exit %d", exit_status);
-  stop_machine(exit_status);
-}
 
 }  // namespace aril::platform

@@ -10,10 +10,4 @@ void set_power_control(const acpi::PowerControl& control);
 /// Called before the power goes: output that is still on its way to the host.
 void set_drain(void (*drain)());
 
-/// Called by end_machine while everything still works: file systems are unmounted.
-void set_before_end(void (*finish)());
-
-/// The program has ended: tells `aril` its status and turns the machine off. Any thread.
-[[noreturn]] void end_machine(int exit_status);
-
 }  // namespace aril::platform

@@ -1,19 +1,24 @@
 #include "start_up.hpp"
 
 #include "arch/cpu.hpp"
-#include "boot_part.hpp"
+#include "console.hpp"
+#include "control_line.hpp"
+#include "image.hpp"
 #include "kernel/log/log.hpp"
 #include "kernel/memory/heap.hpp"
 #include "kernel/sched/scheduler.hpp"
 #include "memory_setup.hpp"
+#include "platform/common/boot_part.hpp"
 
 namespace aril::platform {
 namespace {
 
+VirtualMachine* the_machine = nullptr;
+
 void run_secondary_cpu() { Scheduler::run_secondary_cpu(); }
 
-void start_cpus(Boot& boot) {
-  const Machine& machine = boot.machine;
+void start_cpus(Boot&) {
+  const VirtualMachine& machine = virtual_machine();
   const acpi::InterruptModel& model = machine.firmware.interrupts;
   if (model.cpu_count <= 1) return;
   PhysicalAddress trampoline = trampoline_page(machine.boot);
@@ -40,16 +45,53 @@ void start_cpus(Boot& boot) {
 
 ARIL_BOOT_PART(100, cpus, start_cpus);
 
-// The bounds that the linker gives to the section that ARIL_BOOT_PART fills.
-extern "C" const BootPart __start_aril_boot_parts[], __stop_aril_boot_parts[];
+std::span<const std::byte> view_of(PhysicalAddress start, uint64_t size) {
+  if (size == 0) return {};
+  return {arch::physical_to_virtual(start), size};
+}
+
+/// The program's streams: the virtio consoles, or COM1, whose input is the control line.
+void choose_streams(std::span<CharDevice* const> consoles, Machine& machine) {
+  using Stdio = KernelOptions::Stdio;
+  bool use_virtio = machine.options.stdio != Stdio::kSerial && !consoles.empty();
+  if (machine.options.stdio == Stdio::kVirtioConsole && !use_virtio)
+    ARIL_LOG_WARNING("program", "stdio=hvc, but there is no virtio console: using COM1");
+  if (use_virtio) {
+    machine.input = machine.output = consoles[0];
+    if (consoles.size() > 1) machine.error = consoles[1];
+  } else {
+    machine.output = &control_port();
+  }
+}
+
+void show_devices(Boot& boot) {
+  const virtio::DeviceSet& found = virtual_machine().devices.virtio;
+  Machine& machine = boot.machine;
+  machine.net.assign(found.net().begin(), found.net().end());
+  machine.block.assign(found.block().begin(), found.block().end());
+  machine.volumes.assign(found.volumes().begin(), found.volumes().end());
+  choose_streams(found.consoles(), machine);
+}
+
+void obey_control_line(Boot&) { start_control_line(); }
+
+ARIL_BOOT_PART(290, devices, show_devices);
+ARIL_BOOT_PART(910, control, obey_control_line);
 
 }  // namespace
 
-void start_up(const Machine& machine) {
-  auto& boot =
-      *new Boot{.machine = machine, .devices = *new Devices, .mounts = *new vfs::MountTree};
-  for (const BootPart* part = __start_aril_boot_parts; part != __stop_aril_boot_parts; ++part)
-    (*part)(boot);
+VirtualMachine& virtual_machine() { return *the_machine; }
+
+void start_up(VirtualMachine& machine) {
+  the_machine = &machine;
+  PhysicalRange appended = appended_root().value_or(PhysicalRange{});
+  auto& found = *new Machine{
+      .command_line = machine.boot.command_line,
+      .options = machine.options,
+      .ram_root = view_of(appended.start, appended.end - appended.start),
+      .module_root = view_of(machine.boot.module_start, machine.boot.module_size),
+  };
+  run_boot_parts(found);
 }
 
 }  // namespace aril::platform

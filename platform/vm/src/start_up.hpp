@@ -1,19 +1,23 @@
 #pragma once
 #include "arch/startup.hpp"
-#include "command_line.hpp"
+#include "devices.hpp"
 #include "firmware.hpp"
+#include "platform/common/command_line.hpp"
 
 namespace aril::platform {
 
 /// What the first part of the boot found; all of it lives for ever.
-struct Machine {
+struct VirtualMachine {
   const arch::BootInformation& boot;
   const KernelOptions& options;
   const Firmware& firmware;
+  Devices devices = {};
 };
 
-/// The rest of the boot, on the boot thread, which may sleep: devices, network, root file system,
-/// further CPUs, the program.
-void start_up(const Machine& machine);
+/// The rest of the boot, on the boot thread, which may sleep: further CPUs, devices, and what is
+/// the same on every platform (platform/common).
+void start_up(VirtualMachine& machine);
+/// For the boot parts of this platform.
+VirtualMachine& virtual_machine();
 
 }  // namespace aril::platform

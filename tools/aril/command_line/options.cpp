@@ -79,6 +79,10 @@ void add_run_options(CLI::App& app, RunOptions& options) {
           "user|none|tap:NAME[,ip=ADDRESS/PREFIX][,gateway=ADDRESS][,ip6=ADDRESS/PREFIX]"
           "[,gateway6=ADDRESS][,nameserver=ADDRESS]")
       ->allow_extra_args(false);
+  app.add_option("--platform", options.platform,
+                 "Run in a virtual machine, or as one confined process of this host (default vm)")
+      ->type_name("vm|process")
+      ->check(CLI::IsMember({"vm", "process"}));
   app.add_option("--machine", options.machine, "Machine type (default microvm)")
       ->type_name("microvm|q35|pc");
   app.add_option("--accel", options.accelerator,

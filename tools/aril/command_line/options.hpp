@@ -38,6 +38,7 @@ struct RunOptions {
   std::vector<std::string> volumes;
   std::vector<std::string> disks;
   std::vector<std::string> networks;
+  std::string platform = "vm";
   std::string machine;
   std::string accelerator = "auto";
   std::string keep;

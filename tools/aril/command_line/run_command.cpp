@@ -7,6 +7,7 @@
 #include <set>
 
 #include "command_line/commands.hpp"
+#include "command_line/run_process.hpp"
 #include "command_line/target.hpp"
 #include "image/image_elf.hpp"
 #include "image/root_builder.hpp"
@@ -194,6 +195,13 @@ int run(const RunOptions& options) {
   if (kind != TargetKind::kImage) manifest = manifest_of(options.content.target, kind);
   apply(options, manifest);
   if (!options.record.empty()) manifest.profile = Profile::kFull;  // nothing may be missing
+  if (options.platform == "process") {
+    if (kind == TargetKind::kImage) {
+      throw Error("a finished image runs in a virtual machine",
+                  "--platform process wants the program or its manifest");
+    }
+    return run_as_process(options, manifest);
+  }
   const AcceleratorChoice choice = parse_accelerator(options.accelerator);
 
   Boot boot = kind == TargetKind::kImage ? boot_of_image(options, manifest)

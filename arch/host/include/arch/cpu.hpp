@@ -47,19 +47,8 @@ uint64_t cycles();
 inline void send_reschedule(unsigned) {}
 bool hardware_random(uint64_t& out);
 
-class InterruptGuard {
- public:
-  InterruptGuard() : were_enabled_(interrupts_enabled()) { disable_interrupts(); }
-  ~InterruptGuard() {
-    if (were_enabled_) enable_interrupts();
-  }
-  InterruptGuard(const InterruptGuard&) = delete;
-  InterruptGuard& operator=(const InterruptGuard&) = delete;
-
- private:
-  bool were_enabled_;
-};
-
 [[noreturn]] void halt_all();
 
 }  // namespace aril::arch
+
+#include "arch/interrupt_guard.hpp"

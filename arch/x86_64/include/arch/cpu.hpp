@@ -1,59 +1,9 @@
 #pragma once
-#include <cstddef>
 #include <cstdint>
 
-namespace aril {
-class Thread;
-}
+#include "arch/cpu_block.hpp"
 
 namespace aril::arch {
-
-inline constexpr unsigned kMaxCpus = 32;
-
-/// One CPU's block, found through the GS base, which belongs to the kernel at all times: Aril's
-/// applications run at the kernel's privilege level and use only FS. Assembly and the compiler's
-/// stack protector (-mstack-protector-guard-offset) depend on the offsets.
-struct CpuBlock {
-  CpuBlock* self;          ///< 0x00
-  Thread* current_thread;  ///< 0x08
-  uint64_t
-      kernel_stack_top;  ///< 0x10 of the current thread; where entry from the application starts
-  uint64_t application_rsp;        ///< 0x18 scratch for system-call entry
-  uint32_t index;                  ///< 0x20 dense, 0 is the boot CPU
-  uint32_t preempt_disable_count;  ///< 0x24 spinlocks held and explicit guards
-  uint64_t stack_canary;           ///< 0x28
-  uint32_t reschedule_needed;      ///< 0x30 tested on return to the application: set to 1 by
-                                   ///< wake-ups and the timer; kReturnWork: other work waits
-  uint32_t interrupt_depth;        ///< 0x34 nonzero inside an interrupt handler
-  uint32_t apic_id;                ///< 0x38
-  uint32_t reserved;
-  uint64_t kernel_stack_bottom;  ///< 0x40 of the current thread
-};
-inline constexpr uint32_t kReturnWork = 2;
-static_assert(offsetof(CpuBlock, stack_canary) == 0x28);
-static_assert(offsetof(CpuBlock, reschedule_needed) == 0x30);
-static_assert(offsetof(CpuBlock, kernel_stack_bottom) == 0x40);
-
-inline CpuBlock& this_cpu() {
-  CpuBlock* block;
-  // volatile: a thread may continue on another CPU, so the value must not be reused across calls.
-  asm volatile("movq %%gs:0, %0" : "=r"(block));
-  return *block;
-}
-inline unsigned cpu_index() {
-  uint32_t index;
-  asm volatile("movl %%gs:0x20, %0" : "=r"(index));
-  return index;
-}
-inline Thread* current_thread() {
-  Thread* thread;
-  asm volatile("movq %%gs:0x08, %0" : "=r"(thread));
-  return thread;
-}
-
-/// CPUs that run the scheduler, and any CPU's block. 1 until the others have started.
-unsigned cpu_count();
-CpuBlock& cpu_block(unsigned index);
 
 inline bool interrupts_enabled() {
   uint64_t flags;
@@ -69,39 +19,6 @@ inline void enable_interrupts() { asm volatile("sti" ::: "memory"); }
 /// the following `hlt` has begun [SDM 2B, STI].
 inline void wait_for_interrupt() { asm volatile("sti; hlt; cli" ::: "memory"); }
 
-/// Inside a spin loop.
-inline void relax() { asm volatile("pause"); }
-
-/// The free-running cycle counter (TSC). Its rate is the clock's business: kernel/time.
-inline uint64_t cycles() {
-  uint32_t low, high;
-  asm volatile("rdtsc" : "=a"(low), "=d"(high));
-  return (uint64_t{high} << 32) | low;
-}
-
-/// Makes another CPU notice its reschedule_needed flag or its changed timer queue soon.
-/// Any thread or interrupt.
-void send_reschedule(unsigned cpu);
-
-/// A word from the CPU's hardware generator (RDSEED, else RDRAND) in `out`; false when it has none
-/// or it gave nothing this time.
-bool hardware_random(uint64_t& out);
-
-/// Interrupts disabled for a scope.
-class InterruptGuard {
- public:
-  InterruptGuard() : were_enabled_(interrupts_enabled()) { disable_interrupts(); }
-  ~InterruptGuard() {
-    if (were_enabled_) enable_interrupts();
-  }
-  InterruptGuard(const InterruptGuard&) = delete;
-  InterruptGuard& operator=(const InterruptGuard&) = delete;
-
- private:
-  bool were_enabled_;
-};
-
-/// Stops every CPU for good. Used by panic after the report.
-[[noreturn]] void halt_all();
-
 }  // namespace aril::arch
+
+#include "arch/interrupt_guard.hpp"

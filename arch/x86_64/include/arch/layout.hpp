@@ -9,6 +9,13 @@ using PhysicalAddress = uint64_t;
 /// Virtual layout [docs/memory.md]. The application has the lower half, below kApplicationTop.
 inline constexpr uint64_t kApplicationBottom = 0x10000;
 inline constexpr uint64_t kApplicationTop = 0x0000'7fff'ffff'f000;
+/// Whether an address is on the application's side; the rest belongs to the kernel.
+constexpr bool is_application_address(uint64_t address) {
+  return static_cast<int64_t>(address) >= 0;
+}
+/// What cs and ss of an application's frame must hold: Aril's applications run in ring 0.
+inline constexpr uint64_t kApplicationCs = 0x08;
+inline constexpr uint64_t kApplicationSs = 0x10;
 /// All of RAM, in 2 MiB and 1 GiB pages.
 inline constexpr uint64_t kDirectMapBase = 0xffff'8000'0000'0000;
 /// Kernel stacks and device registers, mapped page by page.

@@ -37,6 +37,12 @@ void flush_tlb(PhysicalAddress root, uint64_t start, uint64_t end,
 /// In the tree that this CPU has loaded.
 void flush_tlb(uint64_t start, uint64_t end);
 
+/// What the tree of this root says about `address`, as a CPU's walker would read it: without the
+/// owner's lock, which is why tables are only freed after a flush. Any context.
+std::optional<Translation> translate(PhysicalAddress root, uint64_t address);
+/// Whether that is a large page's entry.
+bool is_large_page(PhysicalAddress root, uint64_t address);
+
 inline constexpr uint64_t kLargePageSize = 2 * kMiB;
 
 /// One page-table tree [SDM 3A 4.5]. Its upper half is the kernel's, shared by all trees. Not

@@ -1,6 +1,8 @@
 #pragma once
 #include <cstdint>
 
+#include "arch/layout.hpp"
+
 /// How application code enters the kernel for a system call, and what it finds when it comes back.
 /// There are two doors with one meaning:
 ///
@@ -32,9 +34,5 @@ extern "C" void aril_patched_entry();
 /// 1 and IF are always set.
 inline constexpr uint64_t kApplicationFlags = 0x0025'0dd5;
 inline constexpr uint64_t kApplicationFlagsAlways = 0x202;
-
-/// What cs and ss of an application's frame must hold: Aril's applications run in ring 0.
-inline constexpr uint64_t kApplicationCs = 0x08;
-inline constexpr uint64_t kApplicationSs = 0x10;
 
 }  // namespace aril::arch

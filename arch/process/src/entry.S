@@ -1,0 +1,151 @@
+// Ways into and out of the kernel where both it and the application are one Linux process. The frame
+// layout is arch/trap_frame.hpp, the register contract arch/syscall_entry.hpp, CpuBlock's offsets
+// arch/cpu_block.hpp.
+#include "registers.inc"
+
+#define APPLICATION_CS 0x33
+#define APPLICATION_SS 0x2b
+#define FLAG_IF   0x200
+#define FLAGS_FOR_IRET 0x10100       // TF, RF: only IRET gives these to the right instruction
+
+    .section .text.entry, "ax", @progbits
+
+// While the application runs, CPU_INTERRUPTS_ENABLED is 0: a signal is taken because the instruction
+// pointer is the application's, and in the kernel's first and last instructions only noted.
+    .balign 16
+    .globl aril_patched_entry
+aril_patched_entry:
+    movq %rsp, CPU_APPLICATION_RSP
+    movq CPU_KERNEL_STACK_TOP, %rsp
+    pushq $APPLICATION_SS
+    pushq CPU_APPLICATION_RSP
+    pushfq
+    movq (%rsp), %r11
+    cld
+    pushq $APPLICATION_CS
+    pushq %rcx
+    pushq %rax
+    PUSH_REGISTERS
+    movl $1, CPU_INTERRUPTS_ENABLED
+    cmpl $0, CPU_INTERRUPTS_PENDING
+    jne pending_at_entry
+system_call:
+    movq %rsp, %rdi
+    xorl %ebp, %ebp                  // the end of backtraces
+    subq $8, %rsp                    // FRAME_SIZE is 8 mod 16, the ABI wants 0 before a call
+    call aril_on_system_call
+    addq $8, %rsp
+
+// A signal that finds the instruction pointer in [aril_return_begin, aril_return_end) is noted, and
+// everything starts again from here: the frame at the top of the kernel stack stays whole until the
+// jump (signals.cpp).
+    .globl aril_return_begin, aril_return_end
+aril_return_begin:
+    movl $0, CPU_INTERRUPTS_ENABLED
+    cmpl $0, CPU_INTERRUPTS_PENDING
+    jne return_work
+    cmpl $0, CPU_RESCHEDULE_NEEDED
+    jne return_work
+    movq FRAME_R15(%rsp), %r15
+    movq FRAME_R14(%rsp), %r14
+    movq FRAME_R13(%rsp), %r13
+    movq FRAME_R12(%rsp), %r12
+    movq FRAME_RBP(%rsp), %rbp
+    movq FRAME_RBX(%rsp), %rbx
+    movq FRAME_R11(%rsp), %r11
+    movq FRAME_R10(%rsp), %r10
+    movq FRAME_R9(%rsp), %r9
+    movq FRAME_R8(%rsp), %r8
+    movq FRAME_RAX(%rsp), %rax
+    movq FRAME_RCX(%rsp), %rcx
+    movq FRAME_RDX(%rsp), %rdx
+    movq FRAME_RSI(%rsp), %rsi
+    movq FRAME_RDI(%rsp), %rdi
+    cmpq FRAME_RIP(%rsp), %rcx
+    jne return_by_iret
+    cmpq FRAME_RFLAGS(%rsp), %r11
+    jne return_by_iret
+    testl $FLAGS_FOR_IRET, %r11d
+    jnz return_by_iret
+    leaq FRAME_RFLAGS(%rsp), %rsp
+    popfq
+    movq (%rsp), %rsp
+    jmp *%rcx
+return_by_iret:
+    leaq FRAME_RIP(%rsp), %rsp
+    iretq
+aril_return_end:
+
+return_work:
+    movq %rsp, %rdi
+    subq $8, %rsp
+    call aril_return_work
+    addq $8, %rsp
+    jmp aril_return_begin
+
+pending_at_entry:
+    subq $8, %rsp
+    call aril_take_pending_interrupts
+    addq $8, %rsp
+    jmp system_call
+
+// A `syscall` instruction of the application: the signal handler has built the frame and continues
+// here, on it.
+    .globl aril_trapped_system_call
+aril_trapped_system_call:
+    movl $1, CPU_INTERRUPTS_ENABLED
+    movq %rsp, %rdi
+    xorl %ebp, %ebp
+    subq $8, %rsp
+    call aril_on_trapped_system_call
+    addq $8, %rsp
+    jmp aril_return_begin
+
+// Likewise for exceptions and interrupts: RSI the kind, RDX the address; interrupts disabled.
+    .globl aril_trap
+aril_trap:
+    movq %rsp, %rdi
+    subq $8, %rsp
+    call aril_on_trap                // whether the frame is the application's
+    addq $8, %rsp
+    testb %al, %al
+    jne aril_return_begin
+// To kernel code. Interrupts may be enabled before the registers are back: a frame on top of this
+// one does no harm.
+    testl $FLAG_IF, FRAME_RFLAGS(%rsp)
+    je 1f
+    movl $1, CPU_INTERRUPTS_ENABLED
+    cmpl $0, CPU_INTERRUPTS_PENDING
+    je 1f
+    subq $8, %rsp
+    call aril_take_pending_interrupts
+    addq $8, %rsp
+1:  POP_REGISTERS
+    addq $8, %rsp
+    iretq
+
+// void enter_application(const TrapFrame&), interrupts disabled. The frame is moved to where frames
+// of the application are; it may overlap that place from below.
+    .globl aril_enter_application
+aril_enter_application:
+    movq CPU_KERNEL_STACK_TOP, %rsp
+    movl $(FRAME_SIZE / 8), %ecx
+1:  pushq -8(%rdi,%rcx,8)
+    decl %ecx
+    jnz 1b
+    jmp aril_return_begin
+
+// Where the tender starts the threads: RDI the boot structure, or the CPU's number.
+    .globl aril_process_entry
+aril_process_entry:
+    xorl %ebp, %ebp
+    call aril_kernel_main
+    ud2
+
+    .globl aril_process_secondary_entry
+aril_process_secondary_entry:
+    xorl %ebp, %ebp
+    call aril_run_secondary
+    ud2
+
+    .section .note.GNU-stack, "", @progbits

@@ -1,0 +1,179 @@
+#include <algorithm>
+#include <atomic>
+
+#include "arch/startup.hpp"
+#include "base/units.hpp"
+#include "process.hpp"
+
+// The host's mappings of this process are used as a translation buffer that software fills, as on
+// MIPS: the page tables of arch/page_table.hpp say what is mapped where; a page that the host does
+// not show yet arrives as SIGSEGV, is looked up there, and mapped. flush_tlb unmaps. What the host
+// shows is therefore never more than what the tables say, and may be dropped at any time.
+namespace aril::arch {
+namespace {
+
+// As Linux's mman.h.
+constexpr uint64_t kProtRead = 1, kProtWrite = 2, kProtExecute = 4;
+constexpr uint64_t kMapShared = 1, kMapFixed = 0x10, kMapPopulate = 0x8000;
+constexpr uint64_t kNeighbours = 16;
+
+/// One fill or flush at a time: what is filled was read from the tables after every flush that has
+/// returned. Taken with interrupts disabled. A fill within a section of the same CPU's (its kernel
+/// stack grew into a page not shown yet) goes ahead: it is about another address.
+class Section {
+ public:
+  Section() {
+    unsigned self = cpu_index() + 1;
+    if (owner_.load(std::memory_order_relaxed) == self) return;
+    unsigned nobody = 0;
+    while (!owner_.compare_exchange_weak(nobody, self, std::memory_order_acquire)) {
+      nobody = 0;
+      relax();
+    }
+    owns_ = true;
+  }
+  ~Section() {
+    if (owns_) owner_.store(0, std::memory_order_release);
+  }
+  Section(const Section&) = delete;
+  Section& operator=(const Section&) = delete;
+
+ private:
+  static constinit std::atomic<unsigned> owner_;
+  InterruptGuard interrupts_;
+  bool owns_ = false;
+};
+constinit std::atomic<unsigned> Section::owner_{0};
+
+/// The application's tree whose pages the host shows.
+constinit std::atomic<PhysicalAddress> shown_root{0};
+
+struct Window {
+  uint64_t start, end;
+};
+constexpr Window kApplicationWindow{kApplicationBottom, kApplicationTop};
+constexpr Window kKernelWindow{kKernelMapBase, kKernelMapTop};
+
+void drop(uint64_t start, uint64_t end) {
+  static_cast<void>(host_call(HostCall::kMunmap, start, end - start));
+}
+
+void drop_within(const Window& window, uint64_t start, uint64_t end) {
+  start = std::max(align_down(start, kPageSize), window.start);
+  end = std::min(align_up(end, kPageSize), window.end);
+  if (start == window.start && end == window.end) return drop(start, end);
+  for (; start < end; start += std::min(end - start, kProcessLongestMapping))
+    drop(start, start + std::min(end - start, kProcessLongestMapping));
+}
+
+constexpr bool in_kernel_window(uint64_t address) {
+  return address >= kKernelWindow.start && address < kKernelWindow.end;
+}
+
+uint64_t protection_of(PageFlags flags) {
+  uint64_t protection = kProtRead;
+  if (has(flags, PageFlags::kWrite)) protection |= kProtWrite;
+  if (has(flags, PageFlags::kExecute)) protection |= kProtExecute;
+  return protection;
+}
+
+/// A piece of the tables that one mapping of the host can show.
+struct Run {
+  uint64_t start, end;
+  PhysicalAddress physical;
+  PageFlags flags;
+};
+
+/// Extends the page at `run` over neighbours that continue it, within 64 KiB, or the 2 MiB of a
+/// large page.
+void extend(PhysicalAddress root, Run& run) {
+  auto continues = [&](uint64_t address, PhysicalAddress physical) {
+    std::optional<Translation> next = translate(root, address);
+    return next && next->physical == physical && next->flags == run.flags;
+  };
+  uint64_t span = kNeighbours * kPageSize;
+  if (is_large_page(root, run.start)) span = kLargePageSize;
+  uint64_t floor = align_down(run.start, span), ceiling = floor + span;
+  while (run.start > floor && run.physical >= kPageSize &&
+         continues(run.start - kPageSize, run.physical - kPageSize)) {
+    run.start -= kPageSize;
+    run.physical -= kPageSize;
+  }
+  while (run.end < ceiling && continues(run.end, run.physical + (run.end - run.start)))
+    run.end += kPageSize;
+}
+
+int64_t show(const Run& run) {
+  const ProcessBoot& boot = boot_information();
+  bool is_root = run.physical >= kRootPhysical;
+  uint64_t protection = protection_of(run.flags);
+  // The root is the host's file: the tables never allow writing to it.
+  if (is_root) protection &= ~kProtWrite;
+  return host_call(HostCall::kMmap, run.start, run.end - run.start, protection,
+                   kMapShared | kMapFixed | kMapPopulate,
+                   is_root ? boot.root_descriptor : boot.memory_descriptor,
+                   is_root ? run.physical - kRootPhysical : run.physical);
+}
+
+}  // namespace
+
+void forget_tender() {
+  const ProcessBoot& boot = boot_information();
+  wait_for_cpus();
+  drop(kApplicationWindow.start, kApplicationWindow.end);
+  // The host's vDSO stays: the clock uses it.
+  uint64_t from = kProcessKernelEnd;
+  if (boot.vdso_end != 0) {
+    drop(from, boot.vdso_start);
+    from = boot.vdso_end;
+  }
+  drop(from, kProcessHostEnd);
+}
+
+PhysicalAddress active_root() { return shown_root.load(std::memory_order_relaxed); }
+
+bool fill_translation(uint64_t address, PageFlags wanted) {
+  bool is_kernel = in_kernel_window(address);
+  if (!is_kernel && !is_application_address(address)) return false;
+  Section section;
+  PhysicalAddress root = is_kernel ? PageTable::kernel().root() : active_root();
+  if (root == 0) return false;
+  uint64_t page = align_down(address, kPageSize);
+  std::optional<Translation> found = translate(root, page);
+  if (!found || (found->flags & wanted) != wanted) return false;
+  Run run{page, page + kPageSize, found->physical, found->flags};
+  extend(root, run);
+  int64_t result = show(run);
+  if (result == kHostNoMemory) {
+    // Too many pieces for the host (vm.max_map_count): what is shown is only a copy.
+    drop(kApplicationWindow.start, kApplicationWindow.end);
+    result = show(run);
+  }
+  if (result < 0) report_host_failure("mmap", -result);
+  return true;
+}
+
+void flush_tlb(PhysicalAddress root, uint64_t start, uint64_t end, IdleCpus) {
+  if (start >= end) return;
+  Section section;
+  if (in_kernel_window(start)) {
+    drop_within(kKernelWindow, start, end);
+  } else if (root == active_root()) {
+    drop_within(kApplicationWindow, start, end);
+  }
+}
+
+void flush_tlb(uint64_t start, uint64_t end) { flush_tlb(active_root(), start, end); }
+
+void PageTable::activate() {
+  // Kernel threads use nothing of the application's: what is shown stays for when it runs again.
+  if (root_ == kernel().root() || root_ == active_root()) return;
+  Section section;
+  drop(kApplicationWindow.start, kApplicationWindow.end);
+  shown_root.store(root_, std::memory_order_relaxed);
+}
+
+void begin_idle() {}
+void end_idle() {}
+
+}  // namespace aril::arch

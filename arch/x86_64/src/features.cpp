@@ -1,0 +1,27 @@
+#include "features.hpp"
+
+#include "arch/cpu.hpp"
+
+extern "C" {
+constinit bool aril_fast_string_moves = false;
+}
+
+namespace aril::arch {
+
+constinit CpuFeatures features{};
+
+bool hardware_random(uint64_t& out) {
+  // Ten tries, as Intel advises for RDRAND [SDM 1, 7.3.17.1]; RDSEED may well be empty.
+  for (int i = 0; i < 10; ++i) {
+    bool valid = false;
+    if (features.rdseed && i < 5) {
+      asm volatile("rdseed %0" : "=r"(out), "=@ccc"(valid));
+    } else if (features.rdrand) {
+      asm volatile("rdrand %0" : "=r"(out), "=@ccc"(valid));
+    }
+    if (valid) return true;
+  }
+  return false;
+}
+
+}  // namespace aril::arch

@@ -1,0 +1,9 @@
+#pragma once
+
+namespace aril::platform {
+
+/// Makes the host's stderr the log's console. Log lines go there as they are; of the records
+/// (base/image_abi.hpp) those for the user, without their mark; the others have no reader here.
+void start_console();
+
+}  // namespace aril::platform

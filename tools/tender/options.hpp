@@ -1,0 +1,25 @@
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace aril::tender {
+
+struct DiskFile {
+  std::string path;
+  bool read_only = false;
+};
+
+/// What `aril run --platform process` says.
+struct Options {
+  std::string kernel, root, command_line;
+  std::string tap;        ///< name; empty: none
+  int frame_stream = -1;  ///< an inherited socket that carries frames
+  uint64_t memory = 0;    ///< bytes
+  unsigned cpus = 1;
+  std::vector<DiskFile> disks;
+};
+/// Ends with a message for anything wrong.
+Options parse_options(int count, char** words);
+
+}  // namespace aril::tender

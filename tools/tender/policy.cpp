@@ -1,0 +1,125 @@
+#include "policy.hpp"
+
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+namespace aril::tender {
+namespace {
+
+constexpr uint64_t kMapFlags = MAP_SHARED | MAP_FIXED | MAP_POPULATE;
+constexpr uint64_t kApplicationSize = kProcessApplicationEnd - kProcessApplicationStart;
+constexpr uint64_t kAnyProtection = PROT_READ | PROT_WRITE | PROT_EXEC;
+constexpr uint64_t kMostPolled = 16;
+
+Condition is_in_application(unsigned argument) {
+  return is_within(argument, kProcessApplicationStart, kProcessApplicationEnd - 1);
+}
+Condition is_in_kernel_map(unsigned argument) {
+  return is_within(argument, kProcessKernelMapStart, kProcessKernelMapEnd - 1);
+}
+Condition is_length(unsigned argument) { return is_within(argument, 1, kProcessLongestMapping); }
+
+void add_memory(std::vector<Rule>& rules, const ProcessBoot& boot) {
+  const auto memory = static_cast<uint64_t>(boot.memory_descriptor);
+  const auto root = static_cast<uint64_t>(boot.root_descriptor);
+  rules.push_back({"mmap",
+                   SYS_mmap,
+                   {is_in_application(0), is_length(1), lacks(2, ~kAnyProtection), is(3, kMapFlags),
+                    is(4, memory)},
+                   "show the application a page of the instance's memory"});
+  rules.push_back({"mmap",
+                   SYS_mmap,
+                   {is_in_application(0), is_length(1), lacks(2, ~uint64_t{PROT_READ | PROT_EXEC}),
+                    is(3, kMapFlags), is(4, root)},
+                   "show the application a page of its root file system, read-only"});
+  rules.push_back({"mmap",
+                   SYS_mmap,
+                   {is_in_kernel_map(0), is_length(1), is(2, PROT_READ | PROT_WRITE),
+                    is(3, kMapFlags), is(4, memory)},
+                   "give a kernel thread its stack"});
+  rules.push_back({"munmap",
+                   SYS_munmap,
+                   {is_in_application(0), is_length(1)},
+                   "take a page away from the application"});
+  rules.push_back({"munmap",
+                   SYS_munmap,
+                   {is(0, kProcessApplicationStart), is(1, kApplicationSize)},
+                   "change to another program"});
+  rules.push_back(
+      {"munmap", SYS_munmap, {is_in_kernel_map(0), is_length(1)}, "free a kernel thread's stack"});
+  const uint64_t first_end = boot.vdso_end != 0 ? boot.vdso_start : kProcessHostEnd;
+  rules.push_back({"munmap",
+                   SYS_munmap,
+                   {is(0, kProcessKernelEnd), is(1, first_end - kProcessKernelEnd)},
+                   "forget the tender"});
+  if (boot.vdso_end != 0) {
+    rules.push_back({"munmap",
+                     SYS_munmap,
+                     {is(0, boot.vdso_end), is(1, kProcessHostEnd - boot.vdso_end)},
+                     "forget the tender's stack"});
+  }
+}
+
+void add_stream(std::vector<Rule>& rules, const ProcessBoot& boot) {
+  auto descriptor = [](int number) { return is(0, static_cast<uint64_t>(number)); };
+  rules.push_back({"read",
+                   SYS_read,
+                   {descriptor(boot.console_descriptors[0])},
+                   "the program's standard input"});
+  rules.push_back({"writev",
+                   SYS_writev,
+                   {descriptor(boot.console_descriptors[1])},
+                   "the program's standard output"});
+  rules.push_back({"writev",
+                   SYS_writev,
+                   {descriptor(boot.console_descriptors[2])},
+                   "the program's standard error, and the kernel's log"});
+  if (boot.network_descriptor < 0) return;
+  rules.push_back({"read", SYS_read, {descriptor(boot.network_descriptor)}, "receive a frame"});
+  rules.push_back({"writev", SYS_writev, {descriptor(boot.network_descriptor)}, "send a frame"});
+}
+
+void add_disks(std::vector<Rule>& rules, const ProcessBoot& boot) {
+  for (uint32_t i = 0; i < boot.disk_count; ++i) {
+    const Condition disk = is(0, static_cast<uint64_t>(boot.disks[i].descriptor));
+    rules.push_back({"preadv", SYS_preadv, {disk}, "read from a disk"});
+    if (boot.disks[i].read_only != 0) continue;
+    rules.push_back({"pwritev", SYS_pwritev, {disk}, "write to a disk"});
+    rules.push_back({"fdatasync", SYS_fdatasync, {disk}, "make a disk's data last"});
+  }
+}
+
+void add_cpus(std::vector<Rule>& rules, const ProcessBoot& boot) {
+  rules.push_back({"ppoll",
+                   SYS_ppoll,
+                   {is_within(1, 0, kMostPolled), is(3, 0)},
+                   "sleep until a descriptor is ready, or time has passed"});
+  rules.push_back({"rt_sigreturn", SYS_rt_sigreturn, {}, "end the handling of a signal"});
+  for (uint32_t cpu = 0; cpu < boot.cpu_count; ++cpu) {
+    rules.push_back({"timer_settime",
+                     SYS_timer_settime,
+                     {is(0, static_cast<uint64_t>(boot.timer_ids[cpu])), is(1, 1), is(3, 0)},
+                     "set a CPU's timer"});
+    if (boot.cpu_count == 1) continue;
+    rules.push_back({"tgkill",
+                     SYS_tgkill,
+                     {is(0, static_cast<uint64_t>(boot.process_id)),
+                      is(1, static_cast<uint64_t>(boot.thread_ids[cpu])), is(2, kKickSignal)},
+                     "interrupt another CPU"});
+  }
+  rules.push_back({"exit_group", SYS_exit_group, {}, "end"});
+}
+
+}  // namespace
+
+std::vector<Rule> policy(const ProcessBoot& boot) {
+  std::vector<Rule> rules;
+  // In the order of how often they are asked about: the filter is read from the top.
+  add_stream(rules, boot);
+  add_cpus(rules, boot);
+  add_memory(rules, boot);
+  add_disks(rules, boot);
+  return rules;
+}
+
+}  // namespace aril::tender

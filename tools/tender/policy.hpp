@@ -1,0 +1,12 @@
+#pragma once
+#include <vector>
+
+#include "base/process_abi.hpp"
+#include "filter.hpp"
+
+namespace aril::tender {
+
+/// Every host call that an instance may make, for what it was given; at most twelve different ones.
+std::vector<Rule> policy(const ProcessBoot& boot);
+
+}  // namespace aril::tender

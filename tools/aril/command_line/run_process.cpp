@@ -79,7 +79,8 @@ int run_as_process(const RunOptions& options, const Manifest& manifest) {
   }
   // The root is the same as a virtual machine's, as a file of its own.
   const ImageFiles image =
-      cached_image(find_kernel(options.content.kernel), plan.tree, RootPlacement::kDisk);
+      cached_image({.elf = find_kernel(options.content.kernel), .unpacker = {}}, plan.tree,
+                   RootPlacement::kDisk);
 
   std::vector<std::string> command = {
       installed("bin", "aril-tender"),

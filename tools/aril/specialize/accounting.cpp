@@ -142,9 +142,10 @@ std::vector<Share> account(const LinkedKernel& kernel) {
       if (graph.pieces()[i].section == root) graph.spread(i, "core");
     }
   }
-  for (const char* part : {"aril_boot_parts.500.linux", "aril_boot_parts.404.mount_root",
-                           "aril_boot_parts.200.mmio", "aril_boot_parts.400.root",
-                           "aril_boot_parts.112.virtio_console", "aril_boot_parts.900.program"}) {
+  for (const char* part :
+       {"aril_boot_parts.500.linux", "aril_boot_parts.404.mount_root", "aril_boot_parts.200.mmio",
+        "aril_boot_parts.290.devices", "aril_boot_parts.400.root",
+        "aril_boot_parts.112.virtio_console", "aril_boot_parts.900.program"}) {
     graph.spread_from(part, "core");
   }
   graph.spread_from("aril_boot_parts.", "boot part ");

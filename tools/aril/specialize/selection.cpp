@@ -204,8 +204,8 @@ class Selector {
   }
 
   void add_core() {
-    for (const char* part : {"112.virtio_console", "200.mmio", "400.root", "404.mount_root",
-                             "500.linux", "900.program"}) {
+    for (const char* part : {"112.virtio_console", "200.mmio", "290.devices", "400.root",
+                             "404.mount_root", "500.linux", "900.program"}) {
       add_part(part, "every image");
     }
   }

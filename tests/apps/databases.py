@@ -51,7 +51,7 @@ def works_through_everything(postgres):
         assert server.stop(signal.SIGTERM, timeout=60) == 0
 
 
-@case(timeout=900)
+@case(timeout=900, packages=["postgresql-15"])
 def postgresql_on_a_disk():
     with scratch() as directory:
         disk = make_disk(os.path.join(directory, "data.img"), "1G")
@@ -59,7 +59,7 @@ def postgresql_on_a_disk():
         check_disk(disk)
 
 
-@case(timeout=900)
+@case(timeout=900, packages=["postgresql-15"])
 def postgresql_on_a_volume():
     with scratch() as directory:
         shared = os.path.join(directory, "shared")
@@ -84,7 +84,7 @@ def count_on_linux(disk, directory):
         return int(output.split("count=")[1].split('"')[0])
 
 
-@case(timeout=1800)
+@case(timeout=1800, packages=["postgresql-15"])
 def postgresql_keeps_what_it_committed():
     """The machine is killed in the middle of pgbench: every commit that a client has seen is there."""
     need("e2fsck")

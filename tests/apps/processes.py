@@ -111,7 +111,7 @@ def a_script_is_a_program():
         assert run(aril("--user", "nobody", path)) == "42 65534\n"
 
 
-@case(timeout=90)
+@case(timeout=90, packages=["busybox-static"])
 def a_whole_directory_as_root():
     need("busybox")
     with scratch() as directory:

@@ -127,7 +127,7 @@ def components_are_listed():
     listed = {one["name"]: one for one in json.loads(run([ARIL, "components", "--json"]))}
     sockets = listed["linux_sockets"]
     assert "socket" in sockets["system_calls"] and "net_socket" in sockets["depends"]
-    assert sockets["size"] > 1000 and "300.network" in listed["platform_vm"]["boot_parts"]
+    assert sockets["size"] > 1000 and "300.network" in listed["platform_common"]["boot_parts"]
 
 
 @case(timeout=180)

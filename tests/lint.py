@@ -13,7 +13,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def compilations(build):
-    """One command for each source: the kernel's or the product's variant, not the sanitized one."""
+    """One command for each source: the first variant that is not a sanitized one."""
     with open(os.path.join(build, "compile_commands.json"), encoding="utf-8") as file:
         commands = json.load(file)
     chosen = {}
@@ -23,10 +23,14 @@ def compilations(build):
             continue
         if "/tests/" in source or source.endswith(("_test.cpp", "_fuzz.cpp")):
             continue
-        sanitized = "-fsanitize=address" in command["command"]
-        if source not in chosen or not sanitized:
+        known = chosen.get(source)
+        if known is None or is_sanitized(known) and not is_sanitized(command):
             chosen[source] = command
     return chosen
+
+
+def is_sanitized(command):
+    return "-fsanitize=address" in command["command"]
 
 
 def digest(paths, salt):
@@ -62,8 +66,8 @@ def lint(source, command, build, salt):
                 return source, 0, ""
     except OSError:
         pass
-    result = subprocess.run(["clang-tidy-19", "--quiet", "--warnings-as-errors=*", "-p", build,
-                             source],
+    result = subprocess.run(["clang-tidy-19", "--quiet", "--warnings-as-errors=*", "-p",
+                             os.path.join(build, "lint"), source],
                             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     if result.returncode == 0:
         with open(marker, "w", encoding="utf-8") as file:
@@ -77,6 +81,9 @@ def main():
     with open(os.path.join(ROOT, ".clang-tidy"), "rb") as file:
         salt = file.read()
     chosen = compilations(build)
+    # clang-tidy would look at a source once for each command that compiles it.
+    with open(os.path.join(build, "lint", "compile_commands.json"), "w", encoding="utf-8") as file:
+        json.dump(list(chosen.values()), file)
     failures = 0
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 2) as pool:
         jobs = [pool.submit(lint, source, command, build, salt)

@@ -74,6 +74,9 @@ def namespace():
         run("ip", "-n", name, "tuntap", "add", "tap0", "mode", "tap")
         run("ip", "-n", name, "addr", "add", "10.77.0.1/24", "dev", "tap0")
         run("ip", "-n", name, "link", "set", "tap0", "up")
+        # While a machine boots, nobody answers ARP; do not wait a second to ask again.
+        run("ip", "netns", "exec", name, "sh", "-c",
+            "echo 20 >/proc/sys/net/ipv4/neigh/tap0/retrans_time_ms")
         yield name
     finally:
         run("ip", "netns", "del", name)
@@ -114,8 +117,9 @@ def first_response(command, url, prefix=(), limit=60):
     with running(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         while time.monotonic() - start < limit and process.poll() is None:
             if prefix:
-                done = subprocess.run([*prefix, "curl", "-sf", "-m", "1", "-o", "/dev/null", url],
-                                      check=False).returncode == 0
+                # A SYN that came too early is lost, and would be sent again after a second.
+                done = subprocess.run([*prefix, "curl", "-sf", "--connect-timeout", "0.03", "-m", "1",
+                                       "-o", "/dev/null", url], check=False).returncode == 0
             else:
                 try:
                     done = urllib.request.urlopen(url, timeout=1).status == 200

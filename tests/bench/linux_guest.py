@@ -11,7 +11,7 @@ import subprocess
 
 PACKAGE = "linux-image-cloud-amd64"
 MODULES = [
-    "virtio", "virtio_ring", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci",
+    "virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci",
     "failover", "net_failover", "virtio_net",
 ]
 INIT = """#!/bin/busybox sh

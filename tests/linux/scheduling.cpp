@@ -90,6 +90,33 @@ PROPERTY(rseq_registration_errors) {
   });
 }
 
+// Spins inside a section until something sends it to the abort handler; then 1.
+static int spin_in_a_section(Registered& rseq) {
+  static Section section;
+  section = {};
+  int aborted = 0;
+  asm volatile(
+      "leaq 1f(%%rip), %%rax\n"
+      "movq %%rax, 8(%[section])\n"
+      "leaq 2f(%%rip), %%rcx\n"
+      "subq %%rax, %%rcx\n"
+      "movq %%rcx, 16(%[section])\n"
+      "leaq 4f(%%rip), %%rcx\n"
+      "movq %%rcx, 24(%[section])\n"
+      "movq %[section], 8(%[area])\n"
+      "1: pause\n"
+      "jmp 1b\n"
+      "2: jmp 5f\n"
+      ".byte 0x0f, 0xb9, 0x3d\n"
+      ".long 0x53053053\n"
+      "4: movl $1, %[aborted]\n"
+      "5:\n"
+      : [aborted] "+r"(aborted)
+      : [section] "r"(&section), [area] "r"(&rseq.area)
+      : "rax", "rcx", "memory");
+  return aborted;
+}
+
 PROPERTY(rseq_aborts_a_section_that_a_signal_interrupts) {
   // Only the thread with the section is to get the signal.
   sigset_t alarm;
@@ -103,28 +130,7 @@ PROPERTY(rseq_aborts_a_section_that_a_signal_interrupts) {
     signal(SIGALRM, on_alarm);
     itimerval timer{{0, 0}, {0, 30000}};
     CHECK_EQ(setitimer(ITIMER_REAL, &timer, nullptr), 0);
-    int aborted = 0;
-    static Section section{};
-    // Spins inside the section until the signal sends it to the abort handler.
-    asm volatile(
-        "leaq 1f(%%rip), %%rax\n"
-        "movq %%rax, 8(%[section])\n"
-        "leaq 2f(%%rip), %%rcx\n"
-        "subq %%rax, %%rcx\n"
-        "movq %%rcx, 16(%[section])\n"
-        "leaq 4f(%%rip), %%rcx\n"
-        "movq %%rcx, 24(%[section])\n"
-        "movq %[section], 8(%[area])\n"
-        "1: pause\n"
-        "jmp 1b\n"
-        "2: jmp 5f\n"
-        ".byte 0x0f, 0xb9, 0x3d\n"
-        ".long 0x53053053\n"
-        "4: movl $1, %[aborted]\n"
-        "5:\n"
-        : [aborted] "+r"(aborted)
-        : [section] "r"(&section), [area] "r"(&rseq.area)
-        : "rax", "rcx", "memory");
+    int aborted = spin_in_a_section(rseq);
     CHECK_EQ(aborted, 1);
     CHECK_EQ(rseq.area.section, 0u);
   });
@@ -144,27 +150,7 @@ PROPERTY(rseq_aborts_when_another_thread_runs) {
       while (!stop) {}
     });
     Registered rseq;
-    int aborted = 0;
-    static Section section{};
-    asm volatile(
-        "leaq 1f(%%rip), %%rax\n"
-        "movq %%rax, 8(%[section])\n"
-        "leaq 2f(%%rip), %%rcx\n"
-        "subq %%rax, %%rcx\n"
-        "movq %%rcx, 16(%[section])\n"
-        "leaq 4f(%%rip), %%rcx\n"
-        "movq %%rcx, 24(%[section])\n"
-        "movq %[section], 8(%[area])\n"
-        "1: pause\n"
-        "jmp 1b\n"
-        "2: jmp 5f\n"
-        ".byte 0x0f, 0xb9, 0x3d\n"
-        ".long 0x53053053\n"
-        "4: movl $1, %[aborted]\n"
-        "5:\n"
-        : [aborted] "+r"(aborted)
-        : [section] "r"(&section), [area] "r"(&rseq.area)
-        : "rax", "rcx", "memory");
+    int aborted = spin_in_a_section(rseq);
     stop = true;
     rival.join();
     CHECK_EQ(aborted, 1);

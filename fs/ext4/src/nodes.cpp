@@ -20,8 +20,11 @@ uint32_t encode_extra(int64_t seconds, int64_t nanoseconds) {
   int64_t epoch = (seconds - static_cast<int32_t>(seconds)) >> 32;
   return static_cast<uint32_t>((epoch & 3) | nanoseconds << 2);
 }
+/// The format counts to the year 2446, nanoseconds in 64 bits to 2262: what is later counts as
+/// that.
 int64_t decode_time(uint32_t base, uint32_t extra) {
-  int64_t seconds = static_cast<int32_t>(base) + (int64_t{extra & 3} << 32);
+  constexpr int64_t kLast = std::numeric_limits<int64_t>::max() / kSecond - 1;
+  int64_t seconds = std::min(static_cast<int32_t>(base) + (int64_t{extra & 3} << 32), kLast);
   int64_t nanoseconds = std::min<int64_t>(extra >> 2, kSecond - 1);
   return seconds * kSecond + nanoseconds;
 }

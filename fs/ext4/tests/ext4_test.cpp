@@ -4,6 +4,7 @@
 #include <set>
 
 #include "../../vfs/tests/fs_fixture.hpp"
+#include "../src/format.hpp"
 #include "disk_image.hpp"
 #include "kernel/random/random.hpp"
 #include "kernel/vm/page_cache.hpp"
@@ -458,6 +459,30 @@ TEST_F(Ext4Test, DamageIsAnErrorAndNothingElse) {
   EXPECT_EQ(error_of(stat("d/file")), EIO);
   EXPECT_EQ(error_of(stat("d/fhle")), EIO);
   EXPECT_EQ(write_file("other", "fine"), 0);
+}
+
+TEST_F(Ext4Test, TimesBeyondWhatNanosecondsCountAreTheLast) {
+  make("64M", "-O ^metadata_csum");
+  if (!fs) return;
+  EXPECT_EQ(write_file("file", "x"), 0);
+  constexpr uint32_t kMark = 0x12345678;
+  EXPECT_EQ(error_of(change_times(context(), *resolve(context(), cwd, "file", LookupFlags::kFollow),
+                                  {TimeChange::Kind::kOmit, 0},
+                                  {TimeChange::Kind::kSet, int64_t{kMark} * 1'000'000'000})),
+            0);
+  detach();
+  std::string_view all(reinterpret_cast<const char*>(disk->bytes().data()), disk->bytes().size());
+  std::string_view mark(reinterpret_cast<const char*>(&kMark), sizeof kMark);
+  // The inode's i_mtime, in its place and in the journal; the epoch bits of i_mtime_extra say 2446.
+  size_t found = 0;
+  for (size_t at = all.find(mark); at != std::string_view::npos; at = all.find(mark, at + 1)) {
+    size_t inode = at - offsetof(ext4::format::Inode, modify_time);
+    disk->bytes()[inode + offsetof(ext4::format::Inode, modify_extra)] |= std::byte{3};
+    ++found;
+  }
+  EXPECT_GE(found, 1u);
+  mount_disk();
+  EXPECT_GT(stat("file")->modify_ns, int64_t{9'200'000'000} * 1'000'000'000);
 }
 
 TEST_F(Ext4Test, SharedMappingsAreWrittenBack) {

@@ -368,6 +368,41 @@ while True:
 """
 
 
+@case(timeout=120, packages=["dnsmasq-base"])
+def net_dhcpv6():
+    """An address and a name server from dnsmasq by DHCPv6, where the router says so."""
+    need("dnsmasq", "dash", "busybox")
+    if not os.path.exists("/proc/net/if_inet6"):
+        raise harness.Skip("the host has no IPv6")
+    with scratch() as directory, namespace() as (inside, _):
+        server = subprocess.Popen(
+            [*inside, "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root",
+             "--port=0", f"--interface={TAP}", "--bind-interfaces", "--enable-ra",
+             "--dhcp-range=fd00:88::7700,fd00:88::7700,64,1h", "--dhcp-rapid-commit",
+             "--dhcp-option=option6:dns-server,[fd00:88::53]", "--log-dhcp", "--log-facility=-",
+             f"--dhcp-leasefile={directory}/leases", f"--pid-file={directory}/pid"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            script = ("for i in $(busybox seq 100); do "
+                      "busybox ip addr show eth0 | busybox grep fd00:88::7700 && "
+                      "busybox grep fd00:88::53 /etc/resolv.conf && read line && exit 0; "
+                      "busybox sleep 0.1; done; busybox ip addr; exit 1")
+            with subprocess.Popen(
+                    [*inside, *aril("--net", f"tap:{TAP},ip={GUEST}/24", "--file",
+                                    "/bin/busybox:/bin/busybox", "/bin/dash", "--", "-c", script)],
+                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as machine:
+                output = machine.stdout.readline() + machine.stdout.readline()
+                run([*inside, "ping", "-6", "-c", "1", "-W", "5", "fd00:88::7700"])
+                output += machine.communicate("end\n", timeout=30)[0]
+            assert machine.returncode == 0, output
+            with open(f"{directory}/leases", encoding="ascii") as file:
+                leases = file.read()
+            assert "fd00:88::7700" in leases, leases
+        finally:
+            server.terminate()
+            server.wait(10)
+
+
 @case(timeout=120)
 def net_router():
     """A machine with two interfaces that passes packets on: ping and a download through it."""

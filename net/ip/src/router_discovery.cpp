@@ -10,7 +10,7 @@ namespace {
 constexpr uint8_t kMaxSolicitations = 3;                          // [RFC 4861] 10
 constexpr Duration kSolicitationInterval = Duration::seconds(4);  // the same
 constexpr Duration kLongestTimer = Duration::seconds(3600);
-constexpr Duration kShortenedLifetime = Duration::seconds(2 * 3600);  // [RFC 4862] 5.5.3 (e)
+constexpr uint32_t kShortenedLifetime = 2 * 3600;  // seconds [RFC 4862] 5.5.3 (e)
 
 Instant end_of(Instant now, uint32_t seconds) {
   return seconds == ~0u ? Instant::never() : now + Duration::seconds(seconds);
@@ -62,7 +62,13 @@ void IpLayer::receive_router_advertisement(const IpPacketInfo& info,
                         .source = IpAddress::v6(0, 0)},
                        told->router_lifetime);
   for (size_t i = 0; i < told->prefix_count; ++i) take_prefix(interface, told->prefixes[i]);
-  take_name_servers(interface, *told);
+  learn_name_servers(interface, std::span(told->servers).first(told->server_count),
+                     told->server_lifetime);
+  if (told->is_managed) {
+    tell(interface, Ipv6Event::kManagedAddresses, info.source);
+  } else if (told->has_other) {
+    tell(interface, Ipv6Event::kOtherConfiguration, info.source);
+  }
 }
 
 void IpLayer::set_advertised_route(const RouteEntry& wanted, uint32_t lifetime) {
@@ -99,56 +105,70 @@ void IpLayer::take_prefix(Interface& interface, const RouterAdvertisement::Prefi
   if (!prefix.is_autonomous || prefix.length != 64) return;
   IpAddress address =
       IpAddress::v6(prefix.network.high(), interface_identifier(interface.hardware()));
-  Instant valid = end_of(context_.now, prefix.valid);
-  Instant preferred = end_of(context_.now, prefix.preferred);
+  uint32_t valid = prefix.valid;
+  for (const Ipv6InterfaceAddress& own : interface.ipv6_addresses()) {
+    // (e): a forged advertisement must not end it at once.
+    if (own.address != address || end_of(context_.now, valid) >= own.valid_until) continue;
+    valid = std::max(valid, kShortenedLifetime);
+    if (end_of(context_.now, valid) >= own.valid_until) return;
+  }
+  if (valid != 0) learn_address(interface, address, 64, prefix.preferred, valid);
+}
+
+void IpLayer::learn_address(Interface& interface, IpAddress address, uint8_t prefix_length,
+                            uint32_t preferred, uint32_t valid) {
+  Instant preferred_until = end_of(context_.now, preferred);
+  Instant valid_until = end_of(context_.now, valid);
   for (Ipv6InterfaceAddress& own :
        std::span(interface.ipv6_addresses_).first(interface.ipv6_address_count_)) {
     if (own.address != address) continue;
     if (!own.is_autoconfigured) return;
-    own.preferred_until = preferred;
-    // (e): a forged advertisement must not end it at once.
-    Instant soon = context_.now + kShortenedLifetime;
-    if (valid > soon || valid > own.valid_until) {
-      own.valid_until = valid;
-    } else if (own.valid_until > soon) {
-      own.valid_until = soon;
-    }
-    return arm_ipv6_timer(own.valid_until);
+    own.preferred_until = preferred_until;
+    own.valid_until = valid_until;
+    return arm_ipv6_timer(valid_until);
   }
-  if (prefix.valid == 0) return;
   auto added = add_ipv6_address(interface, {.address = address,
-                                            .prefix_length = 64,
+                                            .prefix_length = prefix_length,
                                             .is_autoconfigured = true,
-                                            .preferred_until = preferred,
-                                            .valid_until = valid});
+                                            .preferred_until = preferred_until,
+                                            .valid_until = valid_until});
   if (!added) return context_.counters.drop(DropReason::kRouterLimit);
-  arm_ipv6_timer(valid);
+  arm_ipv6_timer(valid_until);
   tell(interface, Ipv6Event::kAddressAdded, address);
 }
 
+void IpLayer::forget_address(Interface& interface, IpAddress address) {
+  if (std::ranges::find(interface.ipv6_addresses(), address, &Ipv6InterfaceAddress::address) ==
+      interface.ipv6_addresses().end())
+    return;
+  remove_address(interface, address);
+  tell(interface, Ipv6Event::kAddressExpired, address);
+}
+
 // [RFC 8106] 5.3
-void IpLayer::take_name_servers(Interface& interface, const RouterAdvertisement& told) {
-  Instant expiry = end_of(context_.now, told.server_lifetime);
+void IpLayer::learn_name_servers(Interface& interface, std::span<const IpAddress> servers,
+                                 uint32_t lifetime) {
+  if (servers.empty()) return;
+  Instant expiry = end_of(context_.now, lifetime);
   auto* list = interface.name_servers_.data();
   bool changed = false;
-  for (size_t i = 0; i < told.server_count; ++i) {
+  for (IpAddress server : servers) {
     auto* end = list + interface.name_server_count_;
-    auto* known = std::find_if(
-        list, end, [&](const auto& server) { return server.address == told.servers[i]; });
-    if (known != end && told.server_lifetime != 0) {
+    auto* known =
+        std::find_if(list, end, [&](const auto& entry) { return entry.address == server; });
+    if (known != end && lifetime != 0) {
       known->expiry = expiry;
     } else if (known != end) {
       std::copy(known + 1, end, known);
       --interface.name_server_count_;
       changed = true;
-    } else if (told.server_lifetime != 0 &&
-               interface.name_server_count_ < Interface::kMaxNameServers) {
-      list[interface.name_server_count_++] = {told.servers[i], expiry};
+    } else if (lifetime != 0 && interface.name_server_count_ < Interface::kMaxNameServers) {
+      list[interface.name_server_count_++] = {server, expiry};
       changed = true;
     }
   }
-  if (told.server_count != 0) arm_ipv6_timer(expiry);
-  if (changed) tell(interface, Ipv6Event::kNameServers, told.servers[0]);
+  arm_ipv6_timer(expiry);
+  if (changed) tell(interface, Ipv6Event::kNameServers, servers[0]);
 }
 
 void IpLayer::arm_ipv6_timer(Instant deadline) {

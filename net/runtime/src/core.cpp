@@ -21,7 +21,7 @@ void log_event(Interface& interface, Ipv6Event event, IpAddress address) {
   AddressText text(address);
   switch (event) {
     case Ipv6Event::kAddressAdded:
-      ARIL_LOG_INFO("net", "%.*s: address %s from a router", length, name.data(), text.c_str());
+      ARIL_LOG_INFO("net", "%.*s: address %s from the network", length, name.data(), text.c_str());
       return;
     case Ipv6Event::kAddressExpired:
       return ARIL_LOG_WARNING("net", "%.*s: address %s expired", length, name.data(), text.c_str());
@@ -29,6 +29,8 @@ void log_event(Interface& interface, Ipv6Event event, IpAddress address) {
       return ARIL_LOG_WARNING("net", "%.*s: another machine has address %s: not used", length,
                               name.data(), text.c_str());
     case Ipv6Event::kNameServers:
+    case Ipv6Event::kManagedAddresses:
+    case Ipv6Event::kOtherConfiguration:
       return;
   }
 }
@@ -47,7 +49,11 @@ Result<void> Core::start() {
   stack->ip().set_ipv6_hook(
       [](void* self, Interface& interface, Ipv6Event event, IpAddress address) {
         log_event(interface, event, address);
-        static_cast<Core*>(self)->configuration_changed();
+        auto* core = static_cast<Core*>(self);
+        for (size_t i = 0; i < core->link_count; ++i)
+          if (&core->links[i]->interface() == &interface)
+            core->links[i]->on_ipv6_event(event, address);
+        core->configuration_changed();
       },
       this);
   thread_ = ARIL_TRY(Thread::create("net-timer", Thread::Kind::kKernel, run, this));

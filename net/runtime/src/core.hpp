@@ -37,6 +37,7 @@ class Core {
   std::atomic<bool> is_configured{false};
   std::atomic<uint32_t> changes{0};  // of addresses and name servers
   void (*listen_hook)(uint16_t port) = nullptr;
+  MakeLinkConfigurator make_configurator = nullptr;
 
  private:
   static void run(void* self);

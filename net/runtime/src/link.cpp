@@ -254,7 +254,17 @@ Result<void> Link::start_dhcp(std::string_view host_name) {
   return {};
 }
 
+void Link::on_ipv6_event(Ipv6Event event, IpAddress address) {
+  bool is_told = event == Ipv6Event::kManagedAddresses || event == Ipv6Event::kOtherConfiguration;
+  if (is_told && !configurator_ && core_.make_configurator != nullptr)
+    configurator_ = core_.make_configurator(*core_.stack, *interface_);
+  if (!configurator_) return;
+  if (is_told) configurator_->router_said(event == Ipv6Event::kManagedAddresses);
+  if (event == Ipv6Event::kDuplicate) configurator_->address_is_duplicate(address);
+}
+
 void Link::poll_dhcp() {
+  if (configurator_) configurator_->poll();
   if (!dhcp_) return;
   while (auto datagram = dhcp_socket_->receive())
     dhcp_->receive(datagram->payload(), core_.stack->now());

@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 
@@ -8,6 +9,7 @@
 #include "net/buffer/ring.hpp"
 #include "net/dhcp/dhcp_client.hpp"
 #include "net/runtime/runtime.hpp"
+#include "net/stack/link_configurator.hpp"
 #include "net/stack/stack.hpp"
 
 namespace aril::net {
@@ -31,10 +33,13 @@ class Link final : public LinkSink, private DhcpHost, private SocketObserver {
 
   /// Takes received frames, gives waiting ones. True when there was work.
   bool poll(unsigned budget);
-  /// DHCP's timers and messages.
+  /// What routers leave to DHCPv6, and what happens to its address.
+  void on_ipv6_event(Ipv6Event event, IpAddress address);
+  /// DHCP's timers and messages, for both families.
   void poll_dhcp();
   [[nodiscard]] Instant dhcp_deadline() const {
-    return dhcp_ ? dhcp_->deadline() : Instant::never();
+    return std::min(dhcp_ ? dhcp_->deadline() : Instant::never(),
+                    configurator_ ? configurator_->deadline() : Instant::never());
   }
   /// Tells the device about what was queued since the last call.
   void flush();
@@ -68,6 +73,7 @@ class Link final : public LinkSink, private DhcpHost, private SocketObserver {
   Ipv4Configuration configuration_;
   std::unique_ptr<DhcpClient> dhcp_;
   RefPtr<UdpSocket> dhcp_socket_;
+  std::unique_ptr<LinkConfigurator> configurator_;
 };
 
 }  // namespace aril::net

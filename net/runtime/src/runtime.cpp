@@ -95,6 +95,11 @@ Result<void> Runtime::configure_dhcp(uint32_t interface, std::string_view host_n
   return link->start_dhcp(host_name);
 }
 
+void Runtime::set_configurator(MakeLinkConfigurator make) {
+  Guard guard(*this);
+  implementation_->core.make_configurator = make;
+}
+
 Result<void> Runtime::wait_configured(Instant deadline) {
   Core& core = implementation_->core;
   return core.configured.wait_until(

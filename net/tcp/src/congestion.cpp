@@ -76,8 +76,10 @@ void CongestionWindow::cubic_increase(uint32_t bytes, uint32_t mss, Instant now,
   int64_t offset = elapsed * elapsed * elapsed / 1'000'000 * 4 / 10 * mss / 1000;
   int64_t target = std::clamp<int64_t>(window_max_ + offset, window_, window_ + window_ / 2);
 
-  // 4.3: never slower than Reno would be, alpha = 3 (1 - 0.7) / (1 + 0.7) = 9 / 17.
-  reno_fraction_ += static_cast<uint32_t>(uint64_t{bytes} * 9 / 17);
+  // 4.3: never slower than Reno would be: alpha = 3 (1 - 0.7) / (1 + 0.7) = 9 / 17, and 1 from
+  // where Reno, which had lost half of its window instead of 0.3, would be as well.
+  bool has_recovered = reno_window_ >= window_before_loss_;
+  reno_fraction_ += has_recovered ? bytes : static_cast<uint32_t>(uint64_t{bytes} * 9 / 17);
   if (reno_fraction_ >= reno_window_) {
     reno_fraction_ -= reno_window_;
     reno_window_ = std::min(reno_window_ + mss, kMaxWindow);
@@ -94,6 +96,7 @@ uint32_t CongestionWindow::reduced(uint32_t flight, uint32_t mss) {
   fraction_ = 0;
   if (algorithm_ == CongestionControl::kReno) return std::max(flight / 2, 2 * mss);
   // [RFC 9438] 4.6, 4.7: beta is 0.7; fast convergence gives up room when the maximum shrank.
+  window_before_loss_ = window_;
   window_max_ =
       window_ < window_max_ ? static_cast<uint32_t>(uint64_t{window_} * 17 / 20) : window_;
   return std::max(static_cast<uint32_t>(uint64_t{flight} * 7 / 10), 2 * mss);

@@ -61,7 +61,7 @@ class CongestionWindow {
   uint32_t threshold_ = kMaxWindow;
   uint32_t fraction_ = 0;  // acknowledged bytes not yet turned into window growth
   // [RFC 9438] 4.1.2
-  uint32_t window_max_ = 0, reno_window_ = 0, reno_fraction_ = 0;
+  uint32_t window_max_ = 0, reno_window_ = 0, reno_fraction_ = 0, window_before_loss_ = 0;
   int64_t k_ms_ = 0;
   Instant epoch_start_;
   bool epoch_running_ = false;

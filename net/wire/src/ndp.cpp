@@ -24,6 +24,7 @@ struct AdvertisementHeader {
   uint8_t hop_limit, flags;
   Be<uint16_t> router_lifetime;
   Be<uint32_t> reachable_time, retransmit_timer;
+  static constexpr uint8_t kManaged = 0x80, kOther = 0x40;
 };
 static_assert(sizeof(AdvertisementHeader) == 16);
 
@@ -75,6 +76,8 @@ std::optional<RouterAdvertisement> RouterAdvertisement::parse(std::span<const st
   if (bytes.size() < sizeof header) return std::nullopt;
   std::memcpy(&header, bytes.data(), sizeof header);
   RouterAdvertisement result{.hop_limit = header.hop_limit,
+                             .is_managed = (header.flags & AdvertisementHeader::kManaged) != 0,
+                             .has_other = (header.flags & AdvertisementHeader::kOther) != 0,
                              .router_lifetime = header.router_lifetime};
   auto take = [&](uint8_t kind, std::span<const std::byte> option) {
     if (kind == LinkAddressOption::kSource) {

@@ -178,6 +178,7 @@ class Selector {
     }
     static const std::map<std::string, std::vector<std::string>> features = {
         {"network", {"110.virtio_net", "300.network", "490.resolver", "512.inet"}},
+        {"dhcpv6", {"301.dhcpv6"}},
         {"unix-sockets", {"511.unix"}},
         {"writable-root", {"402.overlay", "460.temporary"}},
         {"proc", {"440.proc"}},
@@ -244,7 +245,9 @@ class Selector {
       for (const char* part : {"110.virtio_net", "300.network", "512.inet"}) {
         add_part(part, all ? "system call socket" : "socket(AF_INET)");
       }
-      if (!is_tiny()) add_part("490.resolver", "profile default");
+      if (!is_tiny()) {
+        for (const char* part : {"301.dhcpv6", "490.resolver"}) add_part(part, "profile default");
+      }
     }
   }
 

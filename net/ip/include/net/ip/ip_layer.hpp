@@ -145,7 +145,14 @@ struct RouteEntry {
 };
 
 /// What happens to an interface's IPv6 addresses without being asked for.
-enum class Ipv6Event : uint8_t { kAddressAdded, kAddressExpired, kDuplicate, kNameServers };
+enum class Ipv6Event : uint8_t {
+  kAddressAdded,
+  kAddressExpired,
+  kDuplicate,
+  kNameServers,
+  kManagedAddresses,    ///< a router says that DHCPv6 has addresses [RFC 4861] 4.2
+  kOtherConfiguration,  ///< or other configuration only
+};
 
 /// IPv4 and IPv6 and what belongs to them: interfaces, routes, neighbours, ICMP, fragments.
 /// Divided over ip_layer.cpp (configuration and routing), input.cpp, output.cpp, icmp.cpp,
@@ -190,6 +197,14 @@ class IpLayer final : private NeighbourOwner {
     ipv6_hook_ = hook;
     ipv6_hook_context_ = context;
   }
+  /// What a router or a DHCPv6 server granted, for so many seconds (~0: for ever), or grants again.
+  /// Addresses set by hand stay as they are; what exceeds the limits is dropped and counted.
+  void learn_address(Interface& interface, IpAddress address, uint8_t prefix_length,
+                     uint32_t preferred, uint32_t valid);
+  void forget_address(Interface& interface, IpAddress address);
+  /// 0 seconds: they serve no longer.
+  void learn_name_servers(Interface& interface, std::span<const IpAddress> servers,
+                          uint32_t lifetime);
   /// And the routes that use it.
   void remove_address(Interface& interface, IpAddress address);
   /// kNoSpc, kExist.
@@ -335,7 +350,6 @@ class IpLayer final : private NeighbourOwner {
   // router_discovery.cpp
   void receive_router_advertisement(const IpPacketInfo& info, std::span<const std::byte> bytes);
   void take_prefix(Interface& interface, const RouterAdvertisement::Prefix& prefix);
-  void take_name_servers(Interface& interface, const RouterAdvertisement& advertisement);
   void set_advertised_route(const RouteEntry& route, uint32_t lifetime);
   void send_router_solicitation(Interface& interface);
   void arm_ipv6_timer(Instant deadline);

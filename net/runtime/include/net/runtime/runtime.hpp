@@ -11,6 +11,7 @@
 #include "kernel/io/devices.hpp"
 #include "kernel/sched/mutex.hpp"
 #include "kernel/sched/wait_queue.hpp"
+#include "net/stack/link_configurator.hpp"
 #include "net/stack/stack.hpp"
 
 namespace aril::net {
@@ -66,6 +67,8 @@ class Runtime {
   Result<void> configure_static(uint32_t interface, const Ipv6Configuration& configuration);
   /// Starts the DHCP client; `host_name` is announced.
   Result<void> configure_dhcp(uint32_t interface, std::string_view host_name);
+  /// What configures a link when its routers leave that to DHCPv6. Nothing by default.
+  void set_configurator(MakeLinkConfigurator make);
   /// Sleeps until an interface other than loopback has an IPv4 address, or an IPv6
   /// address that reaches beyond the link. kTimedOut.
   Result<void> wait_configured(Instant deadline);

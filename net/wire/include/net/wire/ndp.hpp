@@ -83,9 +83,10 @@ struct RouterAdvertisement {
     bool is_on_link = false, is_autonomous = false;
     uint32_t valid = 0, preferred = 0;
   };
-  uint8_t hop_limit = 0;         ///< 0: not said
-  uint16_t router_lifetime = 0;  ///< 0: not a default router
-  uint32_t mtu = 0;              ///< 0: not said
+  uint8_t hop_limit = 0;                       ///< 0: not said
+  bool is_managed = false, has_other = false;  ///< DHCPv6 has addresses, or other configuration
+  uint16_t router_lifetime = 0;                ///< 0: not a default router
+  uint32_t mtu = 0;                            ///< 0: not said
   std::optional<EthernetAddress> link_address;
   std::array<Prefix, kMaxPrefixes> prefixes;
   size_t prefix_count = 0;

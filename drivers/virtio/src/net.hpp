@@ -69,9 +69,10 @@ class NetDriver final : public Driver, public NetDevice {
   /// Pieces of one frame sent by reference; a frame with more is copied.
   static constexpr size_t kMaxPieces = 40;
 
+  /// Not initialised by itself: a batch of them lies on the stack for every frame that is sent.
   struct Release {
-    void (*function)(void*) = nullptr;
-    void* context = nullptr;
+    void (*function)(void*);
+    void* context;
   };
   /// Release calls collected under the lock, made after it.
   struct Releases {
@@ -83,7 +84,7 @@ class NetDriver final : public Driver, public NetDevice {
     }
   };
   struct TransmitSlot {
-    Release release;
+    Release release = {};
     /// Heap memory of a large frame that had to be copied.
     std::unique_ptr<std::byte[]> copy;
   };

@@ -14,7 +14,7 @@ struct NetDriver::Outgoing {
   /// Sent from where they lie.
   std::span<const TxFrame::Piece> referenced;
   /// To be called when the device is done with `referenced`.
-  Release release;
+  Release release = {};
   /// The whole frame on the heap, when it had to be copied there, and as a piece.
   std::unique_ptr<std::byte[]> copy;
   TxFrame::Piece copy_piece{};

@@ -31,11 +31,21 @@ uint16_t& next_free(Page& page, size_t size, size_t index) {
 }  // namespace
 
 size_t SlabHeap::class_for(size_t size, size_t alignment) {
-  for (size_t i = 0; i < kSizes.size(); ++i) {
-    // Blocks lie at multiples of their size in a page.
-    if (kSizes[i] >= size && is_aligned(size_t{kSizes[i]}, alignment)) return i;
-  }
-  return kSizes.size();
+  if (size > kSizes.back()) return kSizes.size();
+  // The class of each size, in steps of the smallest; every class is a multiple of it.
+  static constexpr auto kClasses = [] {
+    std::array<uint8_t, kSizes.back() / kSizes.front() + 1> classes{};
+    size_t found = 0;
+    for (size_t step = 0; step < classes.size(); ++step) {
+      while (kSizes[found] < step * kSizes.front()) ++found;
+      classes[step] = static_cast<uint8_t>(found);
+    }
+    return classes;
+  }();
+  size_t index = kClasses[(size + kSizes.front() - 1) / kSizes.front()];
+  // Blocks lie at multiples of their size in a page.
+  while (index < kSizes.size() && !is_aligned(size_t{kSizes[index]}, alignment)) ++index;
+  return index;
 }
 
 void* SlabHeap::allocate(size_t size, size_t alignment) {

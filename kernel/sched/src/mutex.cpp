@@ -66,7 +66,8 @@ void Mutex::unlock() {
   note_released();
   // Sequentially consistent: the store must be seen before the queue is tested for waiters.
   owner_.store(nullptr, std::memory_order_seq_cst);
-  queue_.wake(1);
+  if (!queue_.empty()) [[unlikely]]
+    queue_.wake(1);
 }
 
 bool Mutex::held_by_this_thread() const {

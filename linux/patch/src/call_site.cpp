@@ -16,6 +16,7 @@ constexpr size_t kSynchronisation = 24;
 constexpr unsigned kWitnesses = 4;
 
 uint64_t immediate_of(const uint8_t* mov, size_t size) {
+  if (size == CallSite::kShortSize) return 0;
   int32_t value;
   std::memcpy(&value, mov + size - sizeof value, sizeof value);
   // The short form zero-extends, the long one sign-extends.
@@ -30,7 +31,21 @@ std::optional<size_t> mov_before(std::span<const uint8_t> before) {
     return kLongMov;
   if (before.size() >= kShortMov && end[-static_cast<ptrdiff_t>(kShortMov)] == 0xb8)
     return kShortMov;
+  if (before.size() >= 2 && (end[-2] == 0x31 || end[-2] == 0x33) && end[-1] == 0xc0)
+    return CallSite::kShortSize;
   return std::nullopt;
+}
+
+// Behind it the next instruction is reached by a jump only.
+bool ends_flow(uint8_t opcode) {
+  return opcode == 0xc3 || opcode == 0xe9 || opcode == 0xeb || opcode == 0xcc;
+}
+
+// [SDM 2B] NOP: 0f 1f /0, with prefixes that make it longer.
+bool is_long_no_op(std::span<const uint8_t> code) {
+  size_t at = 0;
+  while (at < code.size() && (code[at] == 0x66 || code[at] == 0x2e)) ++at;
+  return at + 1 < code.size() && code[at] == 0x0f && code[at + 1] == 0x1f;
 }
 
 enum class Walk : uint8_t { kArrives, kPasses, kLost };
@@ -73,11 +88,32 @@ std::optional<CallSite> find_call_site(std::span<const uint8_t> before, uint64_t
   return CallSite{.mov_size = static_cast<unsigned>(*size)};
 }
 
-std::optional<std::array<uint8_t, 5>> jump_bytes(uint64_t site, uint64_t stub) {
-  auto distance = static_cast<int64_t>(stub - (site + 5));
+std::optional<Padding> find_padding(std::span<const uint8_t> after) {
+  bool is_reached = true;
+  for (size_t at = 0; at < after.size();) {
+    auto length = instruction_length(after.subspan(at));
+    if (!length) return std::nullopt;
+    auto instruction = after.subspan(at, *length);
+    if (!is_reached && *length >= kJumpSize && is_long_no_op(instruction))
+      return Padding{at, *length};
+    is_reached = !ends_flow(instruction[0]);
+    at += *length;
+  }
+  return std::nullopt;
+}
+
+std::optional<std::array<uint8_t, CallSite::kShortSize>> short_jump_bytes(uint64_t site,
+                                                                          uint64_t target) {
+  uint64_t distance = target - (site + CallSite::kShortSize);
+  if (distance > 127) return std::nullopt;
+  return std::array<uint8_t, CallSite::kShortSize>{0xeb, static_cast<uint8_t>(distance)};
+}
+
+std::optional<std::array<uint8_t, kJumpSize>> jump_bytes(uint64_t site, uint64_t target) {
+  auto distance = static_cast<int64_t>(target - (site + kJumpSize));
   auto near = static_cast<int32_t>(distance);
   if (near != distance) return std::nullopt;
-  std::array<uint8_t, 5> bytes{0xe9};
+  std::array<uint8_t, kJumpSize> bytes{0xe9};
   std::memcpy(&bytes[1], &near, sizeof near);
   return bytes;
 }

@@ -1,5 +1,6 @@
 #include "linux/patch/patcher.hpp"
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <vector>
@@ -22,6 +23,7 @@ constexpr uint64_t kSystemCallSize = 2;
 constexpr uint64_t kRegionSize = 4 * kPageSize;
 constexpr uint64_t kReach = (uint64_t{1} << 31) - 2 * kRegionSize;
 constexpr uint8_t kBreakpoint = 0xcc;
+constexpr size_t kMaxInstruction = 15;
 
 /// Stubs in one address space. Slot 0 holds the pointer that all its stubs jump through.
 struct StubRegion {
@@ -153,31 +155,48 @@ Result<StubRegion*> region_for_locked(AddressSpace& space, Patches& patches, uin
   return make_region_locked(space, patches, site);
 }
 
+Result<void> write_code(AddressSpace& space, uint64_t address, std::span<const uint8_t> bytes) {
+  ARIL_TRY(space.write_forced(address, std::as_bytes(bytes)));
+  arch::flush_tlb(address, address + bytes.size());
+  return {};
+}
+
 // Writes the jump over the mov. With several CPUs, one of them may be executing these bytes: a
 // breakpoint holds it off while the rest is written [SDM 3A 9.1.3]. flush_tlb waits until every CPU
 // has taken an interrupt, which serialises its instruction stream; here it also ends what this CPU
 // has prefetched.
-Result<void> write_jump(AddressSpace& space, uint64_t site, const std::array<uint8_t, 5>& jump) {
-  auto write = [&](uint64_t address, std::span<const uint8_t> bytes) -> Result<void> {
-    ARIL_TRY(space.write_forced(address, std::as_bytes(bytes)));
-    arch::flush_tlb(address, address + bytes.size());
-    return {};
-  };
-  if (arch::cpu_count() == 1) return write(site, jump);
-  Result<void> result = write(site, std::span(&kBreakpoint, 1));
+Result<void> write_jump(AddressSpace& space, uint64_t site, std::span<const uint8_t> jump) {
+  if (arch::cpu_count() == 1) return write_code(space, site, jump);
+  Result<void> result = write_code(space, site, std::span(&kBreakpoint, 1));
   // From here on only a lost page could fail, and it was written to just now.
-  if (result) result = write(site + 1, std::span(jump).subspan(1));
-  if (result) result = write(site, std::span(jump).first(1));
+  if (result) result = write_code(space, site + 1, jump.subspan(1));
+  if (result) result = write_code(space, site, jump.first(1));
   return result;
+}
+
+/// Where the five bytes of a jump go: the site itself, or padding that a short site jumps to.
+struct JumpPlace {
+  uint64_t address;
+  size_t size;
+};
+Result<JumpPlace> jump_place(uint64_t site, const CallSite& call_site) {
+  if (!call_site.is_short()) return JumpPlace{site, kJumpSize};
+  uint64_t behind = site + CallSite::kShortSize + kSystemCallSize;
+  std::array<uint8_t, kPaddingWindow> code;
+  ARIL_TRY(copy_from_user(std::as_writable_bytes(std::span(code)), behind));
+  auto padding = find_padding(code);
+  if (!padding || !short_jump_bytes(site, behind + padding->offset)) return fail(Errno::kNoSpc);
+  return JumpPlace{behind + padding->offset, padding->size};
 }
 
 Result<void> patch_locked(AddressSpace& space, uint64_t system_call, const CallSite& call_site,
                           std::span<const uint8_t> before) {
   uint64_t site = system_call - call_site.mov_size;
+  JumpPlace place = ARIL_TRY(jump_place(site, call_site));
   Patches* patches = ARIL_TRY(make_patches_locked(space));
   StubRegion* region = ARIL_TRY(region_for_locked(space, *patches, site));
   uint64_t stub_address = region->base + region->used;
-  auto jump = jump_bytes(site, stub_address);
+  auto jump = jump_bytes(place.address, stub_address);
   if (!jump) return fail(Errno::kRange);
   auto stub = make_stub(before.last(call_site.mov_size), stub_address,
                         system_call + kSystemCallSize, region->base);
@@ -185,7 +204,16 @@ Result<void> patch_locked(AddressSpace& space, uint64_t system_call, const CallS
   region->used += kStubSize;
   patches->stubs.push_back({stub_address, site, call_site.mov_size});
   stub_count.fetch_add(1, std::memory_order_release);
-  ARIL_TRY(write_jump(space, site, *jump));
+  if (call_site.is_short()) {
+    // What is left of the padding must not look like an instruction to the next search.
+    std::array<uint8_t, kMaxInstruction> filled;
+    filled.fill(kBreakpoint);
+    std::ranges::copy(*jump, filled.begin());
+    ARIL_TRY(write_code(space, place.address, std::span(filled).first(place.size)));
+    ARIL_TRY(write_jump(space, site, *short_jump_bytes(site, place.address)));
+  } else {
+    ARIL_TRY(write_jump(space, site, *jump));
+  }
   patched.fetch_add(1, std::memory_order_relaxed);
   return {};
 }

@@ -103,6 +103,45 @@ TEST(CallSite, RefusesWithoutEnoughCodeBefore) {
   EXPECT_FALSE(find_call_site(Bytes{}, 39));
 }
 
+TEST(CallSite, TakesTheShortWayToZero) {  // as glibc's read does
+  auto site = find_call_site(after_ordinary_code({0x31, 0xc0}), 0);
+  ASSERT_TRUE(site);
+  EXPECT_TRUE(site->is_short());
+  EXPECT_FALSE(find_call_site(after_ordinary_code({0x31, 0xc0}), 1));
+  EXPECT_FALSE(find_call_site(after_ordinary_code({0x31, 0xc9}), 0));
+}
+
+TEST(CallSite, FindsPaddingThatNothingReaches) {
+  // cmp $-4096, %rax; ja; ret; then ten bytes of no-op
+  const Bytes compare = {0x48, 0x3d, 0x00, 0xf0, 0xff, 0xff, 0x77, 0x10};
+  const Bytes padding = {0x66, 0x2e, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0};
+  auto code = [&](Bytes between) {
+    Bytes all = compare;
+    all.insert(all.end(), between.begin(), between.end());
+    all.insert(all.end(), padding.begin(), padding.end());
+    return all;
+  };
+  auto found = find_padding(code({0xc3}));
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->offset, compare.size() + 1);
+  EXPECT_EQ(found->size, padding.size());
+  EXPECT_TRUE(find_padding(code({0xeb, 0x20})));
+  EXPECT_FALSE(find_padding(code({})));            // falls into it
+  EXPECT_FALSE(find_padding(code({0xc3, 0x90})));  // a no-op of one byte is reached from somewhere
+  EXPECT_FALSE(find_padding(code({0x06})));        // no instruction
+  const Bytes cut = code({0xc3});
+  EXPECT_FALSE(find_padding(std::span(cut).first(12)));
+  EXPECT_FALSE(find_padding(Bytes{0xc3, 0x0f, 0x1f, 0x00, 0xc3}));  // too small
+}
+
+TEST(CallSite, ShortJumpsGoForward) {
+  auto jump = short_jump_bytes(0x1000, 0x1000 + 2 + 127);
+  ASSERT_TRUE(jump);
+  EXPECT_EQ(*jump, (std::array<uint8_t, 2>{0xeb, 0x7f}));
+  EXPECT_FALSE(short_jump_bytes(0x1000, 0x1000 + 2 + 128));
+  EXPECT_FALSE(short_jump_bytes(0x1000, 0x1000));
+}
+
 TEST(CallSite, JumpsOnlyWithinReach) {
   auto jump = jump_bytes(0x1000, 0x2000);
   ASSERT_TRUE(jump);

@@ -8,12 +8,12 @@
 
 namespace aril::net {
 
-Result<RefPtr<Block>> Block::allocate() {
-  void* memory = ::operator new(sizeof(Block) + kCapacity, std::nothrow);
+Result<RefPtr<Block>> Block::allocate(size_t capacity) {
+  void* memory = ::operator new(sizeof(Block) + capacity, std::nothrow);
   if (memory == nullptr) return fail(Errno::kNoMem);
   // The storage follows the object in the same allocation.
   auto* storage = static_cast<std::byte*>(memory) + sizeof(Block);
-  return adopt_ref(new (memory) Block(storage, kCapacity));
+  return adopt_ref(new (memory) Block(storage, static_cast<uint32_t>(capacity)));
 }
 
 Result<RefPtr<Block>> Block::wrap(std::span<const std::byte> bytes, void (*release)(void*),

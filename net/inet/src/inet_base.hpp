@@ -16,7 +16,7 @@ class InetSocket : public Socket, protected SocketObserver {
 
   PollEvents poll(PollRegistrar* registrar) override {
     if (registrar != nullptr) registrar->watch(queue_);
-    Runtime::Guard guard(runtime_);
+    Runtime::StateGuard guard(runtime_);
     return events_locked();
   }
 
@@ -29,7 +29,7 @@ class InetSocket : public Socket, protected SocketObserver {
     events |= PollEvents::kErr | PollEvents::kHup;
     auto waited = queue_.wait_until(
         [&] {
-          Runtime::Guard guard(runtime_);
+          Runtime::StateGuard guard(runtime_);
           return has(events_locked(), events);
         },
         deadline_after(timeout));

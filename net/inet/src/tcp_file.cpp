@@ -1,6 +1,7 @@
 #include "tcp_file.hpp"
 
 #include <algorithm>
+#include <array>
 
 #include "base/unique.hpp"
 
@@ -12,6 +13,8 @@ namespace {
 constexpr size_t kSendPass = 64 * 1024;
 /// Up to this, received bytes go through the kernel stack: cheaper than sharing blocks.
 constexpr size_t kSmallReceive = 2048;
+/// And bytes to send, which are put together with others.
+constexpr size_t kSmallSend = 512;
 
 constexpr uint32_t kFionread = 0x541b, kSiocOutq = 0x5411, kSiocOutqNsd = 0x894b,
                    kSiocAtMark = 0x8905;
@@ -150,14 +153,15 @@ Result<SocketAddress> TcpFile::peer_address() {
 
 /// Sends what the chain holds, waiting for room as often as may be. The count; an error only when
 /// nothing was sent.
-Result<size_t> TcpFile::send_chain(BlockChain& chain, MessageFlags flags) {
+template <typename Send>
+Result<size_t> TcpFile::send_all(size_t size, MessageFlags flags, Send send) {
   size_t total = 0;
   SendFlags send_flags = has(flags, MessageFlags::kMore) ? SendFlags::kMore : SendFlags::kNone;
-  while (!chain.empty()) {
+  while (total < size) {
     Result<size_t> sent = 0;
     {
       Runtime::Guard guard(runtime_);
-      sent = handle_->send(chain, send_flags);
+      sent = send(total, send_flags);
     }
     if (sent) {
       total += *sent;
@@ -176,8 +180,23 @@ Result<size_t> TcpFile::send_chain(BlockChain& chain, MessageFlags flags) {
   return total;
 }
 
+Result<size_t> TcpFile::send_chain(BlockChain& chain, MessageFlags flags) {
+  return send_all(chain.size(), flags,
+                  [&](size_t, SendFlags send_flags) { return handle_->send(chain, send_flags); });
+}
+
+Result<size_t> TcpFile::send_small(OutgoingMessage& message) {
+  std::array<std::byte, kSmallSend> buffer;
+  auto bytes = std::span(buffer).first(message.data.remaining());
+  bytes = bytes.first(ARIL_TRY(message.data.copy_in(bytes)));
+  return send_all(bytes.size(), message.flags, [&](size_t done, SendFlags send_flags) {
+    return handle_->send(bytes.subspan(done), send_flags);
+  });
+}
+
 Result<size_t> TcpFile::send(OutgoingMessage& message) {
   if (has(message.flags, MessageFlags::kOutOfBand)) return fail(Errno::kOpNotSupp);
+  if (message.data.remaining() <= kSmallSend) return send_small(message);
   size_t total = 0;
   do {
     // The application's memory is touched before the lock is taken: a fault there may sleep.

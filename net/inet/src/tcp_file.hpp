@@ -32,6 +32,12 @@ class TcpFile final : public InetSocket {
 
  private:
   Result<size_t> send_chain(BlockChain& chain, MessageFlags flags);
+  /// Copies through the kernel stack.
+  Result<size_t> send_small(OutgoingMessage& message);
+  /// Calls `send(bytes done, flags)` under the lock until all `size` bytes are taken, waiting for
+  /// room where that is allowed.
+  template <typename Send>
+  Result<size_t> send_all(size_t size, MessageFlags flags, Send send);
   Result<size_t> receive_some(IoBuffer& data, bool peek, size_t skip);
   Result<void> set_tcp_option(int name, std::span<const std::byte> value);
   Result<void> set_ip_option(int name, std::span<const std::byte> value);

@@ -26,6 +26,9 @@ class Core {
   /// Delivers loopback traffic, flushes devices, sets the timer.
   void unlock();
 
+  void lock_state() { mutex_.lock(); }
+  void unlock_state() { mutex_.unlock(); }
+
   /// Runs due timers, DHCP included. Lock held.
   void run_timers();
   void configuration_changed();

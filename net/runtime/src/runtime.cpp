@@ -54,6 +54,12 @@ Stack& Runtime::Guard::stack() const { return *runtime_.implementation_->core.st
 
 Stack* Runtime::Guard::operator->() const { return &stack(); }
 
+Runtime::StateGuard::StateGuard(Runtime& runtime) : runtime_(runtime) {
+  runtime_.implementation_->core.lock_state();
+}
+
+Runtime::StateGuard::~StateGuard() { runtime_.implementation_->core.unlock_state(); }
+
 Result<uint32_t> Runtime::attach(NetDevice& device) {
   Core& core = implementation_->core;
   size_t number = core.link_count;

@@ -32,13 +32,15 @@ Result<size_t> SendQueue::append(std::span<const std::byte> bytes) {
         continue;
       }
     }
-    auto block = Block::allocate();
+    // A short answer on an idle connection is all that there is: a page for it would be wasted.
+    bool is_short = pieces_.empty() && left.size() <= kShortCapacity;
+    auto block = Block::allocate(is_short ? kShortCapacity : Block::kCapacity);
     bool pushed = false;
     if (block) {
       std::byte* data = (*block)->data();
-      pushed =
-          push({.block = std::move(*block), .data = data, .charge = kBlockCharge, .may_grow = true})
-              .has_value();
+      uint32_t charge = is_short ? kShortCharge : kBlockCharge;
+      pushed = push({.block = std::move(*block), .data = data, .charge = charge, .may_grow = true})
+                   .has_value();
     }
     if (!pushed) break;
   }

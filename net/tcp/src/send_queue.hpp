@@ -37,7 +37,8 @@ class SendQueue {
  private:
   /// Pieces up to this size are copied together: a block each would waste memory.
   static constexpr size_t kCopyLimit = 512;
-  static constexpr uint32_t kBlockCharge = 4096;
+  static constexpr uint32_t kBlockCharge = 4096, kShortCharge = 512;
+  static constexpr size_t kShortCapacity = kShortCharge - 64;
   struct Piece {
     RefPtr<Block> block;
     std::byte* data = nullptr;

@@ -7,14 +7,18 @@
 
 namespace aril::linux_abi {
 
-/// A `mov $number, %eax; syscall` that may become a jump.
+/// A `mov $number, %eax; syscall`, or for 0 `xor %eax, %eax; syscall`, that may become a jump.
 struct CallSite {
-  /// Bytes of the mov: 5 (b8 imm32) or 7 (48 c7 c0 imm32).
+  /// Bytes of the instruction that sets EAX: 5 (b8 imm32), 7 (48 c7 c0 imm32), or 2 (31 c0), which
+  /// leaves room for a short jump only.
   unsigned mov_size;
+  [[nodiscard]] bool is_short() const { return mov_size == kShortSize; }
+  static constexpr unsigned kShortSize = 2;
 };
 
-/// How many bytes before a `syscall` instruction the analysis wants to see, at most.
-inline constexpr size_t kCallSiteWindow = 96;
+/// How many bytes before a `syscall` instruction the analysis wants to see, at most; and how many
+/// behind it, for a short site.
+inline constexpr size_t kCallSiteWindow = 96, kPaddingWindow = 120;
 
 /// Decides whether the `syscall` instruction that directly follows `before` is preceded by a mov of
 /// `number` into EAX that is an instruction of the program, and not the tail of another one:
@@ -22,9 +26,20 @@ inline constexpr size_t kCallSiteWindow = 96;
 /// mov's first byte. nullopt when in doubt.
 std::optional<CallSite> find_call_site(std::span<const uint8_t> before, uint64_t number);
 
-/// The first five bytes of the site once it is patched: a jump from `site` to `stub`. nullopt when
-/// the stub is not within reach.
-std::optional<std::array<uint8_t, 5>> jump_bytes(uint64_t site, uint64_t stub);
+/// Bytes that no flow of control reaches.
+struct Padding {
+  size_t offset, size;
+};
+/// The nearest padding in `after`, the code that follows a `syscall`, with room for a jump: a no-op
+/// of several bytes behind a return or a jump, as compilers put before what they align.
+std::optional<Padding> find_padding(std::span<const uint8_t> after);
+
+inline constexpr size_t kJumpSize = 5;
+/// A jump from `site` to `target`. nullopt when that is not within reach.
+std::optional<std::array<uint8_t, kJumpSize>> jump_bytes(uint64_t site, uint64_t target);
+/// The same in two bytes, which reach 127 bytes forward.
+std::optional<std::array<uint8_t, CallSite::kShortSize>> short_jump_bytes(uint64_t site,
+                                                                          uint64_t target);
 
 /// A stub: the site's own mov, the return address into RCX, a jump through `entry_pointer`, which
 /// lies within 2 GiB of it.

@@ -14,11 +14,11 @@ namespace aril::net {
 /// bytes are written only by the one who allocated it, before sharing. Any thread.
 class Block final : public RefCounted {
  public:
-  /// Bytes of storage in a block from allocate(): with its header it fills one page.
+  /// Bytes of storage in a block that fills one page with its header.
   static constexpr size_t kCapacity = 4096 - 64;
 
   /// kNoMem.
-  static Result<RefPtr<Block>> allocate();
+  static Result<RefPtr<Block>> allocate(size_t capacity = kCapacity);
   /// Shares `bytes`, which stay valid and unmoved until `release(context)` is called, once, from
   /// whatever thread drops the last reference (thread context). kNoMem: then `release` is not
   /// called.

@@ -55,6 +55,19 @@ class Runtime {
     Runtime& runtime_;
   };
 
+  /// The lock alone, for looking at a socket's state: what is called under it changes and sends
+  /// nothing, and does not depend on the time.
+  class [[nodiscard]] StateGuard {
+   public:
+    explicit StateGuard(Runtime& runtime);
+    ~StateGuard();
+    StateGuard(const StateGuard&) = delete;
+    StateGuard& operator=(const StateGuard&) = delete;
+
+   private:
+    Runtime& runtime_;
+  };
+
   /// Adds a device as "eth0", "eth1", ... and starts its thread. The device lives for ever. Its
   /// interface's index.
   Result<uint32_t> attach(NetDevice& device);

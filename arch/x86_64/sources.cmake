@@ -22,6 +22,7 @@ set(ARIL_ARCH_X86_64_SOURCES
   x86_64/src/trampoline.S
   x86_64/src/trap.cpp
   x86_64/src/user_access.S
+  x86_64/src/watch.cpp
 )
 # Free of privileged instructions: also built for unit tests.
 set(ARIL_ARCH_HOST_SHARED_SOURCES

@@ -213,6 +213,9 @@ CycleScale cycle_scale() {
   return scale;
 }
 
+// One aligned word: it needs no sequence.
+uint64_t cycles_per_second() { return __atomic_load_n(&tsc.hertz, __ATOMIC_RELAXED); }
+
 uint64_t cycles_at(Instant time) {
   CycleScale scale = read_scale();
   int64_t ahead = time.ns - scale.base_ns;

@@ -90,6 +90,7 @@ void enable_cpu_features() {
   if (features.fsgsbase) cr4 |= kCr4Fsgsbase;
   if (features.xsave) cr4 |= kCr4Osxsave;
   write_cr4(cr4);
+  aril_has_gs_instructions = features.fsgsbase;
   if (features.xsave) {
     write_xcr0(features.xcr0);
     // The size for what XCR0 now enables [SDM 2A, CPUID leaf 0DH].

@@ -64,10 +64,16 @@ void build_interrupt_table() {
 }
 
 void load_descriptor_tables(CpuTables& tables) {
+  // Each interrupt stack begins below its CPU's block's address, which entry.S finds there. 16
+  // bytes are left, as the CPU aligns the stack to that.
+  auto block = reinterpret_cast<uint64_t>(&this_cpu());
   for (size_t i = 0; i < CpuTables::kInterruptStacks; ++i) {
-    tables.task_state.ist[i] =
-        reinterpret_cast<uint64_t>(tables.stacks[i] + CpuTables::kInterruptStackSize);
+    std::byte* top = tables.stacks[i] + CpuTables::kInterruptStackSize - 16;
+    std::memcpy(top, &block, sizeof block);
+    tables.task_state.ist[i] = reinterpret_cast<uint64_t>(top);
   }
+  // SWAPGS in the application changes nothing.
+  write_msr(Msr::kKernelGsBase, block);
   tables.task_state.io_map_base = sizeof(CpuTables::TaskState);
 
   auto tss = reinterpret_cast<uint64_t>(&tables.task_state);

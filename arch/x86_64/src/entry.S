@@ -5,7 +5,11 @@
 #define KERNEL_CS 0x08
 #define KERNEL_SS 0x10
 #define FLAG_IF   0x200
+#define FLAG_NT   0x4000
 #define FLAGS_FOR_IRET 0x10100       // TF, RF: only IRET gives these to the right instruction
+
+#define GENERAL_PROTECTION 13
+#define MSR_GS_BASE 0xc0000101
 
 // The least room that must be left on a kernel stack to build a frame and report an overflow.
 #define STACK_RESERVE 1024
@@ -46,6 +50,11 @@ aril_patched_entry:
     pushfq
     movq (%rsp), %r11
     cld
+    testl $FLAG_NT, %r11d
+    jnz repair_flags
+    testl $FLAG_IF, %r11d
+    jz repair_flags
+flags_are_right:
     pushq $KERNEL_CS
     pushq %rcx
     pushq %rax
@@ -84,6 +93,16 @@ return_by_iret:
     addq $8, %rsp
     iretq
 
+// As FMASK has it at the other door: IRET would fail with NT, and the kernel sleeps with interrupts on.
+repair_flags:
+    orl $FLAG_IF, %r11d
+    andl $~FLAG_NT, %r11d
+    movq %r11, (%rsp)
+    pushq %r11
+    popfq
+    cld
+    jmp flags_are_right
+
 reschedule:
     sti
     movq %rsp, %rdi
@@ -101,6 +120,10 @@ aril_enter_application:
 // Every vector but NMI, double fault and machine check arrives on the interrupt stack (IST 1) with
 // interrupts disabled, so that the red zone of whoever was interrupted stays whole. The frame is
 // built on the thread's kernel stack, and IST 1 is free again.
+//
+// The application is in ring 0 and can do to the CPU what it likes (docs/failures.md). What it must
+// not get away with is a kernel that runs with a wrong GS: each interrupt stack begins below a pointer
+// to the CPU's block, which tells.
     .balign 16
 trap_common:
     pushq %rax
@@ -114,7 +137,14 @@ trap_common:
 #define IST_RFLAGS 48
 #define IST_RSP 56
 #define IST_SS 64
+#define IST_CPU_BLOCK 72
     cld
+    cmpb $0, aril_has_gs_instructions(%rip)
+    je gs_is_right                   // then only WRMSR changes it
+    rdgsbase %rcx
+    cmpq IST_CPU_BLOCK(%rsp), %rcx
+    jne repair_gs
+gs_is_right:
     movq IST_RIP(%rsp), %rax
     testq %rax, %rax
     jns from_top                     // application code: the kernel stack is empty
@@ -171,6 +201,23 @@ move_frame:                          // to below RCX
 from_top:
     movq CPU_KERNEL_STACK_TOP, %rcx
     jmp move_frame
+repair_gs:
+    movq IST_CPU_BLOCK(%rsp), %rcx
+    wrgsbase %rcx
+    // The first instruction at a door is the first to use GS: it has failed, and is run again.
+    cmpq $32, IST_VECTOR(%rsp)
+    jae gs_is_right
+    movq IST_RIP(%rsp), %rax
+    cmpq $aril_syscall_entry, %rax
+    je try_again
+    cmpq $aril_patched_entry, %rax
+    jne gs_is_right
+try_again:
+    popq %rcx
+    popq %rax
+    addq $16, %rsp                   // vector, error code
+    iretq
+
 complete_load_stack:
     movq IST_RSP(%rsp), %rax
     movq (%rax), %rax
@@ -208,10 +255,48 @@ trap_in_place:
     movq %rdi, %rsi
     movq %rsp, %rdi
     movq %rsp, %rbx
+    // Whatever GS is now: the block's address is where the stack begins.
+    movl $MSR_GS_BASE, %ecx
+    movq FRAME_SIZE(%rbx), %rax
+    movq %rax, %rdx
+    shrq $32, %rdx
+    wrmsr
     andq $-16, %rsp
     call aril_on_trap_in_place
     movq %rbx, %rsp
     jmp return_by_iret
+
+// An NMI is the watch's question (watch.cpp). Application code never runs with interrupts off unless it
+// has switched them off itself, for which Linux has a general protection fault.
+#define NMI_RIP 16
+#define NMI_RFLAGS 32
+trap_nmi:
+    cmpq $0, NMI_RIP(%rsp)
+    js trap_in_place
+    testl $FLAG_IF, NMI_RFLAGS(%rsp)
+    jnz trap_in_place
+    orl $FLAG_IF, NMI_RFLAGS(%rsp)
+    movq $GENERAL_PROTECTION, (%rsp)
+    movq $0, 8(%rsp)
+    jmp trap_common
+
+// Vectors whose error code the CPU pushes, onto a stack that it has aligned to 16. `int n` pushes none,
+// which leaves RSP 8 off: it becomes the general protection fault that it is on Linux, where programs
+// may not use these gates [SDM 3A 6.12.1.2].
+trap_with_error_code:
+    testb $8, %spl
+    jnz trap_common
+software_interrupt:                  // [vector][rip]...
+    pushq (%rsp)
+    shlq $3, 8(%rsp)                 // the error code: the gate's index, and that it is in the IDT
+    orq $2, 8(%rsp)
+    movq $GENERAL_PROTECTION, (%rsp)
+    subq $2, 16(%rsp)                // back to the instruction
+    jmp trap_common
+trap_double_fault:
+    testb $8, %spl
+    jz software_interrupt
+    jmp trap_in_place
 
 // One stub a vector, 16 bytes each: it makes the stack uniform and names the vector.
     .balign 16
@@ -220,14 +305,22 @@ aril_trap_stubs:
     .set vector, 0
     .rept 256
     .balign 16
-    .if !(vector == 8 || (vector >= 10 && vector <= 14) || vector == 17 || vector == 21 || vector == 29 || vector == 30)
-    pushq $-1
-    .endif
+    .if vector == 8
     pushq $vector
-    .if vector == 2 || vector == 8 || vector == 18
+    jmp trap_double_fault
+    .elseif (vector >= 10 && vector <= 14) || vector == 17 || vector == 21 || vector == 29 || vector == 30
+    pushq $vector
+    jmp trap_with_error_code
+    .else
+    pushq $-1
+    pushq $vector
+    .if vector == 2
+    jmp trap_nmi
+    .elseif vector == 18
     jmp trap_in_place
     .else
     jmp trap_common
+    .endif
     .endif
     .set vector, vector + 1
     .endr

@@ -2,6 +2,7 @@
 
 #include "arch/cpu.hpp"
 #include "arch/layout.hpp"
+#include "arch/syscall_entry.hpp"
 #include "arch/upcalls.hpp"
 
 namespace aril::arch {
@@ -52,6 +53,8 @@ bool resolve_page_fault(TrapFrame& frame, uint64_t address) {
 }  // namespace
 
 void handle_exception(TrapFrame& frame, unsigned vector, uint64_t address) {
+  // An application that had switched interrupts off has them on again from here.
+  if (is_application_address(frame.rip)) frame.rflags |= kApplicationFlagsAlways;
   if (vector == kPageFault && resolve_page_fault(frame, address)) return;
   if (is_application_address(frame.rip)) {
     InterruptsAsBefore interrupts(frame);

@@ -4,6 +4,7 @@
 
 extern "C" {
 constinit bool aril_fast_string_moves = false;
+constinit bool aril_has_gs_instructions = false;
 }
 
 namespace aril::arch {

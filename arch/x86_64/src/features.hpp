@@ -33,3 +33,5 @@ extern CpuFeatures features;
 
 /// Read by the copy routines: `rep movsb` beats a loop of 8-byte moves on this CPU.
 extern "C" bool aril_fast_string_moves;
+/// Read by entry.S: this CPU has RDGSBASE, and so has the application WRGSBASE.
+extern "C" bool aril_has_gs_instructions;

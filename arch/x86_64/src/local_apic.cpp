@@ -65,13 +65,14 @@ void enable_this_cpu() {
   write_msr(Msr::kApicBase, base);
   if (memory == nullptr) write_msr(Msr::kApicBase, base | kX2ApicEnable);
   write(Register::kTaskPriority, 0);
-  write(Register::kLint0, kMasked);  // the 8259's line: all devices come through the I/O APIC
-  write(Register::kLint1, kMasked);
+  write(Register::kLint0, kMasked);      // the 8259's line: all devices come through the I/O APIC
+  write(Register::kLint1, kDeliverNmi);  // where QEMU's inject-nmi arrives (watch.cpp)
   write(Register::kError, kMasked);
   write(Register::kTimer, kMasked | kTimerVector);
   write(Register::kTimerDivide, kDivideBy1);
   write(Register::kSpurious, kSoftwareEnable | kSpuriousVector);
   this_cpu().apic_id = local_apic_id();
+  begin_watch();
 }
 
 void end_of_interrupt() { write(Register::kEndOfInterrupt, 0); }

@@ -7,6 +7,7 @@
 #include "arch/cpu.hpp"
 #include "arch/page_table.hpp"
 #include "arch/startup.hpp"
+#include "arch/trap_frame.hpp"
 #include "base/time.hpp"
 #include "features.hpp"
 
@@ -25,6 +26,7 @@ enum class Msr : uint32_t {
   kFmask = 0xc000'0084,
   kFsBase = 0xc000'0100,
   kGsBase = 0xc000'0101,
+  kKernelGsBase = 0xc000'0102,
   kKvmWallClock = 0x4b56'4d00,  // [linux/Documentation/virt/kvm/x86/msr.rst]
   kKvmSystemTime = 0x4b56'4d01,
 };
@@ -135,8 +137,17 @@ void finish_timer_measurement();
 /// Reads the clock sources that must be enabled on each CPU (kvmclock).
 void initialize_clock_on_this_cpu();
 
+/// The TSC's rate as far as it is known. Any context, NMIs included.
+uint64_t cycles_per_second();
+
 /// The TSC's value at a time, for deadlines.
 uint64_t cycles_at(Instant time);
+
+/// This CPU answers the host's questions from now on.
+void begin_watch();
+/// An NMI that found this CPU in the kernel, or in the application with interrupts on: the host
+/// asks whether it is alive (watch.cpp).
+void answer_watch(TrapFrame& frame);
 
 /// True once halt_all has begun: NMIs then stop the CPU.
 extern bool halting;

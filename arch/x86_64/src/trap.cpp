@@ -57,7 +57,8 @@ extern "C" void aril_on_trap(TrapFrame& frame, uint64_t vector) {
 extern "C" void aril_on_trap_in_place(TrapFrame& frame, uint64_t vector) {
   if (vector == kNmi) {
     while (__atomic_load_n(&halting, __ATOMIC_RELAXED)) asm volatile("cli; hlt");
-    return;  // a stray NMI has no meaning for a virtual machine
+    answer_watch(frame);
+    return;
   }
   uint64_t address = vector == kPageFault ? read_cr2() : frame.rip;
   aril_on_kernel_exception(frame, static_cast<unsigned>(vector), address);

@@ -4,6 +4,7 @@
 #include "console.hpp"
 #include "kernel/log/format.hpp"
 #include "kernel/log/log.hpp"
+#include "kernel/log/panic_at.hpp"
 
 namespace aril {
 namespace {
@@ -48,7 +49,10 @@ void log_backtrace(uint64_t instruction_pointer, uint64_t frame_pointer) {
   }
 }
 
-void panic(const char* format, ...) {
+namespace {
+
+[[noreturn]] void end_in_panic(uint64_t instruction_pointer, uint64_t frame_pointer,
+                               const char* format, va_list arguments) {
   arch::disable_interrupts();
   unsigned self = arch::cpu_index();
   unsigned expected = kNobody;
@@ -61,16 +65,27 @@ void panic(const char* format, ...) {
     for (;;) arch::relax();  // the other CPU's report ends the machine
   }
   char text[512];
-  va_list arguments;
-  va_start(arguments, format);
   std::string_view message = format_list(text, format, arguments);
-  va_end(arguments);
   write_record("report kernel panic on CPU %u: %.*s", self, static_cast<int>(message.size()),
                message.data());
-  log_backtrace(reinterpret_cast<uint64_t>(__builtin_return_address(0)),
-                *static_cast<const uint64_t*>(__builtin_frame_address(0)));
+  log_backtrace(instruction_pointer, frame_pointer);
   write_record("exit %d", kPanicStatus);
   stop_machine(kPanicStatus);
+}
+
+}  // namespace
+
+void panic(const char* format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  end_in_panic(reinterpret_cast<uint64_t>(__builtin_return_address(0)),
+               *static_cast<const uint64_t*>(__builtin_frame_address(0)), format, arguments);
+}
+
+void panic_at(uint64_t instruction_pointer, uint64_t frame_pointer, const char* format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  end_in_panic(instruction_pointer, frame_pointer, format, arguments);
 }
 
 }  // namespace aril

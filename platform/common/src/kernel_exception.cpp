@@ -1,5 +1,7 @@
 #include "arch/upcalls.hpp"
+#include "arch/watch.hpp"
 #include "kernel/log/log.hpp"
+#include "kernel/log/panic_at.hpp"
 
 namespace aril {
 namespace {
@@ -45,6 +47,12 @@ extern "C" void arch::aril_on_kernel_exception(const TrapFrame& frame, unsigned 
                frame.r14, frame.r15);
   log_backtrace(frame.rip, frame.rbp);
   panic("%s in the kernel", exception_name(vector));
+}
+
+extern "C" void arch::aril_on_stuck_cpu(const TrapFrame& frame, unsigned seconds) {
+  constexpr uint64_t kInterruptFlag = 0x200;
+  panic_at(frame.rip, frame.rbp, "stuck in the kernel for %u s, interrupts %s", seconds,
+           (frame.rflags & kInterruptFlag) != 0 ? "on" : "off");
 }
 
 }  // namespace aril

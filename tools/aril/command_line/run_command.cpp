@@ -244,7 +244,8 @@ int run(const RunOptions& options) {
   QemuProcess machine = QemuProcess::start(command);
   Symbolizer symbolizer(boot.kernel, file_finder(boot));
   Relay relay(machine, symbolizer,
-              options.verbose ? Verbosity::kKernelLog : Verbosity::kProgramOnly);
+              options.verbose ? Verbosity::kKernelLog : Verbosity::kProgramOnly,
+              options.gdb ? MachineWatch::Questions::kNone : MachineWatch::Questions::kAsk);
   std::set<std::string> calls;
   if (!options.record.empty()) relay.record_calls(calls, options.strace);
   const int status = relay.run();

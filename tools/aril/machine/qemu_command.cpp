@@ -156,32 +156,22 @@ std::string network_word(const Network& network) {
 }
 
 std::vector<std::string> qemu_command(const std::string& qemu, const MachineConfig& config) {
-  std::vector<std::string> command = {qemu,
-                                      "-nodefaults",
-                                      "-no-user-config",
-                                      "-display",
-                                      "none",
-                                      "-no-reboot",
-                                      "-M",
-                                      machine_word(config.type),
-                                      "-accel",
-                                      std::string(accelerator_name(config.accelerator)),
-                                      "-cpu",
-                                      config.accelerator == Accelerator::kKvm ? "host" : "max",
-                                      "-smp",
-                                      std::format("{}", config.cpus),
-                                      "-m",
-                                      std::format("{}K", config.memory >> 10),
-                                      "-global",
-                                      "virtio-mmio.force-legacy=false",
-                                      "-kernel",
-                                      config.image.image.string()};
+  std::vector<std::string> command = {
+      qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+      // Held until `aril` has seen where it stopped.
+      "-action", "shutdown=pause", "-M", machine_word(config.type), "-accel",
+      std::string(accelerator_name(config.accelerator)), "-cpu",
+      config.accelerator == Accelerator::kKvm ? "host" : "max", "-smp",
+      std::format("{}", config.cpus), "-m", std::format("{}K", config.memory >> 10), "-global",
+      "virtio-mmio.force-legacy=false", "-kernel", config.image.image.string()};
   if (!config.kernel_command_line.empty()) {
     command.insert(command.end(), {"-append", config.kernel_command_line});
   }
-  command.insert(command.end(),
-                 {"-chardev", std::format("socket,id=control,fd={}", kControlDescriptor), "-serial",
-                  "chardev:control"});
+  command.insert(
+      command.end(),
+      {"-chardev", std::format("socket,id=control,fd={}", kControlDescriptor), "-serial",
+       "chardev:control", "-chardev", std::format("socket,id=monitor,fd={}", kMonitorDescriptor),
+       "-mon", "chardev=monitor,mode=control"});
   DeviceSlots slots(config.type, command);
   add_console(command, slots, "stdio", kConsoleDescriptor);
   add_console(command, slots, "stderr", kErrorDescriptor);

@@ -33,6 +33,7 @@ struct MachineConfig {
 inline constexpr int kConsoleDescriptor = 3;  ///< the program's stdin and stdout
 inline constexpr int kErrorDescriptor = 4;    ///< its stderr
 inline constexpr int kControlDescriptor = 5;  ///< COM1
+inline constexpr int kMonitorDescriptor = 6;  ///< QEMU's monitor (QMP)
 
 /// QEMU's path. Throws Error naming the package when it is not installed.
 std::string find_qemu();

@@ -32,6 +32,7 @@ QemuProcess QemuProcess::start(const std::vector<std::string>& command) {
   Line console = make_line();
   Line error = make_line();
   Line control = make_line();
+  Line monitor = make_line();
   int pipe_ends[2];
   if (pipe2(pipe_ends, O_CLOEXEC) != 0) fail_with_errno("pipe", errno);
   Descriptor reader(pipe_ends[0]);
@@ -43,11 +44,13 @@ QemuProcess QemuProcess::start(const std::vector<std::string>& command) {
                                                  {writer.get(), 2},
                                                  {console.theirs.get(), kConsoleDescriptor},
                                                  {error.theirs.get(), kErrorDescriptor},
-                                                 {control.theirs.get(), kControlDescriptor}}});
+                                                 {control.theirs.get(), kControlDescriptor},
+                                                 {monitor.theirs.get(), kMonitorDescriptor}}});
   return {.process = std::move(process),
           .console = std::move(console.ours),
           .error = std::move(error.ours),
           .control = std::move(control.ours),
+          .monitor = std::move(monitor.ours),
           .messages = std::move(reader)};
 }
 

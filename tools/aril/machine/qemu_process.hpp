@@ -14,6 +14,7 @@ struct QemuProcess {
   Descriptor console;   ///< stdin and stdout of the program
   Descriptor error;     ///< its stderr
   Descriptor control;   ///< COM1
+  Descriptor monitor;   ///< QMP
   Descriptor messages;  ///< what QEMU itself has to say
 
   static QemuProcess start(const std::vector<std::string>& command);

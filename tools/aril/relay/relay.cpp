@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,6 +24,8 @@ constexpr auto kTerminationGrace = std::chrono::seconds(10);
 /// How long a machine may take to power off once the program has ended.
 constexpr auto kPowerOffGrace = std::chrono::seconds(5);
 constexpr int kInterruptsThatKill = 3;
+/// What the kernel ends with after a panic, too.
+constexpr int kPanicStatus = 255;
 /// A pipe that polls as writable takes this much without blocking (pipe(7)).
 constexpr size_t kPipeUnit = 4096;
 constexpr size_t kMessageLimit = 16384;
@@ -45,8 +48,12 @@ void block_forwarded_signals() {
   sigprocmask(SIG_BLOCK, &set, nullptr);
 }
 
-Relay::Relay(QemuProcess& machine, Symbolizer& symbolizer, Verbosity verbosity)
-    : machine_(machine), symbolizer_(symbolizer), verbosity_(verbosity) {
+Relay::Relay(QemuProcess& machine, Symbolizer& symbolizer, Verbosity verbosity,
+             MachineWatch::Questions questions)
+    : machine_(machine),
+      symbolizer_(symbolizer),
+      verbosity_(verbosity),
+      watch_(Clock::now(), questions) {
   const sigset_t set = forwarded_signals();
   signals_ = Descriptor(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
   input_ = {.source = STDIN_FILENO, .target = machine.console.get()};
@@ -63,8 +70,10 @@ int Relay::run() {
 }
 
 int Relay::poll_timeout() const {
-  if (!deadline_) return -1;
-  const auto left = std::chrono::ceil<std::chrono::milliseconds>(*deadline_ - Clock::now());
+  auto next = deadline_;
+  if (const auto tick = watch_.next_tick(); tick && (!next || *tick < *next)) next = tick;
+  if (!next) return -1;
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(*next - Clock::now());
   return static_cast<int>(std::clamp<int64_t>(left.count(), 0, 60'000));
 }
 
@@ -73,6 +82,7 @@ void Relay::poll_once() {
     kSignals,
     kProcess,
     kControl,
+    kMonitor,
     kMessages,
     kConsole,
     kError,
@@ -86,6 +96,8 @@ void Relay::poll_once() {
   polled[kProcess] = {machine_.process.pidfd(), POLLIN, 0};
   polled[kControl] = {machine_.control.get(),
                       static_cast<short>(POLLIN | (commands_.empty() ? 0 : POLLOUT)), 0};
+  polled[kMonitor] = {machine_.monitor.get(),
+                      static_cast<short>(POLLIN | (watch_.output().empty() ? 0 : POLLOUT)), 0};
   polled[kMessages] = {machine_.messages.get(), POLLIN, 0};
   const bool console_reads = output_.idle() && output_.source >= 0;
   polled[kConsole] = {
@@ -108,7 +120,13 @@ void Relay::poll_once() {
   if (polled[kInput].revents != 0) read_input();
   if (polled[kOutput].revents != 0) push(output_, kPipeUnit);
   if (polled[kErrorOutput].revents != 0) push(error_, kPipeUnit);
-  if (polled[kControl].revents != 0) read_control();
+  if (polled[kControl].revents != 0) {
+    read_control();
+    write_commands();
+  }
+  watch_.tick(Clock::now());
+  // After the control line: the program's status comes before the machine's end.
+  if (polled[kMonitor].revents != 0) exchange_with_monitor();
   if (polled[kProcess].revents != 0) finished_ = true;
 }
 
@@ -189,18 +207,49 @@ void Relay::read_signals() {
 
 void Relay::send_command(const std::string& command) { commands_ += command + "\n"; }
 
-void Relay::read_control() {
+/// False when nothing was there.
+bool Relay::read_control() {
   std::array<char, 65536> buffer;
   const ssize_t count = read(machine_.control.get(), buffer.data(), buffer.size());
-  if (count > 0) {
-    for (const auto& record : control_.feed({buffer.data(), static_cast<size_t>(count)})) {
-      handle(record);
-    }
+  if (count <= 0) return false;
+  for (const auto& record : control_.feed({buffer.data(), static_cast<size_t>(count)})) {
+    handle(record);
   }
+  return true;
+}
+
+void Relay::write_commands() {
   if (commands_.empty()) return;
   const ssize_t written = write(machine_.control.get(), commands_.data(), commands_.size());
   if (written > 0) commands_.erase(0, static_cast<size_t>(written));
   if (written < 0 && !would_block()) commands_.clear();
+}
+
+void Relay::exchange_with_monitor() {
+  std::array<char, 65536> buffer;
+  const ssize_t count = read(machine_.monitor.get(), buffer.data(), buffer.size());
+  if (count > 0) {
+    const bool had_stopped = watch_.has_stopped();
+    watch_.feed({buffer.data(), static_cast<size_t>(count)}, Clock::now());
+    if (watch_.has_stopped() && !had_stopped) {
+      while (read_control()) {}
+    }
+  }
+  if (const auto& verdict = watch_.verdict(); verdict && !quit_sent_ && !exit_status_) {
+    for (const std::string& line : *verdict) show(symbolizer_.annotate(line));
+    exit_status_ = kPanicStatus;
+  }
+  if (exit_status_ && !quit_sent_ && (watch_.has_stopped() || watch_.verdict())) {
+    watch_.quit();
+    quit_sent_ = true;
+    deadline_ = Clock::now() + kPowerOffGrace;
+  }
+  std::string& output = watch_.output();
+  if (output.empty()) return;
+  // QEMU may have gone.
+  const ssize_t written = send(machine_.monitor.get(), output.data(), output.size(), MSG_NOSIGNAL);
+  if (written > 0) output.erase(0, static_cast<size_t>(written));
+  if (written < 0 && !would_block()) output.clear();
 }
 
 void Relay::read_messages() {
@@ -270,13 +319,7 @@ void Relay::drain() {
   };
   drain_stream(output_);
   drain_stream(error_);
-  std::array<char, 65536> buffer;
-  ssize_t count = 0;
-  while ((count = read(machine_.control.get(), buffer.data(), buffer.size())) > 0) {
-    for (const auto& record : control_.feed({buffer.data(), static_cast<size_t>(count)})) {
-      handle(record);
-    }
-  }
+  while (read_control()) {}
   for (const auto& record : control_.finish()) handle(record);
   read_messages();
   if (!error_.pending.empty()) {

@@ -6,6 +6,7 @@
 
 #include "machine/qemu_process.hpp"
 #include "relay/control_line.hpp"
+#include "relay/machine_watch.hpp"
 #include "relay/terminal.hpp"
 #include "support/file.hpp"
 #include "symbolizer/symbolizer.hpp"
@@ -23,7 +24,8 @@ void block_forwarded_signals();
 /// Reports and system-call logs go to stderr.
 class Relay {
  public:
-  Relay(QemuProcess& machine, Symbolizer& symbolizer, Verbosity verbosity);
+  Relay(QemuProcess& machine, Symbolizer& symbolizer, Verbosity verbosity,
+        MachineWatch::Questions questions);
 
   /// The names of system calls that are traced go into `calls`, and to stderr only with `show_too`.
   /// Before run(); `calls` must outlive it.
@@ -32,8 +34,8 @@ class Relay {
     show_calls_ = show_too;
   }
 
-  /// Returns the program's exit status, or 128 + the signal that made aril end the machine. Throws
-  /// Error when the machine stopped on its own without one.
+  /// Returns the program's exit status, 255 after a report when the machine stopped or got stuck on
+  /// its own, or 128 + the signal that made aril end the machine. Throws Error when QEMU failed.
   int run();
 
  private:
@@ -56,8 +58,10 @@ class Relay {
   void end_input();
   void watch_for_interrupts(std::string_view typed);
   void read_signals();
-  void read_control();
+  bool read_control();
+  void write_commands();
   void read_messages();
+  void exchange_with_monitor();
   void handle(const ControlRecord& record);
   void send_command(const std::string& command);
   void show(const std::string& text);
@@ -71,6 +75,7 @@ class Relay {
   RawTerminal terminal_;
   Descriptor signals_;
   ControlLine control_;
+  MachineWatch watch_;
 
   Stream input_;   ///< our stdin to the console
   Stream output_;  ///< console to our stdout
@@ -83,6 +88,7 @@ class Relay {
   int interrupts_ = 0;
   int typed_interrupts_ = 0;
   bool finished_ = false;
+  bool quit_sent_ = false;
   std::set<std::string>* calls_ = nullptr;
   bool show_calls_ = true;
   std::optional<int> exit_status_;

@@ -1,0 +1,11 @@
+#pragma once
+#include "arch/trap_frame.hpp"
+
+namespace aril::arch {
+
+/// platform/: this CPU has been in the kernel for `seconds` without giving the CPU away or
+/// returning to the application. Reports and stops the machine. In an NMI: nothing that takes a
+/// lock.
+extern "C" [[noreturn]] void aril_on_stuck_cpu(const TrapFrame& frame, unsigned seconds);
+
+}  // namespace aril::arch

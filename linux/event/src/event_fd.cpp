@@ -2,6 +2,13 @@
 
 namespace aril::linux_abi {
 
+namespace {
+const char kEventFdTag = 0;
+}  // namespace
+
+void* EventFd::facet(const void* tag) { return tag == &kEventFdTag ? this : nullptr; }
+bool is_event_fd(File& file) { return file.facet(&kEventFdTag) != nullptr; }
+
 bool EventFd::take(uint64_t& value) {
   LockGuard guard(lock_);
   if (count_ == 0) return false;

@@ -20,6 +20,7 @@ class EventFd final : public File {
     return FileStatus{.device = 14, .inode = 1, .mode = 0600};
   }
   [[nodiscard]] std::string description() const override { return "anon_inode:[eventfd]"; }
+  void* facet(const void* tag) override;
 
  private:
   static constexpr uint64_t kMaximum = ~uint64_t{0} - 1;
@@ -31,5 +32,7 @@ class EventFd final : public File {
   const Mode mode_;
   WaitQueue queue_;
 };
+
+bool is_event_fd(File& file);
 
 }  // namespace aril::linux_abi

@@ -227,6 +227,33 @@ PROPERTY(a_notification_is_for_one_message) {
   CHECK_EQ(mq_notify(queue.fd, &event), 0);
   sigprocmask(SIG_UNBLOCK, &set, nullptr);
 }
+PROPERTY(a_notification_runs_a_function_in_a_thread) {
+  TestQueue queue;
+  static Pipe told;
+  sigevent event{};
+  event.sigev_notify = SIGEV_THREAD;
+  event.sigev_notify_function = [](sigval value) { told.say((char)value.sival_int); };
+  event.sigev_value.sival_int = 'q';
+  for (int i = 0; i < 3; ++i) {
+    CHECK_EQ(mq_notify(queue.fd, &event), 0);
+    CHECK_ERRNO(mq_notify(queue.fd, &event), EBUSY);
+    CHECK(queue.put("x"));
+    CHECK_EQ(told.hear(), 'q');
+    CHECK(queue.take() == "x");
+  }
+  CHECK_EQ(mq_notify(queue.fd, &event), 0);
+  CHECK_EQ(mq_notify(queue.fd, nullptr), 0);
+  struct {
+    uint64_t value;
+    int signal, notify, unused[12];
+  } raw{.value = 0, .signal = told.ends[0], .notify = SIGEV_THREAD};
+  CHECK_ERRNO(syscall(SYS_mq_notify, queue.fd, &raw), EFAULT);
+  char cookie[32] = {};
+  raw.value = (uint64_t)cookie;
+  CHECK_ERRNO(syscall(SYS_mq_notify, queue.fd, &raw), ENOTSOCK);
+  raw.signal = 999;
+  CHECK_ERRNO(syscall(SYS_mq_notify, queue.fd, &raw), EBADF);
+}
 PROPERTY(an_unlinked_queue_lives_on) {
   TestQueue queue;
   CHECK_EQ(mq_unlink(kName), 0);

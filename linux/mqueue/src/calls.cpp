@@ -9,6 +9,7 @@
 #include "linux/abi/time.hpp"
 #include "linux/files/file_table.hpp"
 #include "linux/process/fs_context.hpp"
+#include "linux/process/message_sink.hpp"
 #include "queue_file.hpp"
 
 /// mq_open and its family [mq_overview(7)].
@@ -165,26 +166,35 @@ Result<int64_t> sys_mq_timedreceive(int fd, uint64_t buffer, uint64_t size,
 }
 ARIL_SYSCALL(243, mq_timedreceive, sys_mq_timedreceive, "fd >buf size ptr timespec");
 
-/// SIGEV_THREAD, which the C library builds of a netlink socket, is not offered.
+/// SIGEV_THREAD: `signal` is a netlink socket, and `value` the address of what is to be sent there.
+Result<void> read_sink(const SignalEvent& event, Notification& notification) {
+  ARIL_TRY(copy_from_user(notification.cookie, event.value));
+  notification.sink = ARIL_TRY(current_process().files().get(event.signal));
+  if (as_message_sink(*notification.sink) != nullptr) return {};
+  auto status = notification.sink->status();
+  bool is_socket = status && (status->mode & vfs::mode::kTypeMask) == vfs::mode::kSocket;
+  return fail(is_socket ? Errno::kInval : Errno::kNotSock);
+}
+
 Result<void> sys_mq_notify(int fd, UserPtr<SignalEvent> event_pointer) {
   std::optional<SignalEvent> event;
   if (event_pointer) {
     event = ARIL_TRY(event_pointer.read());
-    constexpr int32_t kThread = 2;
-    if (event->notify == kThread) return fail(Errno::kNoSys);
-    if (event->notify != static_cast<int32_t>(Notification::Kind::kSignal) &&
-        event->notify != static_cast<int32_t>(Notification::Kind::kNone))
+    if (event->notify < static_cast<int32_t>(Notification::Kind::kSignal) ||
+        event->notify > static_cast<int32_t>(Notification::Kind::kThread))
       return fail(Errno::kInval);
     if (event->notify == static_cast<int32_t>(Notification::Kind::kSignal) &&
         !(event->signal >= 0 && event->signal <= kSignalCount))
       return fail(Errno::kInval);
   }
+  if (event) {
+    Notification notification{.kind = static_cast<Notification::Kind>(event->notify),
+                              .signal = event->signal,
+                              .value = event->value};
+    if (notification.kind == Notification::Kind::kThread) ARIL_TRY(read_sink(*event, notification));
+    return ARIL_TRY(queue_of(fd)).queue().request_notification(std::move(notification));
+  }
   OpenQueue open = ARIL_TRY(queue_of(fd));
-  if (event)
-    return open.queue().request_notification(
-        {.kind = static_cast<Notification::Kind>(event->notify),
-         .signal = event->signal,
-         .value = event->value});
   open.queue().cancel_notification(current_process());
   return {};
 }

@@ -7,6 +7,7 @@
 #include "base/unique.hpp"
 #include "fs/synthetic/synthetic.hpp"
 #include "limits.hpp"
+#include "linux/process/message_sink.hpp"
 #include "linux/signal/signal.hpp"
 
 namespace aril::linux_abi::mqueue {
@@ -48,6 +49,13 @@ void uncharge(uint32_t user, uint64_t bytes) {
   LockGuard guard(accounts.mutex);
   accounts.of_locked(user) -= bytes;
   std::erase_if(accounts.all, [](const Account& account) { return account.bytes == 0; });
+}
+
+void tell_thread(Notification& notification, Notification::Event event) {
+  MessageSink* sink = notification.sink ? as_message_sink(*notification.sink) : nullptr;
+  if (sink == nullptr) return;
+  notification.cookie.back() = static_cast<std::byte>(event);
+  (void)sink->deliver(notification.cookie);
 }
 
 }  // namespace
@@ -117,6 +125,7 @@ Result<void> Queue::send(std::unique_ptr<Message> message, Waiting waiting, Inst
                    .value = notification.value};
     (void)send_signal(*notified, info);
   }
+  tell_thread(notification, Notification::Event::kWokenUp);
   return {};
 }
 
@@ -145,18 +154,22 @@ Result<std::unique_ptr<Message>> Queue::receive(Waiting waiting, Instant deadlin
   return message;
 }
 
-Result<void> Queue::request_notification(const Notification& notification) {
+Result<void> Queue::request_notification(Notification notification) {
   LockGuard guard(mutex_);
   if (notified_) return fail(Errno::kBusy);
   notified_ = RefPtr<Process>(&current_process());
-  notification_ = notification;
+  notification_ = std::move(notification);
   return {};
 }
 
 void Queue::cancel_notification(const Process& process) {
   RefPtr<Process> dropped;
-  LockGuard guard(mutex_);
-  if (notified_.get() == &process) (void)take_notification_locked(dropped);
+  Notification notification;
+  {
+    LockGuard guard(mutex_);
+    if (notified_.get() == &process) notification = take_notification_locked(dropped);
+  }
+  tell_thread(notification, Notification::Event::kRemoved);
 }
 
 PollEvents Queue::poll(PollRegistrar* registrar) {

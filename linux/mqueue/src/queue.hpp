@@ -1,4 +1,5 @@
 #pragma once
+#include <array>
 #include <memory>
 #include <span>
 
@@ -37,9 +38,14 @@ struct Attributes {
 
 /// How a process wants to hear of a message to an empty queue [mq_notify(3)].
 struct Notification {
-  enum class Kind : int32_t { kSignal = 0, kNone = 1 } kind = Kind::kNone;
+  enum class Kind : int32_t { kSignal = 0, kNone = 1, kThread = 2 } kind = Kind::kNone;
   int32_t signal = 0;
   uint64_t value = 0;
+  /// kThread: the C library's netlink socket, and what it is to be told: its own bytes, of which
+  /// the last says what has happened [linux/mqueue.h NOTIFY_COOKIE_LEN].
+  enum class Event : uint8_t { kWokenUp = 1, kRemoved = 2 };
+  RefPtr<File> sink;
+  std::array<std::byte, 32> cookie{};
 };
 
 /// A POSIX message queue: messages in order of priority, oldest first [mq_overview(7)]. Any thread.
@@ -60,7 +66,7 @@ class Queue final : public RefCounted {
   Result<std::unique_ptr<Message>> receive(Waiting waiting, Instant deadline);
 
   /// Registers the caller's process, for one message. kBusy when there is one.
-  Result<void> request_notification(const Notification& notification);
+  Result<void> request_notification(Notification notification);
   /// Takes back a registration of `process`, if it has one.
   void cancel_notification(const Process& process);
 

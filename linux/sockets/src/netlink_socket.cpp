@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "family_table.hpp"
+#include "linux/process/message_sink.hpp"
 #include "linux/process/process.hpp"
 #include "netlink_messages.hpp"
 
@@ -13,7 +14,7 @@ namespace {
 
 using namespace netlink;
 
-class NetlinkSocket final : public net::Socket {
+class NetlinkSocket final : public net::Socket, public MessageSink {
  public:
   NetlinkSocket(net::Runtime& runtime, net::SocketType type, OpenFlags flags)
       : Socket(net::Family::kNetlink, type, 0, flags), runtime_(runtime) {}
@@ -71,6 +72,13 @@ class NetlinkSocket final : public net::Socket {
                                       deadline_after(options_.receive_timeout));
       if (!waited) return wait_failed(waited.error(), options_.receive_timeout);
     }
+  }
+  Result<void> deliver(std::span<const std::byte> message) override {
+    // The bytes of a queue of text.
+    return queue_answer(std::string(reinterpret_cast<const char*>(message.data()), message.size()));
+  }
+  void* facet(const void* tag) override {
+    return tag == &kMessageSinkTag ? static_cast<MessageSink*>(this) : Socket::facet(tag);
   }
   PollEvents poll(PollRegistrar* registrar) override {
     if (registrar != nullptr) registrar->watch(queue_);

@@ -14,9 +14,9 @@
 ///
 /// The root holds /.aril/boot: what to run, as NUL-terminated "key=value" records in any order:
 ///   exec=PATH  arg=TEXT (repeated, argv[0] first)  env=NAME=VALUE (repeated)  cwd=PATH
-///   hostname=TEXT  uid=N gid=N
-/// Records on the command line come after these: exec, cwd, uid, gid replace; env replaces by name;
-/// the first arg replaces all.
+///   hostname=TEXT  uid=N gid=N groups=N,N...
+/// Records on the command line come after these: exec, cwd, uid, gid, groups replace; env replaces
+/// by name; the first arg replaces all.
 ///
 /// The command line. Words separated by blanks: key or key=value; bytes other than printable ASCII,
 /// and '%', '"', and blank, are written %XX in values. The records above, and

@@ -1,5 +1,6 @@
 #include "linux/init/init.hpp"
 
+#include <algorithm>
 #include <memory>
 #include <new>
 
@@ -80,6 +81,11 @@ Result<void> start_init(InitConfig config) {
 
   auto request = ARIL_TRY(try_make_unique<ExecRequest>(ARIL_TRY(make_request(config))));
   RefPtr<Task> task = ARIL_TRY(Task::create(process, kInitPid, "init", {}, 0));
+  if (!config.groups.empty()) {
+    task->credentials.groups = ARIL_TRY(try_make_ref<GroupList>());
+    task->credentials.groups->ids = std::move(config.groups);
+    std::ranges::sort(task->credentials.groups->ids);  // as setgroups(2) keeps them
+  }
   task->credentials.change_group_ids(config.gid, config.gid, config.gid);
   task->credentials.change_user_ids(config.uid, config.uid, config.uid);
   process->note_user_ids(task->credentials);

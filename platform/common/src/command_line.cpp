@@ -171,6 +171,18 @@ void set_variable(std::vector<std::string>& environment, std::string variable) {
   environment.push_back(std::move(variable));
 }
 
+bool parse_groups(std::string_view text, std::vector<uint32_t>& groups) {
+  groups.clear();
+  while (!text.empty()) {
+    size_t comma = std::min(text.find(','), text.size());
+    uint32_t group = 0;
+    if (!parse_number(text.substr(0, comma), group)) return false;
+    groups.push_back(group);
+    text.remove_prefix(std::min(comma + 1, text.size()));
+  }
+  return true;
+}
+
 /// False when the key is not a record's.
 Known apply_record(std::string_view key, std::string value, ProgramSpec& spec,
                    bool& arguments_replaced) {
@@ -191,6 +203,8 @@ Known apply_record(std::string_view key, std::string value, ProgramSpec& spec,
     return known(parse_number(std::string_view(value), spec.uid));
   } else if (key == "gid") {
     return known(parse_number(std::string_view(value), spec.gid));
+  } else if (key == "groups") {
+    return known(parse_groups(value, spec.groups));
   } else {
     return Known::kNo;
   }
@@ -198,7 +212,8 @@ Known apply_record(std::string_view key, std::string value, ProgramSpec& spec,
 }
 
 bool is_record_key(std::string_view key) {
-  constexpr std::string_view kKeys[] = {"exec", "arg", "env", "cwd", "hostname", "uid", "gid"};
+  constexpr std::string_view kKeys[] = {"exec",     "arg", "env", "cwd",
+                                        "hostname", "uid", "gid", "groups"};
   return std::ranges::find(kKeys, key) != std::end(kKeys);
 }
 

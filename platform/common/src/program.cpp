@@ -88,6 +88,7 @@ void run_program(Boot& boot) {
       .host_name = std::move(spec.hostname),
       .uid = spec.uid,
       .gid = spec.gid,
+      .groups = std::move(spec.groups),
       .standard_input = std::move(stdio.input),
       .standard_output = std::move(stdio.output),
       .standard_error = std::move(stdio.error),

@@ -22,6 +22,13 @@ std::vector<std::pair<std::string, std::string>> as_pairs(const BootRecords& rec
   if (records.user) {
     pairs.emplace_back("uid", std::format("{}", records.user->uid));
     pairs.emplace_back("gid", std::format("{}", records.user->gid));
+    if (!records.user->groups.empty()) {
+      std::string groups;
+      for (const uint32_t group : records.user->groups) {
+        groups += std::format("{}{}", groups.empty() ? "" : ",", group);
+      }
+      pairs.emplace_back("groups", groups);
+    }
   }
   return pairs;
 }
@@ -67,6 +74,11 @@ BootRecords parse_boot_records(std::string_view content) {
       records.cwd = value;
     } else if (key == "hostname") {
       records.hostname = value;
+    } else if (key == "groups") {
+      if (!records.user) records.user.emplace();
+      for (const std::string& group : split(value, ',')) {
+        records.user->groups.push_back(static_cast<uint32_t>(parse_number(group).value_or(0)));
+      }
     } else if (key == "uid" || key == "gid") {
       if (!records.user) records.user.emplace();
       const auto number = static_cast<uint32_t>(parse_number(value).value_or(0));

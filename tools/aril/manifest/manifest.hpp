@@ -68,6 +68,7 @@ enum class MachineType { kMicrovm, kQ35, kPc };
 struct User {
   uint32_t uid = 0;
   uint32_t gid = 0;
+  std::vector<uint32_t> groups;  ///< supplementary ones
 };
 
 inline constexpr uint64_t kDefaultMemory = uint64_t{128} << 20;

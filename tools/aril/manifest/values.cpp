@@ -235,6 +235,23 @@ Disk parse_disk(std::string_view text, const fs::path& directory) {
   return disk;
 }
 
+namespace {
+
+/// The groups that this host's account belongs to beside `primary`.
+std::vector<uint32_t> groups_of(const std::string& name, uint32_t primary) {
+  std::vector<gid_t> all(16);
+  int count = static_cast<int>(all.size());
+  while (getgrouplist(name.c_str(), primary, all.data(), &count) < 0) {
+    all.resize(std::max(all.size() * 2, static_cast<size_t>(count)));
+    count = static_cast<int>(all.size());
+  }
+  all.resize(static_cast<size_t>(count));
+  std::erase(all, primary);
+  return {all.begin(), all.end()};
+}
+
+}  // namespace
+
 User parse_user(std::string_view text) {
   const std::vector<std::string> parts = split(text, ':');
   const auto number = [](const std::string& part) -> std::optional<uint32_t> {
@@ -259,7 +276,11 @@ User parse_user(std::string_view text) {
     throw Error(std::format("'{}' is not a user", text),
                 "USER[:GROUP], as numbers or as names that this host knows");
   }
-  return {*uid, *gid};
+  User user{.uid = *uid, .gid = *gid};
+  // As login(1) and container engines do: a name stands for all of its groups, a group that was
+  // named for itself alone.
+  if (parts.size() == 1 && !number(parts[0])) user.groups = groups_of(parts[0], *gid);
+  return user;
 }
 
 std::pair<std::string, std::string> parse_variable(std::string_view text) {

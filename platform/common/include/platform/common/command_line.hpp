@@ -23,6 +23,7 @@ struct ProgramSpec {
   std::string working_directory = "/";
   std::string hostname = "aril";
   uint32_t uid = 0, gid = 0;
+  std::vector<uint32_t> groups;  ///< supplementary
 };
 
 /// A disk's file system and where it is mounted.

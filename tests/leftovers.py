@@ -1,21 +1,25 @@
 """Finds what a test has left behind, without touching anything that is not the test's."""
+import glob
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 import uuid
 
 VARIABLE = "ARIL_TEST_ID"
 
 
-def network_prefix():
-    """What the names of the devices and namespaces that this test makes start with."""
+def name_prefix():
+    """What the names of the devices, namespaces and directories that this test makes start with."""
     return f"aril-{os.environ.get(VARIABLE, 'test')[:6]}"
 
 
 class Leftovers:
     """Marks what belongs to one test: its processes by a variable in their environment, its network
-    devices and namespaces by their names. Other tests may run beside it."""
+    devices, namespaces, mounts, loop devices and directories by their names. Other tests may run beside
+    it."""
 
     def __init__(self, name):
         self.name = name
@@ -51,9 +55,38 @@ class Leftovers:
                 os.kill(pid, signal.SIGKILL)
             except OSError:
                 pass
-        left += [f"network device or namespace {name}"
-                 for name in _network_names(f"aril-{self.identity[:6]}")]
+        prefix = f"aril-{self.identity[:6]}"
+        left += [f"network device or namespace {name}" for name in _network_names(prefix)]
+        for place in _mounts(prefix):
+            left.append(f"mount at {place}")
+            subprocess.run(["umount", "--lazy", place], stderr=subprocess.DEVNULL, check=False)
+        left += [f"loop device {device}" for device in _loop_devices(prefix)]
+        for path in glob.glob(os.path.join(tempfile.gettempdir(), f"{prefix}*")):
+            left.append(f"directory {path}")
+            if not _mounts(prefix):
+                shutil.rmtree(path, ignore_errors=True)
         return left
+
+
+def _mounts(prefix):
+    """Where something whose place or source has this name is mounted, the innermost first."""
+    with open("/proc/self/mounts", encoding="utf-8", errors="replace") as file:
+        lines = [line.split() for line in file]
+    return [place for source, place, *_ in reversed(lines) if prefix in place or prefix in source]
+
+
+def _loop_devices(prefix):
+    """Devices over a file with this name; detached when nothing uses them."""
+    for path in glob.glob("/sys/block/loop*/loop/backing_file"):
+        try:
+            with open(path, encoding="utf-8") as file:
+                if prefix not in file.read():
+                    continue
+        except OSError:
+            continue
+        device = f"/dev/{path.split('/')[3]}"
+        subprocess.run(["losetup", "--detach", device], stderr=subprocess.DEVNULL, check=False)
+        yield device
 
 
 def _network_names(prefix):

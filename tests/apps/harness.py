@@ -26,7 +26,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.path.append(os.path.join(ROOT, "tests"))
 sys.path.append(os.path.join(ROOT, "tests"))
 
-from leftovers import network_prefix
+from leftovers import name_prefix
 
 ARIL = os.path.join(os.environ.get("ARIL_BUILD", os.path.join(ROOT, "build")), "bin", "aril")
 MACHINE = os.environ.get("ARIL_TEST_MACHINE", "microvm")
@@ -228,7 +228,7 @@ def get(url, timeout=30):
 
 @contextlib.contextmanager
 def scratch():
-    with tempfile.TemporaryDirectory(prefix="aril-apps-") as directory:
+    with tempfile.TemporaryDirectory(prefix=f"{name_prefix()}-") as directory:
         yield directory
 
 
@@ -260,7 +260,7 @@ def namespace():
     fd00:88::2/64, this side 10.88.0.1 and, where this host has IPv6, fd00:88::1. Yields the command prefix that runs something inside, and aril's --net."""
     if not can_make_taps():
         raise Skip("making a tap device needs root, iproute2 and /dev/net/tun")
-    name = f"{network_prefix()}-{os.getpid()}"
+    name = f"{name_prefix()}-{os.getpid()}"
     run(["ip", "netns", "add", name])
     try:
         make_tap("-n", name)

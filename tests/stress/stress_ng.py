@@ -10,6 +10,7 @@ found out that it cannot run here, as on a Linux without that feature) or 4 (it 
 itself for this machine). Anything else, a panic or a hang fails.
 """
 import argparse
+import concurrent.futures
 import os
 import re
 import signal
@@ -77,6 +78,7 @@ def main():
     parser.add_argument("--cpus", type=int, default=2)
     parser.add_argument("--memory", default="512M")
     parser.add_argument("--seconds", type=int, default=10)
+    parser.add_argument("--jobs", type=int, default=1, help="machines beside each other")
     parser.add_argument("--patience", type=int, default=60, help="further seconds before it hangs")
     parser.add_argument("--output", help="also write the list of results to this file")
     parser.add_argument("--options", nargs="*", default=[], help="further words for stress-ng")
@@ -85,8 +87,11 @@ def main():
     skipped = read_skipped()
     names = arguments.names or [n for n in all_stressors(arguments.program) if n not in skipped]
     counts, lines = {}, []
-    for name in names:
-        outcome, seconds, text = run_one(aril, arguments.program, name, arguments)
+    pool = concurrent.futures.ThreadPoolExecutor(arguments.jobs)
+    running = [(name, pool.submit(run_one, aril, arguments.program, name, arguments))
+               for name in names]
+    for name, future in running:
+        outcome, seconds, text = future.result()
         kind = outcome.split()[0]
         counts[kind] = counts.get(kind, 0) + 1
         line = f"{name:16} {outcome:12} {seconds:6.1f} s"

@@ -1,5 +1,7 @@
 #include "system_files.hpp"
 
+#include <algorithm>
+
 #include "arch/cpu.hpp"
 #include "arch/cpu_info.hpp"
 #include "arch/timer.hpp"
@@ -77,21 +79,30 @@ Result<void> make_cpuinfo(std::string& out) {
   return {};
 }
 
+/// "user nice system idle" and the rest, in ticks. System time is an estimate (linux/entry).
+void append_cpu_times(std::string& out, int64_t total, int64_t system, int64_t idle) {
+  int64_t busy = std::max<int64_t>(total - idle, 0);
+  system = std::min(system, busy);
+  append_format(out, " %lld 0 %lld %lld 0 0 0 0 0 0\n",
+                static_cast<long long>((busy - system) / kNanosecondsPerTick),
+                static_cast<long long>(system / kNanosecondsPerTick),
+                static_cast<long long>(idle / kNanosecondsPerTick));
+}
+
 Result<void> make_stat(std::string& out, ProcessSource& processes) {
   unsigned count = arch::cpu_count();
   int64_t up = now().ns;
-  int64_t idle_sum = 0;
+  int64_t idle_sum = 0, system_sum = 0;
   std::string lines;
   for (unsigned cpu = 0; cpu < count; ++cpu) {
-    int64_t idle = Scheduler::idle_time(cpu).ns;
+    int64_t idle = Scheduler::idle_time(cpu).ns, system = Scheduler::system_time(cpu).ns;
     idle_sum += idle;
-    append_format(lines, "cpu%u %lld 0 0 %lld 0 0 0 0 0 0\n", cpu,
-                  static_cast<long long>((up - idle) / kNanosecondsPerTick),
-                  static_cast<long long>(idle / kNanosecondsPerTick));
+    system_sum += system;
+    append_format(lines, "cpu%u", cpu);
+    append_cpu_times(lines, up, system, idle);
   }
-  append_format(out, "cpu  %lld 0 0 %lld 0 0 0 0 0 0\n",
-                static_cast<long long>((up * count - idle_sum) / kNanosecondsPerTick),
-                static_cast<long long>(idle_sum / kNanosecondsPerTick));
+  out += "cpu ";
+  append_cpu_times(out, up * count, system_sum, idle_sum);
   out += lines;
   append_format(out, "intr 0\nctxt %llu\nbtime %lld\nprocesses %zu\nprocs_running %u\n",
                 static_cast<unsigned long long>(Scheduler::context_switches()),

@@ -171,6 +171,10 @@ Result<void> MemoryFile::add_seals(uint32_t seals) {
   LockGuard guard(mutex());
   uint32_t before = seals_.load(std::memory_order_relaxed);
   if ((before & kSealSeal) != 0) return fail(Errno::kPerm);
+  if ((seals & ~before & kSealWrite) != 0) {
+    RefPtr<PageCache> cache = cache_if_any();
+    if (cache && cache->is_mapped_for_writing()) return fail(Errno::kBusy);
+  }
   seals_.store(before | seals, std::memory_order_relaxed);
   return {};
 }

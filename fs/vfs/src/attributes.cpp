@@ -123,6 +123,7 @@ Result<void> truncate(const LookupContext& context, const Path& path, uint64_t s
   if (!inode.is_regular()) return fail(Errno::kInval);
   ARIL_TRY(require_writable_mount(path));
   ARIL_TRY(check_access(inode, context.identity, Access::kWrite));
+  if (inode.is_executing()) return fail(Errno::kTxtBsy);
   ARIL_TRY(drop_lent_rights(context, inode));
   LockGuard guard(inode.mutex());
   ARIL_TRY(inode.resize_locked(size));

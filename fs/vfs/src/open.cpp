@@ -51,6 +51,9 @@ Result<RefPtr<File>> finish_open(const LookupContext& context, const Path& path,
   }
   ARIL_TRY(may_open(context, path, flags, created));
   Inode& inode = path.inode();
+  bool writes = wants_write(flags) && inode.is_regular();
+  // Before anything is lost to a truncation that the end of the opening would refuse.
+  if (writes && inode.is_executing()) return fail(Errno::kTxtBsy);
   if (has(flags, OpenFlags::kTruncate) && inode.is_regular() && !created) {
     ARIL_TRY(drop_lent_rights(context, inode));
     LockGuard guard(inode.mutex());
@@ -61,6 +64,8 @@ Result<RefPtr<File>> finish_open(const LookupContext& context, const Path& path,
   // Only the opener of a terminal knows what O_NOCTTY is for.
   if (inode.type() == mode::kCharDevice) dropped &= ~OpenFlags::kNoCtty;
   RefPtr<File> file = ARIL_TRY(inode.open(path, flags & ~dropped));
+  if (NodeFile* node = writes ? as_node_file(*file) : nullptr; node != nullptr)
+    ARIL_TRY(node->claim_writing());
   announce(path, FileEvent::kOpen);
   return file;
 }

@@ -34,7 +34,27 @@ NodeFile::NodeFile(Path path, OpenFlags flags) : File(flags), path_(std::move(pa
 NodeFile::~NodeFile() {
   if (!has(flags(), OpenFlags::kPath))
     announce(path_, is_writable() ? FileEvent::kCloseWrite : FileEvent::kCloseNoWrite);
+  if (is_writer_) inode().drop_writer();
   if (inode().count_closed() && inode().link_count() == 0) announce_end(inode());
+}
+
+Result<void> NodeFile::claim_writing() {
+  if (is_writer_) return {};
+  is_writer_ = true;
+  inode().count_writer();
+  if (inode().is_executing()) return fail(Errno::kTxtBsy);
+  return {};
+}
+
+Result<Execution> Execution::begin(Inode& program) {
+  Execution execution{RefPtr<Inode>(&program)};
+  program.count_execution();
+  if (program.is_open_for_writing()) return fail(Errno::kTxtBsy);
+  return execution;
+}
+
+Execution::~Execution() {
+  if (program_) program_->drop_execution();
 }
 
 Result<FileStatus> NodeFile::status() { return inode().status(); }

@@ -44,6 +44,7 @@ struct Scheduler::RunQueue {
   uint64_t minimum_runtime = 0;
   uint64_t maximum_runtime = 0;
   std::atomic<bool> idle{false};
+  std::atomic<int64_t> system_ns{0};
 
   // Only touched by the queue's own CPU.
   Thread* idle_thread = nullptr;
@@ -183,6 +184,9 @@ void Scheduler::account(Thread& thread, Instant now) {
   Duration used = now - thread.run_since_;
   thread.cpu_time_ = thread.cpu_time_ + used;
   thread.run_since_ = now;
+  RunQueue& queue = queue_here();
+  if (thread.kind_ == Thread::Kind::kKernel && &thread != queue.idle_thread)
+    queue.system_ns.fetch_add(used.ns, std::memory_order_relaxed);
   uint64_t weight = kWeights[static_cast<size_t>(thread.nice_ + 20)];
   thread.virtual_runtime_ += static_cast<uint64_t>(std::max<int64_t>(used.ns, 0)) * 1024 / weight;
 }
@@ -408,6 +412,14 @@ unsigned Scheduler::runnable_count() {
 }
 
 uint64_t Scheduler::context_switches() { return switch_count.load(std::memory_order_relaxed); }
+
+void Scheduler::note_system_time(Duration time) {
+  queue_here().system_ns.fetch_add(time.ns, std::memory_order_relaxed);
+}
+
+Duration Scheduler::system_time(unsigned cpu) {
+  return {queue_of(cpu).system_ns.load(std::memory_order_relaxed)};
+}
 
 Duration Scheduler::idle_time(unsigned cpu) {
   Thread* idle = queue_of(cpu).idle_thread;

@@ -19,7 +19,8 @@ MappingView AddressSpace::Implementation::view_locked(const Region& region) cons
           .sharing = region.sharing,
           .object = region.object.get(),
           .label = region.label,
-          .resident_pages = resident};
+          .resident_pages = resident,
+          .may_write = region.may_write};
 }
 
 void AddressSpace::for_each_mapping(const std::function<void(const MappingView&)>& visit) const {

@@ -4,7 +4,8 @@
 
 namespace aril {
 
-void ObjectMapping::attach(MemoryObject& object) {
+void ObjectMapping::attach(MemoryObject& object, Use use) {
+  use_ = use;
   {
     LockGuard hold(object.mappings_lock_);
     id_ = object.next_mapping_id_++;
@@ -56,6 +57,13 @@ void MemoryObject::try_unmap_everywhere(uint64_t first, uint64_t count) {
 
 void MemoryObject::write_protect_everywhere(uint64_t first, uint64_t count) {
   for_each_space([&](AddressSpace& space) { space.write_protect_object(*this, first, count); });
+}
+
+bool MemoryObject::is_mapped_for_writing() {
+  LockGuard hold(mappings_lock_);
+  for (const ObjectMapping& mapping : mappings_)
+    if (mapping.use_ == ObjectMapping::Use::kSharedWriting) return true;
+  return false;
 }
 
 bool MemoryObject::is_mapped() const {

@@ -31,7 +31,9 @@ bool Region::can_absorb(const Region& next) const {
 
 void Region::attach() {
   if (!object) return;
-  mapping.attach(*object);
+  mapping.attach(*object, sharing == Sharing::kShared && may_write
+                              ? ObjectMapping::Use::kSharedWriting
+                              : ObjectMapping::Use::kOther);
   is_attached = true;
 }
 

@@ -84,6 +84,7 @@ int64_t call_measured(Task& task, arch::TrapFrame& frame) {
   int64_t result = call_untimed(frame);
   int64_t spent = (task.thread().cpu_time() - before).ns;
   time.ns.fetch_add(spent * time.period, std::memory_order_relaxed);
+  Scheduler::note_system_time({spent * time.period});
   time.period = spent > kLong ? 1 : std::min(time.period * 2, kMaxPeriod);
   time.countdown = time.period;
   return result;

@@ -168,6 +168,7 @@ struct Prepared {
   std::string path;
   vfs::Path place;
   FileStatus status;
+  vfs::Execution execution;
 };
 
 // Follows `#!` lines; the arguments become those of the script's interpreter [execve(2)].
@@ -197,10 +198,14 @@ std::expected<Executable, ExecFailure> open_through_scripts(ExecRequest& request
 std::expected<Prepared, ExecFailure> prepare(ExecRequest& request) {
   auto executable = open_through_scripts(request);
   if (!executable) return std::unexpected(std::move(executable.error()));
+  // A file without a name, of memfd_create, is nobody's to protect.
+  Result<vfs::Execution> execution;
+  if (executable->place) execution = vfs::Execution::begin(executable->place.inode());
+  if (!execution) return failure(execution.error(), executable->path, "is open for writing");
   auto program = open_program(std::move(executable->file));
   if (!program) return failure(errno_of(program.error()), executable->path, text(program.error()));
-  Prepared prepared{std::move(*program), std::nullopt, std::move(executable->path),
-                    std::move(executable->place), executable->status};
+  Prepared prepared{std::move(*program),          std::nullopt,       std::move(executable->path),
+                    std::move(executable->place), executable->status, std::move(*execution)};
   const std::string& interpreter_name = prepared.program.image.interpreter;
   if (interpreter_name.empty()) return prepared;
   auto file = open_executable(interpreter_name, {}, vfs::LookupFlags::kFollow);
@@ -304,6 +309,11 @@ void take_file_identity(Task& task, const Prepared& prepared) {
 void reset_for_new_program(Task& task, const ExecRequest& request, const Prepared& prepared) {
   Process& process = task.process();
   {
+    LockGuard guard(family::lock());
+    process.family.exit_signal = kSigChld;
+    process.handler_group = 0;
+  }
+  {
     LockGuard guard(process.signal_lock());
     for (int number = 1; number <= kSignalCount; ++number) {
       SignalAction& action = process.action_locked(number);
@@ -314,10 +324,6 @@ void reset_for_new_program(Task& task, const ExecRequest& request, const Prepare
   if (process.timers) process.timers->forget_posix_timers();
   process.files().close_all_on_exec();
   process.has_executed = true;
-  {
-    LockGuard guard(family::lock());
-    process.family.exit_signal = kSigChld;
-  }
   task.alternate_stack = {};
   task.clear_child_tid = 0;
   task.robust_list = task.robust_list_size = 0;
@@ -383,6 +389,7 @@ std::expected<void, ExecFailure> execute(ExecRequest request, arch::TrapFrame& f
     Task::exit(0);
   }
   (*record)->executable = std::move(prepared->place);
+  (*record)->execution = std::move(prepared->execution);
   (*record)->command_line = request.arguments.bytes();
   (*record)->environment = request.environment.bytes();
   (*record)->auxiliary_vector = std::move(start->stack.auxiliary_vector);

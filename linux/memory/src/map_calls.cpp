@@ -152,6 +152,34 @@ Result<void> sys_pkey_mprotect(uint64_t address, uint64_t length, uint64_t prote
 }
 ARIL_SYSCALL(329, pkey_mprotect, sys_pkey_mprotect, "ptr size prot int");
 
+// As Linux does since 4.0: the pages are mapped anew, as one more region [remap_file_pages(2)].
+Result<void> sys_remap_file_pages(uint64_t address, uint64_t length, uint64_t protection,
+                                  uint64_t first_page, uint64_t flags) {
+  constexpr uint64_t kNonBlock = 0x10000;
+  if (protection != 0 || (flags & ~kNonBlock) != 0) return fail(Errno::kInval);
+  address = align_down(address, kPageSize);
+  length = align_down(length, kPageSize);
+  if (length == 0 || address > arch::kApplicationTop || length > arch::kApplicationTop - address ||
+      first_page > (INT64_MAX - length) / kPageSize)
+    return fail(Errno::kInval);
+  MapRequest request{.address = address, .length = length};
+  std::optional<MappingView> mapping;
+  // The region's object, with a reference: it may be unmapped meanwhile.
+  auto backing = space().shared_backing(address);
+  mapping = space().find_mapping(address);
+  if (!backing || !mapping || mapping->end - address < length) return fail(Errno::kInval);
+  request.object = std::move(backing->first);
+  request.offset = first_page * kPageSize;
+  request.protection = mapping->protection;
+  request.sharing = Sharing::kShared;
+  request.may_write = mapping->may_write;
+  request.placement = MapRequest::Placement::kFixed;
+  request.populate = (flags & kNonBlock) == 0;
+  ARIL_TRY(space().map(request));
+  return {};
+}
+ARIL_SYSCALL(216, remap_file_pages, sys_remap_file_pages, "ptr size prot uint hex");
+
 /// MREMAP_DONTUNMAP: the pages go, and the old range stays, as empty anonymous memory.
 Result<uint64_t> move_and_keep(uint64_t address, uint64_t length, std::optional<uint64_t> fixed) {
   auto mapping = space().find_mapping(address);

@@ -1,5 +1,4 @@
 #include "arch/context.hpp"
-#include "kernel/log/log.hpp"
 #include "linux/files/file_table.hpp"
 #include "linux/patch/patcher.hpp"
 #include "linux/process/clone_flags.hpp"
@@ -22,14 +21,9 @@ Result<void> check_flags(const CloneArguments& arguments) {
   if ((arguments.flags & kPidfd) != 0 && (arguments.flags & kPidfdConflicts) != 0 &&
       arguments.pidfd == arguments.parent_tid)
     return fail(Errno::kInval);
-  if ((arguments.flags & kSighand) == 0) return {};
-  if ((arguments.flags & kClearSighand) != 0) return fail(Errno::kInval);
-  static constinit std::atomic<bool> reported{false};
-  if (!reported.exchange(true))
-    ARIL_LOG_WARNING("linux",
-                     "clone: processes that share signal handlers (CLONE_SIGHAND without "
-                     "CLONE_THREAD) are not supported");
-  return fail(Errno::kInval);
+  if ((arguments.flags & kSighand) != 0 && (arguments.flags & kClearSighand) != 0)
+    return fail(Errno::kInval);
+  return {};
 }
 
 // On the child's own thread, in its own memory.
@@ -114,6 +108,14 @@ bool is_taken_down(Task& caller) {
   return false;
 }
 
+void share_handlers_locked(Process& caller, Process& child) {
+  static constinit uint64_t last_group = 0;
+  if (caller.handler_group == 0) caller.handler_group = ++last_group;
+  child.handler_group = caller.handler_group.load();
+  // Again: they may have changed since the child was made.
+  copy_signal_actions(caller, child, false);
+}
+
 // A signal to the caller's group comes either before this, and then there is no child, or after,
 // and then the child is a member: nobody escapes kill(-group) by forking.
 Result<void> join_family(Task& task, Process& child, const CloneArguments& arguments) {
@@ -123,6 +125,8 @@ Result<void> join_family(Task& task, Process& child, const CloneArguments& argum
   child.process_group = caller.process_group.load();
   child.session = caller.session.load();
   bool is_sibling = (arguments.flags & kParent) != 0;
+  child.family.creator = is_sibling ? caller.family.creator : task.tid();
+  if ((arguments.flags & kSighand) != 0) share_handlers_locked(caller, child);
   child.family.exit_signal = is_sibling ? caller.family.exit_signal : arguments.exit_signal;
   Process* parent = is_sibling ? caller.family.parent : &caller;
   family::join_locked(child, parent != nullptr ? parent : &caller);

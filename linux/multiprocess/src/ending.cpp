@@ -141,6 +141,7 @@ void leave_children_locked(Process& process, Collected& collected, OrphanedGroup
   family::for_each_child_locked(process, [&](Process& child) {
     family::move_locked(child, reaper);
     child.family.is_adopted = true;
+    child.family.creator = 0;
     child.family.exit_signal = kSigChld;
     if (int number = child.parent_death_signal; number != 0) {
       SignalInfo info{.signal = number, .code = kSiUser};

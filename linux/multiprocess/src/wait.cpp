@@ -10,7 +10,21 @@ namespace {
 using Life = Process::Family::Life;
 
 constexpr uint32_t kNoHang = 1, kStopped = 2, kExited = 4, kContinued = 8, kNoWait = 0x1000000;
-constexpr uint32_t kWaitAll = 0x40000000, kWaitClone = 0x80000000;
+constexpr uint32_t kNoThread = 0x20000000, kWaitAll = 0x40000000, kWaitClone = 0x80000000;
+
+/// Whether the child is the calling thread's own [wait(2): __WNOTHREAD]. Children of a thread that
+/// has ended are those of the first that is left.
+bool is_of_caller(const Process& child) {
+  Task& self = current_task();
+  if (child.family.creator == self.tid()) return true;
+  const Task* first = nullptr;
+  bool has_creator = false;
+  self.process().for_each_task([&](Task& task) {
+    if (first == nullptr && !task.is_worker) first = &task;
+    has_creator |= task.tid() == child.family.creator;
+  });
+  return !has_creator && first == &self;
+}
 
 /// Whom a request means, found once.
 struct Selection {
@@ -23,6 +37,7 @@ struct Selection {
     bool is_clone = child.family.exit_signal != kSigChld;
     bool wants_clone = (request.options & kWaitClone) != 0;
     if ((request.options & kWaitAll) == 0 && is_clone != wants_clone) return false;
+    if ((request.options & kNoThread) != 0 && !is_of_caller(child)) return false;
     switch (request.who) {
       case kAny:
         return true;

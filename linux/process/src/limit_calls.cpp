@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <climits>
 
 #include "linux/abi/syscall.hpp"
 #include "linux/abi/time.hpp"
@@ -108,28 +109,64 @@ Result<int64_t> sys_times(UserPtr<Times> out) {
 }
 ARIL_SYSCALL(100, times, sys_times, ">ptr");
 
-Result<RefPtr<Task>> priority_target(int which, int who) {
-  constexpr int kProcessTarget = 0, kGroupTarget = 1, kUserTarget = 2;
-  if (which != kProcessTarget && which != kGroupTarget && which != kUserTarget)
-    return fail(Errno::kInval);
-  if (which != kProcessTarget || who == 0) return RefPtr<Task>(&current_task());
-  RefPtr<Task> task = process_table::find_task(who);
-  if (!task) return fail(Errno::kSrch);
-  return task;
+// [getpriority(2)]
+constexpr int kProcessTarget = 0, kGroupTarget = 1, kUserTarget = 2;
+
+/// Visits the tasks that `which` and `who` mean: one, or all of a group's or a user's processes.
+/// kSrch when there is none. The visitor runs under spin locks.
+template <typename Visit>
+Result<void> for_each_target(int which, int who, Visit visit) {
+  Task& self = current_task();
+  if (which == kProcessTarget) {
+    RefPtr<Task> task = who == 0 ? RefPtr<Task>(&self) : process_table::find_task(who);
+    if (!task) return fail(Errno::kSrch);
+    visit(*task);
+    return {};
+  }
+  if (which != kGroupTarget && which != kUserTarget) return fail(Errno::kInval);
+  if (who == 0)
+    who = which == kGroupTarget ? self.process().process_group.load()
+                                : static_cast<int>(self.credentials.uid);
+  bool found = false;
+  LockGuard guard(family::lock());
+  family::for_each_locked([&](Process& process) {
+    int own =
+        which == kGroupTarget ? process.process_group.load() : static_cast<int>(process.real_uid());
+    if (own != who) return;
+    process.for_each_task([&](Task& task) {
+      found = true;
+      visit(task);
+    });
+  });
+  if (!found) return fail(Errno::kSrch);
+  return {};
 }
 
 Result<int64_t> sys_getpriority(int which, int who) {
+  int lowest = INT_MAX;
+  ARIL_TRY(for_each_target(which, who,
+                           [&](Task& task) { lowest = std::min(lowest, task.thread().nice()); }));
   // The raw call's result is 20 - nice, so that it is never negative [getpriority(2)].
-  return 20 - ARIL_TRY(priority_target(which, who))->thread().nice();
+  return 20 - lowest;
 }
 ARIL_SYSCALL(140, getpriority, sys_getpriority, "int pid");
 
 Result<void> sys_setpriority(int which, int who, int nice) {
-  RefPtr<Task> task = ARIL_TRY(priority_target(which, who));
   nice = std::clamp(nice, -20, 19);
-  if (nice < task->thread().nice() && !current_task().credentials.can(Capability::kSysNice))
-    return fail(Errno::kAcces);
-  task->thread().set_nice(nice);
+  const Credentials& credentials = current_task().credentials;
+  bool is_privileged = credentials.can(Capability::kSysNice);
+  Errno error{};
+  ARIL_TRY(for_each_target(which, who, [&](Task& task) {
+    uint32_t owner = task.process().real_uid();
+    if (!is_privileged && owner != credentials.uid && owner != credentials.euid) {
+      error = Errno::kPerm;
+    } else if (!is_privileged && nice < task.thread().nice()) {
+      error = Errno::kAcces;
+    } else {
+      task.thread().set_nice(nice);
+    }
+  }));
+  if (error != Errno{}) return fail(error);
   return {};
 }
 ARIL_SYSCALL(141, setpriority, sys_setpriority, "int pid int");

@@ -28,18 +28,9 @@ Result<void> sys_rt_sigaction(int number, UserPtr<SignalAction> wanted,
     LockGuard tasks(process.tasks_lock());
     LockGuard guard(process.signal_lock());
     old = process.action_locked(number);
-    if (action) {
-      process.action_locked(number) = *action;
-      // What is pending and would now be ignored is dropped [POSIX sigaction].
-      bool ignored = action->handler == kSignalIgnore ||
-                     (action->handler == kSignalDefault && kIgnoredByDefault.contains(number));
-      if (ignored) {
-        process.pending_locked().flush(SignalSet::of(number));
-        process.for_each_task_locked(
-            [&](Task& task) { task.pending.flush(SignalSet::of(number)); });
-      }
-    }
+    if (action) set_action_locked(process, number, *action);
   }
+  if (action) share_action(process, number);
   if (previous) return previous.write(old);
   return {};
 }

@@ -24,14 +24,18 @@ struct Delivery {
 Delivery take_next(Task& task) {
   Process& process = task.process();
   Delivery next;
-  LockGuard guard(process.signal_lock());
-  next.number = task.pending.take(~task.blocked, next.info);
-  if (next.number == 0) next.number = process.pending_locked().take(~task.blocked, next.info);
-  if (next.number == 0) return next;
-  SignalAction& action = process.action_locked(next.number);
-  next.action = action;
-  if ((action.flags & kSaResethand) != 0 && action.handler > kSignalIgnore)
-    action.handler = kSignalDefault;
+  bool resets = false;
+  {
+    LockGuard guard(process.signal_lock());
+    next.number = task.pending.take(~task.blocked, next.info);
+    if (next.number == 0) next.number = process.pending_locked().take(~task.blocked, next.info);
+    if (next.number == 0) return next;
+    SignalAction& action = process.action_locked(next.number);
+    next.action = action;
+    resets = (action.flags & kSaResethand) != 0 && action.handler > kSignalIgnore;
+    if (resets) action.handler = kSignalDefault;
+  }
+  if (resets) share_action(process, next.number);
   return next;
 }
 

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <new>
 
+#include "linux/process/family.hpp"
 #include "linux/process/multiprocess.hpp"
 #include "linux/signal/signal.hpp"
 
@@ -170,6 +171,32 @@ SignalSet pending_signals(Task& task) {
   return task.pending.set() | task.process().pending_locked().set();
 }
 
+void set_action_locked(Process& process, int number, const SignalAction& action) {
+  process.action_locked(number) = action;
+  bool ignored = action.handler == kSignalIgnore ||
+                 (action.handler == kSignalDefault && kIgnoredByDefault.contains(number));
+  if (!ignored) return;
+  process.pending_locked().flush(SignalSet::of(number));
+  process.for_each_task_locked([&](Task& task) { task.pending.flush(SignalSet::of(number)); });
+}
+
+void share_action(Process& process, int number) {
+  if (process.handler_group.load(std::memory_order_relaxed) == 0) return;
+  LockGuard family_guard(family::lock());
+  uint64_t group = process.handler_group;
+  SignalAction action;
+  {
+    LockGuard guard(process.signal_lock());
+    action = process.action_locked(number);
+  }
+  family::for_each_locked([&](Process& other) {
+    if (group == 0 || &other == &process || other.handler_group != group) return;
+    LockGuard tasks(other.tasks_lock());
+    LockGuard guard(other.signal_lock());
+    set_action_locked(other, number, action);
+  });
+}
+
 void force_signal(Task& task, const SignalInfo& info) {
   Process& process = task.process();
   {
@@ -181,6 +208,7 @@ void force_signal(Task& task, const SignalInfo& info) {
       task.blocked.remove(info.signal);
     }
   }
+  share_action(process, info.signal);
   if (!send_signal(task, info)) ARIL_ASSERT(false);
 }
 

@@ -175,6 +175,15 @@ class Inode : public RefCounted {
   void count_open() { open_files_.fetch_add(1, std::memory_order_relaxed); }
   /// True for the last one.
   bool count_closed() { return open_files_.fetch_sub(1, std::memory_order_relaxed) == 1; }
+  /// Writers and executions exclude each other [execve(2), open(2): ETXTBSY]. Each side counts
+  /// first and looks at the other's count then, so that of two that come at once at most one
+  /// succeeds.
+  void count_writer() { writers_.fetch_add(1); }
+  void drop_writer() { writers_.fetch_sub(1); }
+  void count_execution() { executions_.fetch_add(1); }
+  void drop_execution() { executions_.fetch_sub(1); }
+  [[nodiscard]] bool is_open_for_writing() const { return writers_.load() != 0; }
+  [[nodiscard]] bool is_executing() const { return executions_.load() != 0; }
   /// Without a name, but may get one (O_TMPFILE).
   [[nodiscard]] bool is_linkable() const { return linkable_.load(std::memory_order_relaxed); }
   /// Sets modification and change time (or change time alone) to now.
@@ -195,7 +204,7 @@ class Inode : public RefCounted {
   std::atomic<bool> linkable_{false};
 
  private:
-  std::atomic<uint32_t> open_files_{0};
+  std::atomic<uint32_t> open_files_{0}, writers_{0}, executions_{0};
   FileSystem& file_system_;
   const uint64_t number_;
   mutable Mutex mutex_{LockRank::kInode};

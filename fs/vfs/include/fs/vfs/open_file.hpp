@@ -35,8 +35,30 @@ class NodeFile : public File {
   /// fallocate(2)'s mode.
   virtual Result<void> allocate(uint32_t mode, uint64_t offset, uint64_t length);
 
+  /// Once, after open(2) for writing: kTxtBsy while the file is being executed.
+  Result<void> claim_writing();
+
  private:
   Path path_;
+  bool is_writer_ = false;
+};
+
+/// Keeps a program's file from being opened for writing while it runs.
+class Execution {
+ public:
+  Execution() = default;
+  /// kTxtBsy while it is open for writing.
+  static Result<Execution> begin(Inode& program);
+  Execution(Execution&& other) noexcept : program_(std::move(other.program_)) {}
+  Execution& operator=(Execution&& other) noexcept {
+    std::swap(program_, other.program_);
+    return *this;
+  }
+  ~Execution();
+
+ private:
+  explicit Execution(RefPtr<Inode> program) : program_(std::move(program)) {}
+  RefPtr<Inode> program_;
 };
 
 /// The file as a NodeFile, or null: pipes, sockets and event files have no place.

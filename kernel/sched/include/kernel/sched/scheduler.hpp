@@ -29,6 +29,11 @@ class Scheduler {
   static unsigned runnable_count();
   static uint64_t context_switches();
   static Duration idle_time(unsigned cpu);
+  /// Time that the CPU has spent in the kernel: its kernel threads', but for idling, and what
+  /// note_system_time() was told.
+  static Duration system_time(unsigned cpu);
+  /// The running application thread has been in the kernel for so long. Any context.
+  static void note_system_time(Duration time);
 
  private:
   friend class Thread;

@@ -60,6 +60,7 @@ struct MappingView {
   const MemoryObject* object;
   const char* label;
   uint64_t resident_pages;
+  bool may_write;  ///< PROT_WRITE may be had
 };
 
 /// What a layer above keeps about one address space; goes with it.

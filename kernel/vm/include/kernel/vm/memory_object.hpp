@@ -20,12 +20,15 @@ enum class PageAccess : uint8_t { kRead, kWrite };
 class ObjectMapping {
  public:
   explicit ObjectMapping(AddressSpace& space) : space_(&space) {}
-  void attach(MemoryObject& object);
+  /// How the region may come to use the pages.
+  enum class Use : uint8_t { kOther, kSharedWriting };
+  void attach(MemoryObject& object, Use use);
   void detach(MemoryObject& object);
 
  private:
   friend class MemoryObject;
   AddressSpace* space_;
+  Use use_ = Use::kOther;
   uint64_t id_ = 0;  // ascending along the list, so that a walk can go on after it let go the lock
   ListNode node_;
 };
@@ -49,6 +52,8 @@ class MemoryObject : public RefCounted {
   [[nodiscard]] virtual bool tracks_writes() const { return true; }
   /// Dirty pages are on their way to the backing when it returns (msync).
   virtual Result<void> write_back() { return {}; }
+  /// A region that maps it is shared and may write, or may be allowed to.
+  [[nodiscard]] bool is_mapped_for_writing();
   /// For /proc/self/maps and symbolising; empty when it has no path.
   [[nodiscard]] virtual const char* name() const { return ""; }
 

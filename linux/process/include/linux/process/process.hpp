@@ -10,6 +10,7 @@
 #include "base/ref_ptr.hpp"
 #include "base/result.hpp"
 #include "base/time.hpp"
+#include "fs/vfs/open_file.hpp"
 #include "fs/vfs/path.hpp"
 #include "kernel/sched/mutex.hpp"
 #include "kernel/sched/wait_queue.hpp"
@@ -53,7 +54,8 @@ struct ExitStatus {
 /// The program that a process runs, for /proc. Immutable once execve has published it: a forked
 /// child shares it.
 struct ProgramRecord final : RefCounted {
-  vfs::Path executable;          ///< /proc/self/exe
+  vfs::Path executable;  ///< /proc/self/exe
+  vfs::Execution execution;
   std::string command_line;      ///< argv, each with its NUL: /proc/self/cmdline
   std::string environment;       ///< the same of envp: /proc/self/environ
   std::string auxiliary_vector;  ///< /proc/self/auxv
@@ -140,6 +142,10 @@ class Process final : public RefCounted {
   SpinLock& signal_lock() { return signal_lock_; }
   SignalAction& action_locked(int number) { return actions_[size_t(number - 1)]; }
   PendingSignals& pending_locked() { return pending_; }
+  /// Processes with the same number share their signal actions [clone(2): CLONE_SIGHAND]; 0:
+  /// nobody's are shared. Each has a copy, and share_action() (linux/signal) passes changes on.
+  /// Changes under family::lock().
+  std::atomic<uint64_t> handler_group{0};
   /// Instances that wait for this process and its tasks, but for those that their senders own.
   std::atomic<uint32_t> queued_signals{0};
   /// The current RLIMIT_SIGPENDING, for senders in any context.
@@ -202,6 +208,7 @@ class Process final : public RefCounted {
   /// What the component linux/multiprocess keeps of each process. Under family::lock().
   struct Family {
     Process* parent = nullptr;  ///< null: none. It outlives its children, which it loses at its end
+    int creator = 0;            ///< the parent's thread that made it; 0: none of them
     int exit_signal = kSigChld;  ///< what the parent gets at the end; 0: nothing
     enum class Life : uint8_t { kAlive, kZombie, kCollected } life = Life::kAlive;
     bool is_adopted = false;  ///< its first parent is gone

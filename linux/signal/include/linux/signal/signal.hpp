@@ -37,6 +37,13 @@ void withdraw_queued_signal(Process& process, Task* task, QueuedSignal& signal);
 /// To a process group (terminals: SIGINT, SIGWINCH, SIGHUP). kSrch when it is empty.
 Result<void> send_group_signal(int process_group, const SignalInfo& info);
 
+/// After a change of the action of `number`: it becomes that of the processes that share handlers
+/// with this one. No lock of family::lock()'s rank or above held.
+void share_action(Process& process, int number);
+/// Sets an action, and drops what is pending and would now be ignored [POSIX sigaction]. Under
+/// tasks_lock() and signal_lock().
+void set_action_locked(Process& process, int number, const SignalAction& action);
+
 /// Signals that wait and that `wanted` contains, taken off: signalfd, sigtimedwait. 0: none.
 int take_pending_signal(Task& task, SignalSet wanted, SignalInfo& info);
 /// Pending for the task or its process, blocked ones included.

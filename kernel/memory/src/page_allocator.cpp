@@ -9,6 +9,7 @@
 #include "base/assert.hpp"
 #include "frame_table.hpp"
 #include "kernel/log/log.hpp"
+#include "kernel/memory/fresh_memory.hpp"
 #include "kernel/sync/spin_lock.hpp"
 
 namespace aril::page_allocator {
@@ -16,6 +17,8 @@ namespace {
 
 // The order that marks a page in a PerCpuCache: no buddy merges with it.
 constexpr uint8_t kCached = 0xff;
+// A flag beside those of Page, of free blocks' heads alone: the whole block is zeroes.
+constexpr uint8_t kClean = 16;
 
 /// One CPU's stack of free single pages. Touched by its CPU only, interrupts disabled.
 struct PerCpuCache {
@@ -40,6 +43,8 @@ constinit size_t kernel_reserve = 0;
 constinit unsigned cache_capacity = PerCpuCache::kCapacity;
 constinit PerCpuCache caches[arch::kMaxCpus] = {};
 constinit Page* zero = nullptr;
+// Whether memory that was never used is zeroes.
+constinit bool starts_zeroed = false;
 
 constexpr size_t kMaxShrinkers = 8;
 constinit Shrinker shrinkers[kMaxShrinkers] = {};
@@ -51,9 +56,13 @@ void set_links(Page& page, uint32_t next, uint32_t previous) {
   page.link = uint64_t{previous} << 32 | next;
 }
 
+// Of the flags of a free block's head kClean says whether the whole block is zeroes; frames inside
+// a block have none.
+bool is_clean(const Page& head) { return (head.flags & kClean) != 0; }
+
 void push_locked(Page& head, unsigned order) {
   head.order = static_cast<uint8_t>(order);
-  head.flags = Page::kFree;
+  head.flags = static_cast<uint8_t>(Page::kFree | (head.flags & kClean));
   uint32_t old = free_lists[order];
   set_links(head, old, 0);
   if (old != 0) {
@@ -75,21 +84,23 @@ void unlink_locked(Page& head) {
     Page* page = frames.page_of(next);
     set_links(*page, next_of(*page), previous);
   }
-  head.flags = 0;
+  head.flags &= kClean;
   head.link = 0;
 }
 
 /// Puts a block on the free lists, joined with its buddies as far as they are free.
 void merge_locked(Page* head, unsigned order) {
-  // Frames inside a block are not marked free: only its head is.
-  head->flags = 0;
+  head->flags &= kClean;
   while (order < kMaxOrder) {
     uint64_t frame = head->frame_number;
     uint64_t buddy_frame = frame ^ (uint64_t{1} << order);
     Page* buddy = frames.populated_neighbour(frame, buddy_frame);
     if (buddy == nullptr || (buddy->flags & Page::kFree) == 0 || buddy->order != order) break;
     unlink_locked(*buddy);
+    const auto clean = static_cast<uint8_t>(head->flags & buddy->flags);
+    head->flags = buddy->flags = 0;
     if (buddy_frame < frame) head = buddy;
+    head->flags = clean;
     ++order;
   }
   push_locked(*head, order);
@@ -104,17 +115,23 @@ Page* take_block_locked(unsigned order) {
       // The upper halves go back.
       while (found > order) {
         --found;
-        push_locked(head[size_t{1} << found], found);
+        Page& half = head[size_t{1} << found];
+        half.flags = head->flags;
+        push_locked(half, found);
       }
       head->order = static_cast<uint8_t>(order);
       return head;
     }
-    if (!frames.populate_next_block([](Page& page) { merge_locked(&page, 0); })) return nullptr;
+    auto give = [](Page& page) {
+      if (starts_zeroed) page.flags = kClean;
+      merge_locked(&page, 0);
+    };
+    if (!frames.populate_next_block(give)) return nullptr;
   }
 }
 
 void push_cached(PerCpuCache& cache, Page& page) {
-  page.flags = Page::kFree;
+  page.flags = static_cast<uint8_t>(Page::kFree | (page.flags & kClean));
   page.order = kCached;
   cache.pages[cache.count++] = &page;
 }
@@ -143,7 +160,7 @@ Page* take_single(size_t keep) {
   if (cache.count == 0) return nullptr;
   free_count.fetch_sub(1, std::memory_order_relaxed);
   Page* page = cache.pages[--cache.count];
-  page->flags = 0;
+  page->flags &= kClean;
   page->order = 0;
   return page;
 }
@@ -162,7 +179,13 @@ Page* take_block(unsigned order, size_t keep) {
   return head;
 }
 
-/// As take_block; makes room by reclaiming where that is allowed.
+/// For a block that was just taken: it is in use from here on.
+void prepare(Page& head, unsigned order, Fill fill) {
+  if (fill == Fill::kZero && !is_clean(head)) std::memset(head.data(), 0, kPageSize << order);
+  head.flags = 0;
+}
+
+/// As take_block; makes room by reclaiming where that is allowed. prepare() must follow.
 Page* take_block_hard(unsigned order, Purpose purpose) {
   bool reclaiming = may_reclaim();
   size_t keep = 0;
@@ -178,6 +201,8 @@ Page* take_block_hard(unsigned order, Purpose purpose) {
 
 }  // namespace
 
+void expect_zeroed_memory() { starts_zeroed = true; }
+
 void initialize(std::span<const PhysicalRange> usable, std::span<const PhysicalRange> reserved) {
   LockGuard hold(lock);
   frames.initialize(usable, reserved);
@@ -190,9 +215,9 @@ void initialize(std::span<const PhysicalRange> usable, std::span<const PhysicalR
   zero = take_block_locked(0);
   if (zero == nullptr) panic("no free memory at all; give the machine more (--memory)");
   free_count.fetch_sub(1, std::memory_order_relaxed);
+  prepare(*zero, 0, Fill::kZero);
   zero->flags = Page::kPinned;
   zero->references.store(1, std::memory_order_relaxed);
-  std::memset(zero->data(), 0, kPageSize);
 }
 
 Result<PageRef> allocate(Fill fill, Purpose purpose) {
@@ -201,7 +226,7 @@ Result<PageRef> allocate(Fill fill, Purpose purpose) {
   page->link = 0;
   page->map_count.store(0, std::memory_order_relaxed);
   page->references.store(1, std::memory_order_relaxed);
-  if (fill == Fill::kZero) std::memset(page->data(), 0, kPageSize);
+  prepare(*page, 0, fill);
   return PageRef::adopt(page);
 }
 
@@ -209,14 +234,13 @@ Result<Page*> allocate_pages(unsigned order, Fill fill) {
   if (order > kMaxOrder) return fail(Errno::kNoMem);
   Page* head = take_block(order, kernel_reserve);
   if (head == nullptr) return fail(Errno::kNoMem);
+  prepare(*head, order, fill);
   for (Page& page : std::span(head, size_t{1} << order)) {
     page.order = 0;
-    page.flags = 0;
     page.link = 0;
     page.map_count.store(0, std::memory_order_relaxed);
     page.references.store(1, std::memory_order_relaxed);
   }
-  if (fill == Fill::kZero) std::memset(head->data(), 0, kPageSize << order);
   return head;
 }
 
@@ -224,7 +248,7 @@ Result<PhysicalAddress> allocate_block(unsigned order, Fill fill) {
   if (order > kMaxOrder) return fail(Errno::kNoMem);
   Page* head = take_block_hard(order, Purpose::kKernel);
   if (head == nullptr) return fail(Errno::kNoMem);
-  if (fill == Fill::kZero) std::memset(head->data(), 0, kPageSize << order);
+  prepare(*head, order, fill);
   return head->physical();
 }
 

@@ -2,6 +2,7 @@
 #include "arch/layout.hpp"
 #include "arch/page_table.hpp"
 #include "base/units.hpp"
+#include "kernel/memory/fresh_memory.hpp"
 #include "kernel/memory/page_allocator.hpp"
 
 namespace aril {
@@ -14,6 +15,7 @@ inline void initialize_host_memory() {
   done = true;
   const PhysicalRange usable[] = {{0, 640 * kKiB}, {1 * kMiB, 30 * kMiB}, {40 * kMiB, 64 * kMiB}};
   const PhysicalRange reserved[] = {{1 * kMiB, 3 * kMiB + 100}};
+  page_allocator::expect_zeroed_memory();
   page_allocator::initialize(usable, reserved);
   arch::PageTable::set_kernel_root(*arch::allocate_table_page());
 }

@@ -74,23 +74,6 @@ Region* AddressSpace::Implementation::region_for_fault_locked(uint64_t address) 
   return &region;
 }
 
-/// Whether the write to `address` is to get the 2 MiB around it at once. Unless it was asked for,
-/// only where the program is filling memory from below, page after page, so that little of it stays
-/// unused, and where there is memory to spare.
-bool AddressSpace::Implementation::suits_large_page_locked(const Region& region,
-                                                           uint64_t address) const {
-  using enum Region::LargePages;
-  uint64_t start = align_down(address, arch::kLargePageSize);
-  uint64_t end = start + arch::kLargePageSize;
-  if (region.large_pages == kNever || region.grows_down || start < region.start || end > region.end)
-    return false;
-  if (region.large_pages == kChoose &&
-      (address != start || start == region.start || !table.query(start - kPageSize)))
-    return false;
-  page_allocator::Statistics memory = page_allocator::statistics();
-  return memory.free_pages > memory.total_pages / 4 && table.next_present(start, end) == end;
-}
-
 auto AddressSpace::Implementation::map_anonymous_locked(Region& region, uint64_t address,
                                                         Access access) -> Step {
   arch::PageFlags flags = page_flags(region.protection);
@@ -102,6 +85,7 @@ auto AddressSpace::Implementation::map_anonymous_locked(Region& region, uint64_t
   if (suits_large_page_locked(region, address) &&
       map_large_page_locked(align_down(address, arch::kLargePageSize), flags))
     return {Step::Kind::kDone};
+  if (map_cluster_locked(region, address, flags)) return {Step::Kind::kDone};
   Result<PageRef> page = allocate_page(page_allocator::Fill::kZero);
   if (!page || !map_page_locked(address, std::move(*page), flags)) return {Step::Kind::kNoMemory};
   return {Step::Kind::kDone};
@@ -119,6 +103,7 @@ auto AddressSpace::Implementation::map_object_locked(Region& region, uint64_t ad
             is_write(access) && !is_private ? PageAccess::kWrite : PageAccess::kRead};
   }
   if (is_write(access) && is_private) {
+    if (copy_cluster_locked(region, address, flags)) return {Step::Kind::kDone};
     Result<PageRef> copy = allocate_page(page_allocator::Fill::kNone);
     if (!copy) return {Step::Kind::kNoMemory};
     std::memcpy((*copy)->data(), page->data(), kPageSize);
@@ -171,6 +156,7 @@ auto AddressSpace::Implementation::make_writable_locked(Region& region, uint64_t
     table.protect(address, flags);
     return {Step::Kind::kDone};
   }
+  if (copy_cluster_locked(region, address, flags)) return {Step::Kind::kDone};
   bool is_zero = &page == &page_allocator::zero_page();
   Result<PageRef> copy =
       allocate_page(is_zero ? page_allocator::Fill::kZero : page_allocator::Fill::kNone);

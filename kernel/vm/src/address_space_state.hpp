@@ -2,6 +2,7 @@
 #include <array>
 #include <optional>
 
+#include "arch/address_spaces.hpp"
 #include "arch/page_table.hpp"
 #include "kernel/memory/page_allocator.hpp"
 #include "kernel/sched/mutex.hpp"
@@ -81,6 +82,8 @@ struct AddressSpace::Implementation {
   Step map_anonymous_locked(Region& region, uint64_t address, Access access);
   [[nodiscard]] bool suits_large_page_locked(const Region& region, uint64_t address) const;
   bool map_large_page_locked(uint64_t address, arch::PageFlags flags);
+  bool map_cluster_locked(const Region& region, uint64_t address, arch::PageFlags flags);
+  bool copy_cluster_locked(Region& region, uint64_t address, arch::PageFlags flags);
   Step map_object_locked(Region& region, uint64_t address, Access access, PageRef page);
   Step make_writable_locked(Region& region, uint64_t address, const arch::Translation& old,
                             PageRef object_page);
@@ -109,6 +112,7 @@ struct AddressSpace::Implementation {
   uint64_t stack_limit = kDefaultStackLimit;
   uint64_t resident_pages = 0, peak_resident_pages = 0;
   bool is_randomized = true;
+  unsigned fault_order = arch::kFaultOrder;
 };
 
 /// The outcome of one attempt at a fault.

@@ -41,6 +41,9 @@ struct AddressSpaceProbe {
   static std::optional<arch::Translation> translate(AddressSpace& space, uint64_t address) {
     return space.implementation_->table.query(address);
   }
+  static void set_fault_order(AddressSpace& space, unsigned order) {
+    space.implementation_->fault_order = order;
+  }
   static std::byte* byte_at(AddressSpace& space, uint64_t address) {
     return arch::physical_to_virtual(translate(space, address)->physical) + address % kPageSize;
   }

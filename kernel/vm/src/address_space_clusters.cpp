@@ -1,0 +1,99 @@
+#include <array>
+#include <cstring>
+
+#include "address_space_state.hpp"
+
+// Faults that get more pages than the one that was touched.
+namespace aril {
+namespace {
+
+/// Of fresh memory that does not continue what was touched before.
+constexpr unsigned kFirstFaultOrder = 2;
+
+/// Whether a fault may take more than it needs.
+bool has_memory_to_spare() {
+  page_allocator::Statistics memory = page_allocator::statistics();
+  return memory.free_pages > memory.total_pages / 4;
+}
+
+}  // namespace
+
+/// Whether the write to `address` is to get the 2 MiB around it at once. Unless it was asked for,
+/// only where the program is filling memory from below, page after page, so that little of it stays
+/// unused, and where there is memory to spare.
+bool AddressSpace::Implementation::suits_large_page_locked(const Region& region,
+                                                           uint64_t address) const {
+  using enum Region::LargePages;
+  uint64_t start = align_down(address, arch::kLargePageSize);
+  uint64_t end = start + arch::kLargePageSize;
+  if (region.large_pages == kNever || region.grows_down || start < region.start || end > region.end)
+    return false;
+  if (region.large_pages == kChoose &&
+      (address != start || start == region.start || !table.query(start - kPageSize)))
+    return false;
+  return has_memory_to_spare() && table.next_present(start, end) == end;
+}
+
+/// Gives a write to `address` the largest aligned block of pages, up to `fault_order`, that lies in
+/// the region where nothing is mapped yet; a small one where the program is not going upwards, so
+/// that memory which is touched here and there stays small. False when it is to get a single page.
+bool AddressSpace::Implementation::map_cluster_locked(const Region& region, uint64_t address,
+                                                      arch::PageFlags flags) {
+  if (fault_order == 0 || !has_memory_to_spare()) return false;
+  for (unsigned order = fault_order; order > 0; --order) {
+    uint64_t size = kPageSize << order;
+    uint64_t start = align_down(address, size), end = start + size;
+    if (start < region.start || end > region.end || table.next_present(start, end) != end) continue;
+    if (order > kFirstFaultOrder && (start == region.start || !table.query(start - kPageSize)))
+      continue;
+    Result<Page*> pages = page_allocator::allocate_pages(order, page_allocator::Fill::kZero);
+    if (!pages) return false;
+    bool mapped = true;
+    for (uint64_t at = start; at < end; at += kPageSize) {
+      PageRef page = PageRef::adopt(*pages + ((at - start) >> kPageShift));
+      // Once a table was had for the first, the others are in the same one.
+      mapped = mapped && map_page_locked(at, std::move(page), flags).has_value();
+    }
+    return mapped;
+  }
+  return false;
+}
+
+/// A write to a page of a private file mapping that continues such writes from below, as a dynamic
+/// loader's relocations do: copies the pages that follow too, all as one block. False when they are
+/// not all at hand.
+bool AddressSpace::Implementation::copy_cluster_locked(Region& region, uint64_t address,
+                                                       arch::PageFlags flags) {
+  constexpr unsigned kOrder = 3;
+  constexpr uint64_t kSize = kPageSize << kOrder;
+  uint64_t end = address + kSize;
+  if (fault_order < kOrder || !region.object || !is_aligned(address, kSize) || end > region.end ||
+      address == region.start || !has_memory_to_spare())
+    return false;
+  std::optional<arch::Translation> before = table.query(address - kPageSize);
+  if (!before || !has(before->flags, arch::PageFlags::kWrite)) return false;
+  std::array<PageRef, size_t{1} << kOrder> sources;
+  for (uint64_t at = address; at < end; at += kPageSize) {
+    PageRef& source = sources[(at - address) >> kPageShift];
+    if (std::optional<arch::Translation> entry = table.query(at)) {
+      if (has(entry->flags, arch::PageFlags::kWrite)) return false;
+      source = PageRef::share(page_allocator::page_of(entry->physical));
+    } else {
+      source = region.object->resident_page(region.object_index(at));
+      if (!source) return false;
+    }
+  }
+  Result<Page*> copies = page_allocator::allocate_pages(kOrder, page_allocator::Fill::kNone);
+  if (!copies) return false;
+  zap_locked(address, end);
+  bool mapped = true;
+  for (size_t i = 0; i < sources.size(); ++i) {
+    PageRef copy = PageRef::adopt(*copies + i);
+    std::memcpy(copy->data(), sources[i]->data(), kPageSize);
+    // Once a table was had for the first, the others are in the same one.
+    mapped = mapped && map_page_locked(address + i * kPageSize, std::move(copy), flags).has_value();
+  }
+  return mapped;
+}
+
+}  // namespace aril

@@ -1,0 +1,81 @@
+#include "vm_fixture.hpp"
+
+// Faults that get more than the page they asked for, where a fault is expensive
+// (arch::kFaultOrder).
+namespace aril {
+namespace {
+
+class FaultCluster : public VmTest {
+ protected:
+  static constexpr uint64_t kBlock = 16 * kPageSize;
+  void SetUp() override {
+    VmTest::SetUp();
+    space = *AddressSpace::create();
+    AddressSpaceProbe::set_fault_order(*space, 4);
+  }
+  void TearDown() override {
+    space.reset();
+    VmTest::TearDown();
+  }
+  uint64_t resident() { return space->usage().resident_pages; }
+  RefPtr<AddressSpace> space;
+};
+
+TEST_F(FaultCluster, GrowsWithMemoryThatIsFilledFromBelow) {
+  uint64_t mapped = *space->map({.length = 8 * kBlock, .protection = kReadWrite});
+  uint64_t address = align_up(mapped + 1, kBlock);
+  ASSERT_EQ(store(*space, address + 5 * kPageSize, 1), FaultOutcome::kResolved);
+  EXPECT_EQ(resident(), 4u) << "what continues nothing gets little";
+  for (uint64_t page = 0; page < 16; ++page) {
+    ASSERT_EQ(store(*space, address + page * kPageSize, static_cast<uint8_t>(page + 1)),
+              FaultOutcome::kResolved);
+  }
+  ASSERT_EQ(store(*space, address + kBlock, 17), FaultOutcome::kResolved);
+  EXPECT_EQ(resident(), 32u);
+  EXPECT_EQ(AddressSpaceProbe::translate(*space, address + 2 * kBlock - kPageSize)->physical,
+            AddressSpaceProbe::translate(*space, address + kBlock)->physical + kBlock - kPageSize);
+  EXPECT_EQ(load(*space, address + 9 * kPageSize), 10);
+  EXPECT_EQ(load(*space, address + kBlock + 5 * kPageSize), 0);
+}
+
+TEST_F(FaultCluster, StaysWithinTheRegionAndClearOfWhatIsThere) {
+  uint64_t address = *space->map({.length = 64 * kPageSize, .protection = kReadWrite});
+  uint64_t block = align_up(address + 1, kBlock);
+  ASSERT_TRUE(space->unmap(block + 3 * kPageSize, kPageSize));
+  ASSERT_EQ(store(*space, block, 1), FaultOutcome::kResolved);
+  EXPECT_EQ(resident(), 2u);
+  ASSERT_EQ(store(*space, block + 2 * kPageSize, 2), FaultOutcome::kResolved);
+  EXPECT_EQ(resident(), 3u);
+  // Pages of a block are given back one by one.
+  ASSERT_TRUE(space->unmap(block + kPageSize, kPageSize));
+  EXPECT_EQ(resident(), 2u);
+  EXPECT_EQ(load(*space, block), 1);
+}
+
+TEST_F(FaultCluster, CopiesAheadOfWritesThatGoUpwards) {
+  FakeBacking backing;
+  auto cache = *PageCache::create(&backing, 64 * kPageSize, "");
+  for (uint64_t index = 0; index < 64; ++index) ASSERT_TRUE(cache->page(index, PageAccess::kRead));
+  uint64_t address = *space->map({.address = 0x1000'0000,
+                                  .length = 64 * kPageSize,
+                                  .protection = kReadWrite,
+                                  .object = cache});
+  ASSERT_EQ(address, 0x1000'0000u);
+  ASSERT_EQ(store(*space, address + 8 * kPageSize, 99), FaultOutcome::kResolved);
+  EXPECT_EQ(resident(), 1u) << "a first write copies one page";
+  for (uint64_t page = 9; page < 16; ++page)
+    ASSERT_EQ(store(*space, address + page * kPageSize, 99), FaultOutcome::kResolved);
+  EXPECT_EQ(load(*space, address + 20 * kPageSize), 21);  // and its neighbours, for reading
+  ASSERT_EQ(store(*space, address + 16 * kPageSize, 99), FaultOutcome::kResolved);
+  for (uint64_t page = 17; page < 24; ++page) {
+    auto entry = AddressSpaceProbe::translate(*space, address + page * kPageSize);
+    ASSERT_TRUE(entry && has(entry->flags, arch::PageFlags::kWrite)) << page;
+    EXPECT_EQ(load(*space, address + page * kPageSize), static_cast<int>(page + 1));
+  }
+  ASSERT_EQ(store(*space, address + 20 * kPageSize, 98), FaultOutcome::kResolved);
+  EXPECT_EQ(std::to_integer<int>(cache->page(20, PageAccess::kRead).value()->data()[0]), 21)
+      << "the file's own page is untouched";
+}
+
+}  // namespace
+}  // namespace aril

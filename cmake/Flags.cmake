@@ -47,9 +47,10 @@ target_compile_options(aril_tool_flags INTERFACE
   ${ARIL_WARNINGS} -O2 -g -stdlib=libc++ -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE)
 target_compile_definitions(aril_tool_flags INTERFACE
   _LIBCPP_HARDENING_MODE=_LIBCPP_HARDENING_MODE_EXTENSIVE)
-# libc++ is linked statically: `aril` then runs on a Debian without libc++.
+# libc++ is linked statically: `aril` then runs on a Debian without libc++. At a fixed address:
+# relocating Capstone's tables would cost each start as much as all the rest of it.
 target_link_options(aril_tool_flags INTERFACE
-  -stdlib=libc++ -static-libstdc++ -fuse-ld=lld -pie)
+  -stdlib=libc++ -static-libstdc++ -static-libgcc -fuse-ld=lld -no-pie)
 
 # GoogleTest from Debian's sources, against libc++ as everything else here.
 find_path(GTEST_SOURCE NAMES CMakeLists.txt PATHS /usr/src/googletest/googletest NO_DEFAULT_PATH)

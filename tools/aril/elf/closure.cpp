@@ -39,6 +39,7 @@ void ClosureBuilder::add(const fs::path& path) {
     }
     closure_.files.insert(loader);
   }
+  if (file.needed.empty()) return;
   const Requester requester = {.file = &file, .path = path};
   add_needed(requester, rules_for(file.interpreter.value_or(kGlibcLoader)), 0);
 }

@@ -26,14 +26,17 @@ constexpr uint64_t kKeptBytes = uint64_t{4} << 30;
 /// An image that somebody has just been given must not vanish before their machine has opened it.
 constexpr auto kSafeAge = std::chrono::minutes(10);
 
-std::string key_of(const KernelFiles& files, const Tree& tree, RootPlacement placement) {
+std::string kernel_key(const KernelFiles& files, RootPlacement placement) {
   const fs::path& kernel = files.elf;
   struct stat status = {};
   if (stat(kernel.c_str(), &status) != 0) fail_with_errno(kernel.string(), errno);
-  std::string key = std::format(
-      "aril 3 {} {}{}\n{} {} {} {}.{}\n", __DATE__ __TIME__, static_cast<int>(placement),
-      files.unpacker.empty() ? "" : " packed", kernel.string(), status.st_size, status.st_ino,
-      status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
+  return std::format("{}{}\n{} {} {} {}.{}\n", static_cast<int>(placement),
+                     files.unpacker.empty() ? "" : " packed", kernel.string(), status.st_size,
+                     status.st_ino, status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
+}
+
+std::string key_of(const std::string& kernel, const Tree& tree) {
+  std::string key = std::format("aril 4 {} {}", __DATE__ __TIME__, kernel);
   for (const auto& [path, entry] : tree.entries()) {
     key += std::format("{}\x1f{} {} {} {} {}.{} {} {} {}\x1f{}\x1f{}\n", path,
                        static_cast<int>(entry.kind), entry.mode, entry.uid, entry.gid,
@@ -84,6 +87,33 @@ void remove_old(const fs::path& images) {
   }
 }
 
+/// The folder of the cache that holds what `make(folder)` makes for this key.
+template <typename Make>
+fs::path cached(const std::string& key, Make make) {
+  const fs::path images = cache_directory() / "images";
+  const fs::path directory = images / std::format("{:016x}", fnv1a(key));
+  std::error_code ignored;
+  if (holds(directory, key)) {
+    fs::last_write_time(directory, fs::file_time_type::clock::now(), ignored);
+    return directory;
+  }
+  fs::create_directories(images);
+  remove_old(images);
+  TemporaryDirectory fresh(images);
+  make(fresh.path());
+  write_file(fresh.path() / "key", key);
+  std::error_code failed;
+  fs::rename(fresh.path(), directory, failed);
+  // Somebody else was faster: theirs is in use already, unless it is for a key of the same hash.
+  if (failed && holds(directory, key)) return directory;
+  if (failed) {
+    fs::remove_all(directory, ignored);
+    fs::rename(fresh.path(), directory, failed);
+  }
+  fresh.keep();  // it is the cache's now, perhaps under another name
+  return failed ? fresh.path() : directory;
+}
+
 }  // namespace
 
 ImageFiles write_image_files(const KernelFiles& kernel, const Tree& tree, RootPlacement placement,
@@ -108,28 +138,14 @@ ImageFiles write_image_files(const KernelFiles& kernel, const Tree& tree, RootPl
 }
 
 ImageFiles cached_image(const KernelFiles& kernel, const Tree& tree, RootPlacement placement) {
-  const fs::path images = cache_directory() / "images";
-  fs::create_directories(images);
-  const std::string key = key_of(kernel, tree, placement);
-  const fs::path directory = images / std::format("{:016x}", fnv1a(key));
-  std::error_code ignored;
-  if (holds(directory, key)) {
-    fs::last_write_time(directory, fs::file_time_type::clock::now(), ignored);
-    return files_in(directory);
-  }
-  remove_old(images);
-  TemporaryDirectory fresh(images);
-  write_image_files(kernel, tree, placement, fresh.path() / "image");
-  write_file(fresh.path() / "key", key);
-  fs::remove_all(directory, ignored);
-  fs::rename(fresh.path(), directory, ignored);
-  if (holds(directory, key)) {
-    fresh.keep();  // it is the cache's now, under another name
-    return files_in(directory);
-  }
-  // Somebody else was faster with a different key of the same hash; use ours without caching it.
-  fresh.keep();
-  return files_in(fresh.path());
+  return files_in(cached(key_of(kernel_key(kernel, placement), tree), [&](const fs::path& folder) {
+    write_image_files(kernel, tree, placement, folder / "image");
+  }));
+}
+
+fs::path cached_root(const Tree& tree) {
+  const auto make = [&](const fs::path& folder) { write_erofs(tree, folder / "root", folder); };
+  return cached(key_of("root\n", tree), make) / "root";
 }
 
 }  // namespace aril::tool

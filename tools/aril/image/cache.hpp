@@ -33,4 +33,7 @@ ImageFiles write_image_files(const KernelFiles& kernel, const Tree& tree, RootPl
 /// their names, sizes, times and inodes. Images that were not used for long are removed.
 ImageFiles cached_image(const KernelFiles& kernel, const Tree& tree, RootPlacement placement);
 
+/// The tree alone, as an EROFS file, likewise.
+std::filesystem::path cached_root(const Tree& tree);
+
 }  // namespace aril::tool

@@ -1,3 +1,5 @@
+#include "clock.hpp"
+
 #include <elf.h>
 #include <link.h>
 #include <sys/auxv.h>
@@ -8,9 +10,6 @@
 #include <ctime>
 #include <string>
 
-#include "error.hpp"
-#include "resources.hpp"
-
 namespace aril::tender {
 namespace {
 
@@ -20,13 +19,10 @@ int64_t now(clockid_t clock) {
   return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
 }
 
-struct Sample {
-  uint64_t cycles;
-  int64_t ns;
-};
+}  // namespace
 
 /// The tightest of a few brackets of the counter between two clock readings.
-Sample sample() {
+ClockMeter::Sample ClockMeter::sample() {
   Sample best{};
   int64_t best_span = INT64_MAX;
   for (int i = 0; i < 8; ++i) {
@@ -40,6 +36,8 @@ Sample sample() {
   }
   return best;
 }
+
+namespace {
 
 std::string first_line(const char* path) {
   std::string line;
@@ -96,21 +94,22 @@ void find_vdso(ProcessBoot& boot) {
 
 }  // namespace
 
-void describe_clock(ProcessBoot& boot) {
+ClockMeter::ClockMeter() : start_(sample()) {}
+
+void ClockMeter::describe(ProcessBoot& boot) const {
   // The rate is corrected later where the vDSO reads the TSC itself; otherwise this measurement is
   // all there is, and deserves longer.
   const std::string source =
       first_line("/sys/devices/system/clocksource/clocksource0/current_clocksource");
   const bool reads_tsc = source == "tsc" || source == "kvm-clock";
-  const Sample start = sample();
-  const int64_t span = reads_tsc ? 200'000 : 20'000'000;
-  while (now(CLOCK_MONOTONIC) - start.ns < span) _mm_pause();
+  const int64_t span = reads_tsc ? 100'000 : 20'000'000;
+  while (now(CLOCK_MONOTONIC) - start_.ns < span) _mm_pause();
   const Sample end = sample();
-  boot.tsc_hertz = static_cast<uint64_t>(static_cast<double>(end.cycles - start.cycles) * 1e9 /
-                                         static_cast<double>(end.ns - start.ns));
-  boot.clock_cycles = start.cycles;
-  boot.clock_ns = start.ns;
-  boot.epoch_ns = now(CLOCK_REALTIME) - (now(CLOCK_MONOTONIC) - start.ns);
+  boot.tsc_hertz = static_cast<uint64_t>(static_cast<double>(end.cycles - start_.cycles) * 1e9 /
+                                         static_cast<double>(end.ns - start_.ns));
+  boot.clock_cycles = start_.cycles;
+  boot.clock_ns = start_.ns;
+  boot.epoch_ns = now(CLOCK_REALTIME) - (now(CLOCK_MONOTONIC) - start_.ns);
   const uint64_t vdso = getauxval(AT_SYSINFO_EHDR);
   if (!reads_tsc || vdso == 0) return;
   find_vdso(boot);

@@ -35,6 +35,13 @@ class Piece {
   void require_within(size_t offset, uint64_t first, uint64_t last, uint64_t mask) {
     const size_t high_offset = offset + sizeof(uint32_t);
     load_masked(high_offset, high(mask));
+    if (high(first) == high(last)) {
+      require_equal(high(first));
+      load_masked(offset, low(mask));
+      if (low(first) == low(last)) return require_equal(low(first));
+      require_at_least(low(first));
+      return require_at_most(low(last));
+    }
     require_at_least(high(first));
     require_at_most(high(last));
     // A low half decides where the high one is at a bound.
@@ -81,13 +88,18 @@ std::vector<sock_filter> compile(std::span<const Rule> rules, Gate gate) {
   program.push_back(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, arch)));
   program.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0));
   program.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS));
+  // Nothing is allowed from elsewhere. The address is that of the instruction behind `syscall`.
+  constexpr size_t kPointer = offsetof(seccomp_data, instruction_pointer);
+  program.push_back(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, kPointer + sizeof(uint32_t)));
+  program.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, high(gate.start), 0, 3));
+  program.push_back(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, kPointer));
+  program.push_back(BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, low(gate.start), 0, 1));
+  program.push_back(BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, low(gate.end), 0, 1));
+  program.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP));
   for (const Rule& rule : rules) {
     Piece piece;
     piece.load(offsetof(seccomp_data, nr));
     piece.require_equal(rule.number);
-    // The address is that of the instruction behind `syscall`.
-    piece.require_within(offsetof(seccomp_data, instruction_pointer), gate.start, gate.end,
-                         ~uint64_t{0});
     for (const Condition& condition : rule.conditions) {
       piece.require_within(argument_offset(condition.argument), condition.first, condition.last,
                            condition.mask);

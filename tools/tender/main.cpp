@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "clock.hpp"
 #include "confinement.hpp"
 #include "cpus.hpp"
 #include "error.hpp"
@@ -29,6 +30,7 @@ void check_host() {
 }
 
 [[noreturn]] void run(int count, char** words) {
+  const ClockMeter clock;
   check_host();
   const Options options = parse_options(count, words);
   boot.version = kProcessAbiVersion;
@@ -40,7 +42,7 @@ void check_host() {
 
   static const ProcessKernel kernel = load_kernel(options.kernel);
   open_resources(options, boot);
-  describe_clock(boot);
+  clock.describe(boot);
   give_up_privileges();
   direct_signals(kernel);
   make_cpus(kernel, boot);

@@ -19,16 +19,22 @@ uint64_t number_of(const char* name, const char* text, uint64_t most) {
   return value;
 }
 
+int descriptor_of(const char* name, const char* text) {
+  constexpr uint64_t kMost = 1 << 20;
+  return static_cast<int>(number_of(name, text, kMost));
+}
+
 }  // namespace
 
 Options parse_options(int count, char** words) {
-  enum Key { kKernel = 1, kRoot, kMemory, kCpus, kTap, kStream, kDisk, kReadOnlyDisk };
+  enum Key { kKernel = 1, kRoot, kMemory, kCpus, kTap, kStream, kControl, kDisk, kReadOnlyDisk };
   static const option kOptions[] = {{"kernel", required_argument, nullptr, kKernel},
                                     {"root", required_argument, nullptr, kRoot},
                                     {"memory", required_argument, nullptr, kMemory},
                                     {"cpus", required_argument, nullptr, kCpus},
                                     {"tap", required_argument, nullptr, kTap},
                                     {"frame-stream", required_argument, nullptr, kStream},
+                                    {"control", required_argument, nullptr, kControl},
                                     {"disk", required_argument, nullptr, kDisk},
                                     {"read-only-disk", required_argument, nullptr, kReadOnlyDisk},
                                     {}};
@@ -51,11 +57,14 @@ Options parse_options(int count, char** words) {
         options.tap = optarg;
         break;
       case kStream:
-        options.frame_stream = static_cast<int>(number_of("--frame-stream", optarg, 1 << 20));
+        options.frame_stream = descriptor_of("--frame-stream", optarg);
+        break;
+      case kControl:
+        options.control = descriptor_of("--control", optarg);
         break;
       case kDisk:
       case kReadOnlyDisk:
-        options.disks.push_back({optarg, key == kReadOnlyDisk});
+        options.disks.push_back({descriptor_of("--disk", optarg), key == kReadOnlyDisk});
         break;
       default:
         die("aril-tender is started by `aril run --platform process`");

@@ -5,8 +5,9 @@
 
 namespace aril::tender {
 
+/// An inherited descriptor, locked by whoever opened it.
 struct DiskFile {
-  std::string path;
+  int descriptor = -1;
   bool read_only = false;
 };
 
@@ -15,6 +16,7 @@ struct Options {
   std::string kernel, root, command_line;
   std::string tap;        ///< name; empty: none
   int frame_stream = -1;  ///< an inherited socket that carries frames
+  int control = -1;       ///< an inherited socket: the control line
   uint64_t memory = 0;    ///< bytes
   unsigned cpus = 1;
   std::vector<DiskFile> disks;

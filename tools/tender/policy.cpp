@@ -89,6 +89,13 @@ void add_disks(std::vector<Rule>& rules, const ProcessBoot& boot) {
   }
 }
 
+void add_control(std::vector<Rule>& rules, const ProcessBoot& boot) {
+  if (boot.control_descriptor < 0) return;
+  const Condition line = is(0, static_cast<uint64_t>(boot.control_descriptor));
+  rules.push_back({"read", SYS_read, {line}, "be told by aril"});
+  rules.push_back({"writev", SYS_writev, {line}, "tell aril of reports, and the log"});
+}
+
 void add_cpus(std::vector<Rule>& rules, const ProcessBoot& boot) {
   rules.push_back({"ppoll",
                    SYS_ppoll,
@@ -119,6 +126,7 @@ std::vector<Rule> policy(const ProcessBoot& boot) {
   add_cpus(rules, boot);
   add_memory(rules, boot);
   add_disks(rules, boot);
+  add_control(rules, boot);
   return rules;
 }
 

@@ -16,6 +16,7 @@ ProcessBoot full_boot() {
   boot.memory_descriptor = 10;
   boot.root_descriptor = 11;
   boot.network_descriptor = 12;
+  boot.control_descriptor = 13;
   boot.cpu_count = 2;
   boot.process_id = 1000;
   boot.thread_ids[0] = 1000;

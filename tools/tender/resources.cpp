@@ -74,11 +74,8 @@ void open_tap(const std::string& name, ProcessBoot& boot) {
 
 void open_disks(const Options& options, ProcessBoot& boot) {
   for (const DiskFile& file : options.disks) {
-    const int flags = (file.read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC;
-    const int descriptor = open(file.path.c_str(), flags);
-    if (descriptor < 0) die(file.path, errno);
-    const off_t size = check(lseek(descriptor, 0, SEEK_END), "lseek");
-    boot.disks[boot.disk_count++] = {descriptor, file.read_only, static_cast<uint64_t>(size)};
+    const off_t size = check(lseek(file.descriptor, 0, SEEK_END), "lseek of a disk");
+    boot.disks[boot.disk_count++] = {file.descriptor, file.read_only, static_cast<uint64_t>(size)};
   }
 }
 
@@ -96,6 +93,7 @@ void prepare_streams(ProcessBoot& boot) {
 void close_others(const ProcessBoot& boot) {
   std::vector<int> kept = {0, 1, 2, boot.memory_descriptor, boot.root_descriptor};
   if (boot.network_descriptor >= 0) kept.push_back(boot.network_descriptor);
+  if (boot.control_descriptor >= 0) kept.push_back(boot.control_descriptor);
   for (uint32_t i = 0; i < boot.disk_count; ++i) kept.push_back(boot.disks[i].descriptor);
   std::sort(kept.begin(), kept.end());
   unsigned next = 0;
@@ -113,6 +111,7 @@ void open_resources(const Options& options, ProcessBoot& boot) {
   prepare_streams(boot);
   open_memory(options, boot);
   open_root(options, boot);
+  boot.control_descriptor = options.control;
   boot.network_descriptor = -1;
   if (!options.tap.empty()) {
     open_tap(options.tap, boot);

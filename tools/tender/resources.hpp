@@ -8,7 +8,4 @@ namespace aril::tender {
 /// of them. Closes every other descriptor of this process but the standard streams.
 void open_resources(const Options& options, ProcessBoot& boot);
 
-/// The host's clock and its vDSO.
-void describe_clock(ProcessBoot& boot);
-
 }  // namespace aril::tender

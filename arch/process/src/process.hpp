@@ -90,5 +90,8 @@ void wait_for_cpus();
 
 /// A host call failed that must not: reports, and ends the process.
 [[noreturn]] void report_host_failure(const char* what, int64_t error);
+/// Something else than the application executed a `syscall` instruction that the filter refused:
+/// reports which call, and ends the process.
+[[noreturn]] void report_refused_call(uint64_t number);
 
 }  // namespace aril::arch

@@ -106,8 +106,7 @@ class Arrival {
 
   void on_system_call(const HostSignal& signal) {
     if (!is_application_address(context_.rip))
-      report_host_failure("a system call outside the gate, or one that the filter refuses: number",
-                          signal.call_number);
+      report_refused_call(static_cast<uint32_t>(signal.call_number));
     context_.rcx = context_.rip;
     context_.rflags |= kFlagInterrupts;
     context_.r11 = context_.rflags;

@@ -58,12 +58,24 @@ void drop(uint64_t start, uint64_t end) {
   static_cast<void>(host_call(HostCall::kMunmap, start, end - start));
 }
 
+void drop_all_of_application() { drop(kApplicationWindow.start, kApplicationWindow.end); }
+
 void drop_within(const Window& window, uint64_t start, uint64_t end) {
   start = std::max(align_down(start, kPageSize), window.start);
   end = std::min(align_up(end, kPageSize), window.end);
-  if (start == window.start && end == window.end) return drop(start, end);
-  for (; start < end; start += std::min(end - start, kProcessLongestMapping))
-    drop(start, start + std::min(end - start, kProcessLongestMapping));
+  while (start < end) {
+    uint64_t length = std::min(end - start, kProcessLongestMapping);
+    drop(start, start + length);
+    start += length;
+  }
+}
+
+/// Programs that end, and those that give back a reservation of terabytes, drop pieces that lie far
+/// apart: showing the rest again costs less than thousands of calls.
+void drop_of_application(uint64_t start, uint64_t end) {
+  constexpr uint64_t kMost = 16 * kProcessLongestMapping;
+  if (end - start > kMost) return drop_all_of_application();
+  drop_within(kApplicationWindow, start, end);
 }
 
 constexpr bool in_kernel_window(uint64_t address) {
@@ -120,7 +132,7 @@ int64_t show(const Run& run) {
 void forget_tender() {
   const ProcessBoot& boot = boot_information();
   wait_for_cpus();
-  drop(kApplicationWindow.start, kApplicationWindow.end);
+  drop_all_of_application();
   // The host's vDSO stays: the clock uses it.
   uint64_t from = kProcessKernelEnd;
   if (boot.vdso_end != 0) {
@@ -146,7 +158,7 @@ bool fill_translation(uint64_t address, PageFlags wanted) {
   int64_t result = show(run);
   if (result == kHostNoMemory) {
     // Too many pieces for the host (vm.max_map_count): what is shown is only a copy.
-    drop(kApplicationWindow.start, kApplicationWindow.end);
+    drop_all_of_application();
     result = show(run);
   }
   if (result < 0) report_host_failure("mmap", -result);
@@ -159,7 +171,7 @@ void flush_tlb(PhysicalAddress root, uint64_t start, uint64_t end, IdleCpus) {
   if (in_kernel_window(start)) {
     drop_within(kKernelWindow, start, end);
   } else if (root == active_root()) {
-    drop_within(kApplicationWindow, start, end);
+    drop_of_application(start, end);
   }
 }
 
@@ -169,7 +181,7 @@ void PageTable::activate() {
   // Kernel threads use nothing of the application's: what is shown stays for when it runs again.
   if (root_ == kernel().root() || root_ == active_root()) return;
   Section section;
-  drop(kApplicationWindow.start, kApplicationWindow.end);
+  drop_all_of_application();
   shown_root.store(root_, std::memory_order_relaxed);
 }
 

@@ -3,7 +3,7 @@
 #include <cstdint>
 
 /// The contract between the tender (tools/tender) and the kernel that runs as a Linux process,
-/// version 1. Both include this header; a change of meaning raises kProcessAbiVersion.
+/// version 2. Both include this header; a change of meaning raises kProcessAbiVersion.
 ///
 /// The kernel is an ELF64 executable, linked at addresses that a Linux process has and nothing else
 /// uses, with a note (owner "Aril", type kProcessNoteType) whose content is a ProcessKernel.
@@ -29,7 +29,7 @@
 /// unmaps everything else that the tender has left in the process.
 namespace aril {
 
-inline constexpr uint32_t kProcessAbiVersion = 1;
+inline constexpr uint32_t kProcessAbiVersion = 2;
 inline constexpr uint32_t kProcessNoteType = 0x41'52'49'4c;  // "ARIL"
 inline constexpr size_t kProcessMaxCpus = 32;
 inline constexpr size_t kProcessMaxDisks = 8;
@@ -105,7 +105,10 @@ struct ProcessBoot {
   int64_t epoch_ns;  ///< nanoseconds since 1970 at clock_ns
 
   int32_t console_descriptors[3];  ///< stdin, stdout, stderr
-  int32_t network_descriptor;      ///< -1: none
+  /// The control line as on a virtual machine (base/image_abi.hpp), where an `aril` attends to the
+  /// instance; -1: none. Then reports are lines of stderr, and signals come from the host.
+  int32_t control_descriptor;
+  int32_t network_descriptor;  ///< -1: none
   /// 0: a tap with a virtio-net header of this size before each frame; 1: a stream of frames, each
   /// after its length as a 32-bit number, big-endian (passt).
   uint32_t network_kind;
@@ -114,7 +117,6 @@ struct ProcessBoot {
   uint16_t network_mtu;
 
   uint32_t disk_count;
-  uint32_t reserved;
   ProcessDisk disks[kProcessMaxDisks];
 
   uint8_t random_seed[64];

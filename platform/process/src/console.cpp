@@ -12,6 +12,8 @@ namespace aril::platform {
 namespace {
 
 constexpr int kStandardError = 2;
+constexpr short kWritable = 4;
+constinit int control_descriptor = -1;
 
 /// What becomes of a line; empty: nothing.
 std::string_view for_the_user(std::string_view line) {
@@ -37,13 +39,16 @@ class LineWriter {
  private:
   void end_line() {
     buffer_[length_ - 1] = '\n';  // a line too long for the buffer ends all the same
-    std::string_view line = for_the_user({buffer_.data(), length_});
+    const bool to_aril = control_descriptor >= 0;
+    const int descriptor = to_aril ? control_descriptor : kStandardError;
+    std::string_view line(buffer_.data(), length_);
+    if (!to_aril) line = for_the_user(line);
     length_ = 0;
     if (line.empty()) return;
     const arch::HostVector piece{const_cast<char*>(line.data()), line.size()};
     // A console that is full or gone must not stop the kernel.
-    if (arch::host_is_ready(kStandardError, 4))
-      static_cast<void>(arch::host_write(kStandardError, {&piece, 1}));
+    if (arch::host_is_ready(descriptor, kWritable))
+      static_cast<void>(arch::host_write(descriptor, {&piece, 1}));
   }
 
   std::array<char, 1200> buffer_{};
@@ -52,6 +57,8 @@ class LineWriter {
 constinit LineWriter writer;
 
 }  // namespace
+
+void use_control_line(int descriptor) { control_descriptor = descriptor; }
 
 void start_console() {
   set_console_writer([](std::string_view text) { writer.write(text); });

@@ -7,6 +7,7 @@
 #include "drivers/host/stream.hpp"
 #include "kernel/log/log.hpp"
 #include "platform/common/boot_part.hpp"
+#include "platform/common/control_line.hpp"
 
 // What the tender has opened, as devices.
 namespace aril::platform {
@@ -52,7 +53,16 @@ void open_disks(Boot& boot) {
 }
 ARIL_BOOT_PART(220, disks, open_disks);
 
-void obey_host(Boot&) { start_control(); }
+void obey_host(Boot&) {
+  start_control();
+  const int descriptor = arch::boot_information().control_descriptor;
+  if (descriptor < 0) return;
+  host::Stream& line = start_stream(descriptor);
+  // Nobody is left who could end it.
+  constexpr int kHungUp = 128 + 1;
+  line.set_end_callback([](uint64_t) { stop_machine(kHungUp); });
+  start_control_line(line);
+}
 ARIL_BOOT_PART(910, control, obey_host);
 
 }  // namespace

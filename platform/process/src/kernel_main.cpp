@@ -4,9 +4,11 @@
 #include "arch/startup.hpp"
 #include "console.hpp"
 #include "kernel/log/log.hpp"
+#include "kernel/memory/fresh_memory.hpp"
 #include "kernel/memory/page_allocator.hpp"
 #include "kernel/random/random.hpp"
 #include "kernel/sched/scheduler.hpp"
+#include "linux/abi/names.hpp"
 #include "platform/common/boot_part.hpp"
 
 // The composition root where the machine is a process of a Linux host: from entry.S to the program.
@@ -28,6 +30,7 @@ void run_static_constructors() {
 /// Physical memory, and the page tables, which the host's mappings are filled from.
 void set_up_memory(const ProcessBoot& boot) {
   const PhysicalRange memory{0, boot.memory_size};
+  page_allocator::expect_zeroed_memory();  // a memfd
   // The root's pages are used in place, and stand in the frame table for that; they are the host's
   // file, and cannot be written to.
   const PhysicalRange root{kRootPhysical, kRootPhysical + align_down(boot.root_size, kPageSize)};
@@ -49,9 +52,11 @@ ARIL_BOOT_PART(100, cpus, start_cpus);
 
 extern "C" [[noreturn]] void aril_kernel_main(const ProcessBoot* given) {
   start_console();
+  if (linux_abi::system_call_name != nullptr) arch::set_call_names(&linux_abi::system_call_name);
   set_machine_stop([](int exit_status) { arch::host_exit(exit_status); });
   if (const char* reason = arch::initialize_boot_cpu(*given)) panic("%s", reason);
   const ProcessBoot& boot = arch::boot_information();
+  use_control_line(boot.control_descriptor);
   arch::forget_tender();
   arch::initialize_clock();
   set_up_memory(boot);

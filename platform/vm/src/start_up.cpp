@@ -2,13 +2,13 @@
 
 #include "arch/cpu.hpp"
 #include "console.hpp"
-#include "control_line.hpp"
 #include "image.hpp"
 #include "kernel/log/log.hpp"
 #include "kernel/memory/heap.hpp"
 #include "kernel/sched/scheduler.hpp"
 #include "memory_setup.hpp"
 #include "platform/common/boot_part.hpp"
+#include "platform/common/control_line.hpp"
 
 namespace aril::platform {
 namespace {
@@ -73,7 +73,14 @@ void show_devices(Boot& boot) {
   choose_streams(found.consoles(), machine);
 }
 
-void obey_control_line(Boot&) { start_control_line(); }
+void obey_control_line(Boot&) {
+  start_control_line(control_port());
+  if (auto result = control_port().enable_input(SerialPort::kCom1Line); !result) {
+    ARIL_LOG_WARNING("control line",
+                     "no input from COM1 (error %d): signals from aril are not seen",
+                     static_cast<int>(result.error()));
+  }
+}
 
 ARIL_BOOT_PART(290, devices, show_devices);
 ARIL_BOOT_PART(910, control, obey_control_line);

@@ -12,9 +12,9 @@
 #include "image/image_elf.hpp"
 #include "image/root_builder.hpp"
 #include "machine/disks.hpp"
+#include "machine/machine_process.hpp"
 #include "machine/ports.hpp"
 #include "machine/qemu_command.hpp"
-#include "machine/qemu_process.hpp"
 #include "machine/tsc.hpp"
 #include "relay/relay.hpp"
 #include "relay/terminal.hpp"
@@ -134,12 +134,7 @@ std::string kernel_words(const RunOptions& options, const Boot& boot, const Mach
   }
   words.emplace_back(options.verbose ? "loglevel=7" : "loglevel=4");
   words.emplace_back("stdio=hvc");
-  if (const std::string streams = terminal_streams(); !streams.empty()) {
-    words.push_back("tty=" + streams);
-    if (const auto size = terminal_size()) {
-      words.push_back(std::format("winsize={}x{}", size->first, size->second));
-    }
-  }
+  for (std::string& word : terminal_words()) words.push_back(std::move(word));
   for (const SharedDirectory& shared : config.volumes) {
     words.push_back(std::format("volume={}:{}{}", shared.tag,
                                 percent_encode(shared.volume.guest.string()),
@@ -176,10 +171,7 @@ std::string gdb_command(const Boot& boot, uint16_t port) {
 
 Symbolizer::FindFile file_finder(const Boot& boot) {
   return [&boot](const std::string& path) -> std::optional<fs::path> {
-    if (const TreeEntry* entry = boot.tree.find(path)) {
-      if (entry->kind == EntryKind::kHostFile) return entry->host;
-      return std::nullopt;
-    }
+    if (boot.tree.find(path) != nullptr) return host_file(boot.tree, path);
     std::error_code ignored;
     if (boot.program.empty() && fs::is_regular_file(path, ignored)) return path;
     return std::nullopt;
@@ -241,7 +233,7 @@ int run(const RunOptions& options) {
     return 0;
   }
   block_forwarded_signals();
-  QemuProcess machine = QemuProcess::start(command);
+  MachineProcess machine = MachineProcess::start_qemu(command);
   Symbolizer symbolizer(boot.kernel, file_finder(boot));
   Relay relay(machine, symbolizer,
               options.verbose ? Verbosity::kKernelLog : Verbosity::kProgramOnly,

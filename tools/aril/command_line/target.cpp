@@ -49,4 +49,10 @@ SpecialKernel choose_kernel(const ContentOptions& options, const Manifest& manif
   return make_special_kernel(executable_directory().parent_path() / "lib" / "aril", manifest, tree);
 }
 
+std::optional<fs::path> host_file(const Tree& tree, const std::string& path) {
+  const TreeEntry* entry = tree.find(path);
+  if (entry == nullptr || entry->kind != EntryKind::kHostFile) return std::nullopt;
+  return entry->host;
+}
+
 }  // namespace aril::tool

@@ -27,4 +27,7 @@ std::filesystem::path find_kernel(const std::string& option);
 SpecialKernel choose_kernel(const ContentOptions& options, const Manifest& manifest,
                             const Tree& tree);
 
+/// The host's file behind a path in the image; nothing when it is not a host's.
+std::optional<std::filesystem::path> host_file(const Tree& tree, const std::string& path);
+
 }  // namespace aril::tool

@@ -48,7 +48,7 @@ void block_forwarded_signals() {
   sigprocmask(SIG_BLOCK, &set, nullptr);
 }
 
-Relay::Relay(QemuProcess& machine, Symbolizer& symbolizer, Verbosity verbosity,
+Relay::Relay(MachineProcess& machine, Symbolizer& symbolizer, Verbosity verbosity,
              MachineWatch::Questions questions)
     : machine_(machine),
       symbolizer_(symbolizer),
@@ -339,8 +339,9 @@ int Relay::result() {
                 messages.contains('\n') ? messages.substr(line.size() + 1) : std::string());
   }
   if (WIFSIGNALED(status)) {
-    throw Error(std::format("QEMU was killed by signal {}", WTERMSIG(status)));
+    throw Error(std::format("{} was killed by signal {}", machine_.name, WTERMSIG(status)));
   }
+  if (machine_.ends_with_status) return WEXITSTATUS(status);
   throw Error("the machine stopped before the program had ended",
               "--verbose shows the kernel's messages");
 }

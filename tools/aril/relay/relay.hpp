@@ -4,7 +4,7 @@
 #include <set>
 #include <string>
 
-#include "machine/qemu_process.hpp"
+#include "machine/machine_process.hpp"
 #include "relay/control_line.hpp"
 #include "relay/machine_watch.hpp"
 #include "relay/terminal.hpp"
@@ -24,7 +24,7 @@ void block_forwarded_signals();
 /// Reports and system-call logs go to stderr.
 class Relay {
  public:
-  Relay(QemuProcess& machine, Symbolizer& symbolizer, Verbosity verbosity,
+  Relay(MachineProcess& machine, Symbolizer& symbolizer, Verbosity verbosity,
         MachineWatch::Questions questions);
 
   /// The names of system calls that are traced go into `calls`, and to stderr only with `show_too`.
@@ -69,7 +69,7 @@ class Relay {
   void drain();
   int result();
 
-  QemuProcess& machine_;
+  MachineProcess& machine_;
   Symbolizer& symbolizer_;
   Verbosity verbosity_;
   RawTerminal terminal_;

@@ -3,6 +3,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <format>
+
 namespace aril::tool {
 
 bool stdin_is_in_background() {
@@ -24,14 +26,6 @@ RawTerminal::~RawTerminal() {
   if (saved_) tcsetattr(STDIN_FILENO, TCSANOW, &*saved_);
 }
 
-std::string terminal_streams() {
-  std::string result;
-  if (isatty(STDIN_FILENO) != 0) result += 'i';
-  if (isatty(STDOUT_FILENO) != 0) result += 'o';
-  if (isatty(STDERR_FILENO) != 0) result += 'e';
-  return result;
-}
-
 std::optional<std::pair<unsigned, unsigned>> terminal_size() {
   for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
     winsize size = {};
@@ -40,6 +34,19 @@ std::optional<std::pair<unsigned, unsigned>> terminal_size() {
     }
   }
   return std::nullopt;
+}
+
+std::vector<std::string> terminal_words() {
+  std::string streams;
+  if (isatty(STDIN_FILENO) != 0) streams += 'i';
+  if (isatty(STDOUT_FILENO) != 0) streams += 'o';
+  if (isatty(STDERR_FILENO) != 0) streams += 'e';
+  if (streams.empty()) return {};
+  std::vector<std::string> words = {"tty=" + streams};
+  if (const auto size = terminal_size()) {
+    words.push_back(std::format("winsize={}x{}", size->first, size->second));
+  }
+  return words;
 }
 
 }  // namespace aril::tool

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace aril::tool {
 
@@ -22,8 +23,9 @@ class RawTerminal {
   std::optional<termios> saved_;
 };
 
-/// Which of stdin, stdout, stderr are terminals, as the kernel's command line says it: "ioe".
-std::string terminal_streams();
+/// What the kernel's command line says of the terminal: which of stdin, stdout and stderr are one
+/// (tty=), and its size (winsize=). Empty when none is.
+std::vector<std::string> terminal_words();
 
 /// Columns and rows of the terminal on any of the three; nothing when there is none.
 std::optional<std::pair<unsigned, unsigned>> terminal_size();

@@ -17,6 +17,9 @@ const ProcessBoot& boot_information();
 /// are handled from here on.
 const char* initialize_boot_cpu(const ProcessBoot& boot);
 
+/// How reports name system calls: null for a number that has no name.
+void set_call_names(const char* (*name_of)(uint64_t number));
+
 /// Unmaps what the tender has left: its code, stack and heap. The boot structure is copied by then.
 void forget_tender();
 

@@ -1,8 +1,8 @@
-#include "control_line.hpp"
+#include "platform/common/control_line.hpp"
 
 #include <array>
+#include <new>
 
-#include "console.hpp"
 #include "kernel/log/log.hpp"
 #include "kernel/sched/thread.hpp"
 #include "kernel/sched/wait_queue.hpp"
@@ -15,11 +15,11 @@ namespace {
 
 constexpr const char* kComponent = "control line";
 
-/// Collects lines from COM1. One thread reads; the interrupt only wakes it.
+/// Collects lines. One thread reads; the interrupt only wakes it.
 class LineReader {
  public:
-  explicit LineReader(SerialPort& port) : port_(port) {
-    port.set_receive_callback(
+  explicit LineReader(CharDevice& line) : device_(line) {
+    line.set_receive_callback(
         [](void* reader) { static_cast<LineReader*>(reader)->queue_.wake_all(); }, this);
   }
 
@@ -42,13 +42,13 @@ class LineReader {
   void fill() {
     taken_ = 0;
     auto arrived = [this] {
-      filled_ = port_.read_available(buffer_);
+      filled_ = device_.read_available(buffer_);
       return filled_ != 0;
     };
     static_cast<void>(queue_.wait_until(arrived, Instant::never(), Interruptible::kNo));
   }
 
-  SerialPort& port_;
+  CharDevice& device_;
   WaitQueue queue_;
   std::array<std::byte, 64> buffer_;
   size_t taken_ = 0, filled_ = 0;
@@ -65,14 +65,8 @@ void obey(const WindowCommand& command) {
   linux_abi::set_console_window(command.columns, command.rows);
 }
 
-void run(void*) {
-  // As long as the machine; on the heap, because the interrupt handler knows it.
-  auto& reader = *new LineReader(control_port());
-  if (auto result = control_port().enable_input(SerialPort::kCom1Line); !result) {
-    ARIL_LOG_WARNING(kComponent, "no input from COM1 (error %d): signals from aril are not seen",
-                     static_cast<int>(result.error()));
-    return;
-  }
+void run(void* argument) {
+  auto& reader = *static_cast<LineReader*>(argument);
   for (;;) {
     std::string_view line = reader.next();
     if (auto command = parse_control_command(line)) {
@@ -86,9 +80,12 @@ void run(void*) {
 
 }  // namespace
 
-void start_control_line() {
-  auto thread = Thread::create("control", Thread::Kind::kKernel, &run, nullptr);
-  if (!thread) panic("no memory for the control line: give the machine more (--memory)");
+void start_control_line(CharDevice& line) {
+  // As long as the machine; on the heap, because the interrupt handler knows it.
+  auto* reader = new (std::nothrow) LineReader(line);
+  auto thread = Thread::create("control", Thread::Kind::kKernel, &run, reader);
+  if (reader == nullptr || !thread)
+    panic("no memory for the control line: give the machine more (--memory)");
   (*thread)->start();
 }
 

@@ -1,6 +1,6 @@
 #include <charconv>
 
-#include "control_line.hpp"
+#include "platform/common/control_line.hpp"
 
 namespace aril::platform {
 namespace {

@@ -1,4 +1,4 @@
-#include "machine/qemu_process.hpp"
+#include "machine/machine_process.hpp"
 
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -28,7 +28,7 @@ Line make_line() {
 
 }  // namespace
 
-QemuProcess QemuProcess::start(const std::vector<std::string>& command) {
+MachineProcess MachineProcess::start_qemu(const std::vector<std::string>& command) {
   Line console = make_line();
   Line error = make_line();
   Line control = make_line();
@@ -51,7 +51,29 @@ QemuProcess QemuProcess::start(const std::vector<std::string>& command) {
           .error = std::move(error.ours),
           .control = std::move(control.ours),
           .monitor = std::move(monitor.ours),
-          .messages = std::move(reader)};
+          .messages = std::move(reader),
+          .name = "QEMU",
+          .ends_with_status = false};
+}
+
+MachineProcess MachineProcess::start_tender(const std::vector<std::string>& command,
+                                            std::vector<std::pair<int, int>> inherited) {
+  Line console = make_line();
+  Line error = make_line();
+  Line control = make_line();
+  inherited.insert(inherited.end(), {{console.theirs.get(), STDIN_FILENO},
+                                     {console.theirs.get(), STDOUT_FILENO},
+                                     {error.theirs.get(), STDERR_FILENO},
+                                     {control.theirs.get(), kTenderControl}});
+  ChildProcess process(command, {.descriptors = std::move(inherited), .environment = {}});
+  return {.process = std::move(process),
+          .console = std::move(console.ours),
+          .error = std::move(error.ours),
+          .control = std::move(control.ours),
+          .monitor = Descriptor(),
+          .messages = Descriptor(),
+          .name = "the instance",
+          .ends_with_status = true};
 }
 
 }  // namespace aril::tool

@@ -5,9 +5,11 @@
 #include <string_view>
 #include <variant>
 
+#include "kernel/io/devices.hpp"
+
 namespace aril::platform {
 
-// What the host says over COM1 (base/image_abi.hpp), one command a line.
+// What the host says (base/image_abi.hpp), one command a line.
 struct SignalCommand {
   int number;
 };
@@ -22,7 +24,8 @@ using ControlCommand = std::variant<SignalCommand, EndOfInputCommand, WindowComm
 /// Nothing for a line that is no command.
 std::optional<ControlCommand> parse_control_command(std::string_view line);
 
-/// Starts the thread that obeys the host's commands. After the program has started.
-void start_control_line();
+/// Starts the thread that obeys the host's commands, which come over `line`. After the program has
+/// started. `line` lives for ever.
+void start_control_line(CharDevice& line);
 
 }  // namespace aril::platform

@@ -1,9 +1,12 @@
 """./dev bench process: the same programs natively and with --platform process, alternately.
 
 Natively they run in a network namespace behind a veth pair, as processes behind a tap; the server has
-one CPU and the client another. Prints medians and their ratio; a ratio above 1 is in Aril's favour.
+one CPU and the client another. Times of starting count from `exec`; `aril run` has the program's image
+in its cache, but for the line that says so. Prints medians and their ratio; a ratio above 1 is in
+Aril's favour.
 """
 import contextlib
+import ctypes
 import os
 import re
 import signal
@@ -15,6 +18,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("ARIL_BUILD", os.path.join(ROOT, "build"))
 ARIL = os.path.join(BUILD, "bin", "aril")
+STARTS = 9  # of which the median counts
 CLIENT, SERVER = f"aril-bc{os.getpid()}", f"aril-bs{os.getpid()}"
 NATIVE_ADDRESS, ARIL_ADDRESS = "10.78.1.2", "10.78.2.2"
 NGINX = """daemon off; master_process off; error_log stderr crit; pid {scratch}/pid;
@@ -36,6 +40,19 @@ int main(void) {
   clock_gettime(CLOCK_MONOTONIC, &b);
   printf("%f\\n", ((b.tv_sec - a.tv_sec) * 1e9 + (b.tv_nsec - a.tv_nsec)) / 1000000);
 }
+"""
+# Asks until there is an answer; says when that was.
+PROBE = """import socket, sys, time
+print("ready", flush=True)
+end = time.monotonic() + 20
+while time.monotonic() < end:
+  try:
+    with socket.create_connection((sys.argv[1], int(sys.argv[2])), 0.1) as s:
+      s.settimeout(5)
+      s.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
+      if s.recv(1): break
+  except OSError: time.sleep(0.0003)
+print(time.monotonic())
 """
 SQL = """create table t(a integer primary key, b text);
 insert into t select value, hex(randomblob(32)) from generate_series(1, 300000);
@@ -68,36 +85,65 @@ def networks():
 
 
 def command_of(side, program, network=True):
-    """How a side runs [program, files, argument...], on the server's CPU."""
+    """How a side runs [program, files, argument...]."""
     path, files, *arguments = program
     if side == "native":
-        return ["ip", "netns", "exec", SERVER, "taskset", "-c", "0", path, *arguments]
+        return [path, *arguments]
     words = ["--net", f"tap:tap,ip={ARIL_ADDRESS}/24"] if network else ["--net", "none"]
     for file in files:
         words += ["--file", file]
-    return ["ip", "netns", "exec", CLIENT, "taskset", "-c", "0", ARIL, "run", "--platform", "process",
-            "--memory", "512M", *words, path, "--", *arguments]
+    return [ARIL, "run", "--platform", "process", "--memory", "512M", *words, path, "--", *arguments]
 
 
 def client(*command):
     return run("ip", "netns", "exec", CLIENT, "taskset", "-c", "1", *command)
 
 
+class Started:
+    """A process of one side, on the server's CPU; `at` is when it called exec."""
+
+    def __init__(self, side, program, network=True, **streams):
+        namespace = os.open(f"/run/netns/{SERVER if side == 'native' else CLIENT}", os.O_RDONLY)
+        reader, writer = os.pipe()
+
+        def enter():
+            if ctypes.CDLL(None).setns(namespace, 0) != 0:
+                raise OSError("setns")
+            os.sched_setaffinity(0, {0})
+            os.write(writer, repr(time.monotonic()).encode())
+
+        self.process = subprocess.Popen(
+            command_of(side, program, network), preexec_fn=enter,
+            **{"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL,
+               "stderr": subprocess.DEVNULL, **streams})
+        self.at = float(os.read(reader, 64))
+        for descriptor in (namespace, reader, writer):
+            os.close(descriptor)
+
+    def finish(self):
+        """Waits for its end; (seconds since exec, stdout)."""
+        output = self.process.stdout.read().decode() if self.process.stdout else ""
+        status = self.process.wait(120)
+        seconds = time.monotonic() - self.at
+        if self.process.stdout:
+            self.process.stdout.close()
+        if status != 0:
+            raise RuntimeError(f"ended with status {status}")
+        return seconds, output
+
+
 @contextlib.contextmanager
 def serving(side, program, port, startup=None):
     address = NATIVE_ADDRESS if side == "native" else ARIL_ADDRESS
-    start = time.monotonic()
-    process = subprocess.Popen(command_of(side, program), stdin=subprocess.DEVNULL,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    probe = subprocess.Popen(["ip", "netns", "exec", CLIENT, "taskset", "-c", "1", "python3", "-c",
+                              PROBE, address, str(port)], stdout=subprocess.PIPE)
+    probe.stdout.readline()
+    started = Started(side, program)
+    process = started.process
     try:
-        probe = ("import socket,time\nfor i in range(5000):\n try:\n"
-                 f"  s=socket.create_connection(('{address}',{port}),0.05); break\n"
-                 " except OSError: time.sleep(0.001)\n"
-                 "s.settimeout(5); s.sendall(b'GET / HTTP/1.0\\r\\n\\r\\n'); s.recv(1)\n"
-                 "print(time.monotonic())")
-        answered = float(client("python3", "-c", probe))
+        answered = float(probe.stdout.readline())
         if startup is not None:
-            startup.append((answered - start) * 1e3)
+            startup.append((answered - started.at) * 1e3)
         yield address, process.pid
     finally:
         process.send_signal(signal.SIGTERM)
@@ -106,11 +152,25 @@ def serving(side, program, port, startup=None):
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        probe.stdout.close()
+        probe.wait(30)
 
 
 def resident_kib(pid):
     with open(f"/proc/{pid}/status", encoding="ascii") as file:
         return float(re.search(r"VmRSS:\s+(\d+)", file.read())[1])
+
+
+def share_kib(pid):
+    """What the process alone uses, and its part of what others use too."""
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+        return float(re.search(r"Pss:\s+(\d+)", file.read())[1])
+
+
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def number(pattern, text):
@@ -123,9 +183,27 @@ def measure(side, scratch, results):
 
     startup = []
     nginx = ["/usr/sbin/nginx", [scratch, "/etc/passwd", "/etc/group"], "-c", f"{scratch}/nginx.conf"]
-    with serving(side, nginx, 80, startup) as (address, pid):
-        add("nginx, start to first response (ms)", startup[0])
+    if side == "aril":
+        with serving(side, nginx, 80, startup):
+            add("nginx, first response, image not built yet (ms)", startup.pop())
+    for _ in range(STARTS):
+        with serving(side, nginx, 80, startup):
+            pass
+    web = [f"{BUILD}/examples/web", [f"{ROOT}/examples/web/site:/srv"]]
+    if side == "native":
+        web += [f"{ROOT}/examples/web/site"]
+    with serving(side, web, 80) as (_, pid):
+        time.sleep(0.5)
+        add("examples/web, idle, resident (KiB)", resident_kib(pid))
+        add("examples/web, idle, its share (KiB)", share_kib(pid))
+    with serving(side, nginx, 80) as (address, pid):
+        add("nginx, start to first response (ms)", statistics.median(startup))
+        time.sleep(0.5)
         add("nginx, idle, resident (KiB)", resident_kib(pid))
+        add("nginx, idle, its share (KiB)", share_kib(pid))
+        before = cpu_seconds(pid)
+        time.sleep(2)
+        add("nginx, idle, CPU (%)", (cpu_seconds(pid) - before) / 2 * 100)
         url = f"http://{address}/index.html"
         add("nginx, keep-alive (requests/s)", number(
             r"Requests/sec:\s+([\d.]+)", client("wrk", "-t1", "-c30", "-d5s", url)))
@@ -137,14 +215,16 @@ def measure(side, scratch, results):
                       "-t", "set,get")
         add("redis SET, pipeline 16 (requests/s)", number(r'"SET","([\d.]+)"', text))
         add("redis GET, pipeline 16 (requests/s)", number(r'"GET","([\d.]+)"', text))
-    sqlite = command_of(side, ["/usr/bin/sqlite3", [], ":memory:", SQL], network=False)
-    start = time.monotonic()
-    run(*sqlite)
-    add("sqlite, insert and select (s)", time.monotonic() - start)
-    start = time.monotonic()
-    run(*command_of(side, [f"{scratch}/hello", []], network=False))
-    add("hello, whole run (ms)", (time.monotonic() - start) * 1e3)
-    add("system call (ns)", float(run(*command_of(side, [f"{scratch}/getpid", []], network=False))))
+    sqlite = ["/usr/bin/sqlite3", [], ":memory:", SQL]
+    for _ in range(2):  # the first builds the image
+        seconds, _ = Started(side, sqlite, network=False).finish()
+    add("sqlite, insert and select (s)", seconds)
+    hello = [Started(side, [f"{scratch}/hello", []], network=False).finish()[0] * 1e3
+             for _ in range(1 + STARTS)][1:]
+    add("hello, whole run (ms)", statistics.median(hello))
+    _, text = Started(side, [f"{scratch}/getpid", []], network=False,
+                      stdout=subprocess.PIPE).finish()
+    add("system call (ns)", float(text))
 
 
 def main(runs):
@@ -161,9 +241,10 @@ def main(runs):
         for _ in range(runs):
             for side in ("native", "aril"):
                 measure(side, scratch, results)
-    print(f"{'':42}{'native':>12}{'aril':>12}{'ratio':>8}")
+    print(f"{'':50}{'native':>12}{'aril':>12}{'ratio':>8}")
     for name, sides in results.items():
-        native, aril = (statistics.median(sides[side]) for side in ("native", "aril"))
-        ratio = aril / native if "requests/s" in name else native / aril
-        print(f"{name:42}{native:12.1f}{aril:12.1f}{ratio:8.2f}")
+        native, aril = (statistics.median(sides.get(side, [float("nan")]))
+                        for side in ("native", "aril"))
+        ratio = aril / native if "requests/s" in name else native / max(aril, 1e-9)
+        print(f"{name:50}{native:12.1f}{aril:12.1f}{ratio:8.2f}")
     return results

@@ -75,6 +75,11 @@ void enable_this_cpu() {
   begin_watch();
 }
 
+bool is_enabled() {
+  return (read_msr(Msr::kApicBase) & kApicEnable) != 0 &&
+         (read(Register::kSpurious) & kSoftwareEnable) != 0;
+}
+
 void end_of_interrupt() { write(Register::kEndOfInterrupt, 0); }
 
 void send_ipi(uint32_t apic_id, uint32_t vector_and_mode) {

@@ -115,6 +115,8 @@ void initialize(std::byte* registers);
 /// Secondary CPUs, after the boot CPU's initialize.
 void enable_this_cpu();
 void end_of_interrupt();
+/// False when something has switched this CPU's off. Any context.
+bool is_enabled();
 /// `vector_and_mode` is the low half of the interrupt command register [SDM 3A 11.6.1].
 void send_ipi(uint32_t apic_id, uint32_t vector_and_mode);
 inline constexpr uint32_t kDeliverFixed = 0, kDeliverNmi = 4u << 8, kDeliverInit = 5u << 8,

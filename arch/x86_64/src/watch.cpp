@@ -53,6 +53,7 @@ void answer_watch(TrapFrame& frame) {
   count_answer();
   // The application may have raised the priority below which interrupts wait.
   asm volatile("movq %0, %%cr8" : : "r"(uint64_t{0}));
+  if (!local_apic::is_enabled()) aril_on_lost_interrupts(frame);
   if (is_application_address(frame.rip)) return;
   // Kernel code: it is mapped.
   if (*reinterpret_cast<const std::byte*>(frame.rip) == kHalt) {

@@ -55,4 +55,8 @@ extern "C" void arch::aril_on_stuck_cpu(const TrapFrame& frame, unsigned seconds
            (frame.rflags & kInterruptFlag) != 0 ? "on" : "off");
 }
 
+extern "C" void arch::aril_on_lost_interrupts(const TrapFrame& frame) {
+  panic_at(frame.rip, frame.rbp, "the local APIC was switched off");
+}
+
 }  // namespace aril

@@ -111,9 +111,11 @@ static void kernel_stack(void) { asm volatile("movq $0xffffffff80200000, %rsp; p
 static void jump_into_kernel(void) { ((void (*)(void))0xffffffff80200003)(); }
 static void jump_nowhere(void) { ((void (*)(void))0xffffdead00000000)(); }
 
-// The kernel's own memory, through its map of all memory.
+// The kernel's page tables and what lies behind them, through its map of all memory.
 static void overwrite_kernel(void) {
-  memset((void*)0xffff800000100000, 0xcc, 8 << 20);
+  uint64_t table;
+  asm volatile("movq %%cr3, %0" : "=r"(table));
+  memset((void*)(0xffff800000000000 + (table & ~0xffful)), 0xcc, 1 << 20);
   spend_some_time();
 }
 

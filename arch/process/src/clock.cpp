@@ -9,8 +9,9 @@ namespace {
 
 using Wide = unsigned __int128;
 constexpr uint64_t kNsPerSecond = 1'000'000'000;
-// The host's clock is good to some 50 ns, so that the rate is the better the later it is corrected.
-constexpr int64_t kRefineAfterNs[] = {10'000'000, 200'000'000, 2'000'000'000};
+// The host's clock is good to some 50 ns: the last correction is to one part in a million. Until
+// then the vDSO asks the kernel each time, by a `syscall` instruction that cannot be rewritten.
+constexpr int64_t kRefineAfterNs[] = {5'000'000, 50'000'000};
 
 /// As Linux's timespec.
 struct HostTime {

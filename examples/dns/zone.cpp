@@ -9,7 +9,7 @@
 #include <strings.h>
 #include <unistd.h>
 
-Record records[kMaxRecords];
+Record* records = nullptr;
 int record_count = 0;
 
 void fail(const char* what, const char* detail) {
@@ -141,6 +141,19 @@ int split(char* line, char** words, int limit) {
   return count;
 }
 
+/// For one more record.
+bool make_room() {
+  static int room = 0;
+  if (record_count < room) return true;
+  if (record_count == kMaxRecords) return false;
+  int larger = room == 0 ? 32 : room * 2;
+  auto* moved = static_cast<Record*>(realloc(records, size_t(larger) * sizeof(Record)));
+  if (moved == nullptr) return false;
+  records = moved;
+  room = larger;
+  return true;
+}
+
 bool add_line(char* line, Name& owner) {
   bool same_owner = *line == ' ' || *line == '\t';
   char* words[32];
@@ -160,7 +173,7 @@ bool add_line(char* line, Name& owner) {
       break;
     }
   }
-  if (at >= count || record_count == kMaxRecords) return false;
+  if (at >= count || !make_room()) return false;
   for (const Type& type : kTypes) {
     if (strcasecmp(type.name, words[at]) != 0) continue;
     Builder data;
@@ -177,15 +190,19 @@ bool add_line(char* line, Name& owner) {
 }  // namespace
 
 void read_zone(const char* path) {
+  constexpr off_t kLargest = 1 << 18;
   int fd = open(path, O_RDONLY);
-  static char text[1 << 18];
+  off_t end_of_file = fd >= 0 ? lseek(fd, 0, SEEK_END) : -1;
+  if (end_of_file < 0 || lseek(fd, 0, SEEK_SET) != 0) fail(path, strerror(errno));
+  if (end_of_file > kLargest) fail(path, "larger than 256 KiB");
+  auto* text = static_cast<char*>(calloc(1, size_t(end_of_file) + 1));
+  if (text == nullptr) fail(path, "no memory to read it");
   ssize_t size = 0, got = 1;
-  while (fd >= 0 && got > 0 && size < ssize_t(sizeof text) - 1) {
-    got = read(fd, text + size, sizeof text - 1 - size_t(size));
+  while (got > 0 && size < end_of_file) {
+    got = read(fd, text + size, size_t(end_of_file - size));
     if (got > 0) size += got;
   }
-  if (fd < 0 || got < 0) fail(path, strerror(errno));
-  if (size == ssize_t(sizeof text) - 1) fail(path, "larger than 256 KiB");
+  if (got < 0) fail(path, strerror(errno));
   close(fd);
   parse_name(".", origin);
   Name owner = origin;
@@ -215,4 +232,5 @@ void read_zone(const char* path) {
     }
     line = end != nullptr ? end + 1 : nullptr;
   }
+  free(text);
 }

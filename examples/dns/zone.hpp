@@ -34,7 +34,7 @@ struct Record {
 };
 
 /// In the order of the file.
-extern Record records[kMaxRecords];
+extern Record* records;
 extern int record_count;
 
 /// Reads the zone file [RFC 1035] 5.1; ends the program when there is anything wrong with it.

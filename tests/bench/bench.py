@@ -2,13 +2,15 @@
 """./dev bench NAME: measures Aril beside a Linux guest in the same QEMU, alternately, and prints
 medians, spread and ratios. Never a timed test: it fails only when something does not answer.
 
-  boot     QEMU's start to hello's output, and to nginx's first HTTP 200
+  boot     QEMU's start to hello's output, and to the first HTTP 200 of servers (boot.py)
   http     nginx requests/s, with keep-alive (wrk) and without (ab), over a tap
   net      nginx, redis and iperf3 over a tap: rates, latencies, CPU time for each request
-  memory   the smallest --memory with which hello and nginx work
+  memory   the smallest --memory with which programs work, and what twice that costs (memory.py)
+  redis    SET and GET, alone and pipelined
   size     image sizes
+  sqlite   the shell's time for large statements and for small transactions
   syscall  nanoseconds of a getpid
-  all
+  all      boot, size, memory, syscall, http, redis and sqlite
   process  --platform process beside the same programs run natively (process.py)
   compare A.json B.json   what got slower or larger from A to B, with exit status 1 if anything did
 
@@ -28,7 +30,9 @@ import time
 import urllib.error
 import urllib.request
 
+import boot
 import linux_guest
+import memory
 import network
 import process
 
@@ -202,30 +206,6 @@ class Table:
             results[f"{self.title}: {row}"] = {"median": medians, "spread": spread, "ratio": ratio}
 
 
-def bench_boot(runs, results):
-    table = Table("start (milliseconds from QEMU's start; lower is better)")
-    hello = linux_guest.initramfs(BUILD, "hello", "/bin/hello", [(f"{SCRATCH}/hello", "/bin/hello")])
-    archive = linux_nginx()
-    with namespace() as name:
-        at = lambda command: inside(name, 0, command)
-        curl = ["ip", "netns", "exec", name]
-        for _ in range(runs):
-            for machine in ("microvm", "q35"):
-                table.add(f"hello's output, {machine}", "aril", 1000 * first_output(
-                    [ARIL, "run", "--machine", machine, "--net", "none", f"{SCRATCH}/hello"],
-                    b"hello, world"))
-            table.add("hello's output, q35", "linux", 1000 * first_output(
-                linux_guest.qemu(BUILD, hello), b"hello, world"))
-            for machine in ("microvm", "q35"):
-                table.add(f"nginx's first response, {machine}", "aril", 1000 * first_response(
-                    at(aril_nginx("--machine", machine, "--net", f"tap:tap0,ip={GUEST}/24")),
-                    f"http://{GUEST}/", curl))
-            table.add("nginx's first response, q35", "linux", 1000 * first_response(
-                at(linux_guest.qemu(BUILD, archive, tap="tap0", address=f"{GUEST}/24")),
-                f"http://{GUEST}/", curl))
-    table.report(results)
-
-
 def load(name, command, pattern):
     output = subprocess.run(inside(name, 1, command), check=True, stdout=subprocess.PIPE,
                             stderr=subprocess.STDOUT, text=True).stdout
@@ -284,37 +264,47 @@ def bench_syscall(runs, results):
     table.report(results)
 
 
-def smallest(works, low, high):
-    """The smallest whole number of MiB in (low, high] that works."""
-    while high - low > 1:
-        middle = (low + high) // 2
-        if works(middle):
-            high = middle
-        else:
-            low = middle
-        say(f"  {middle} MiB: {'works' if high == middle else 'too little'}")
-    return high
+SQL = """pragma journal_mode = wal;
+create table t(a integer primary key, b text, c integer);
+begin;
+with recursive n(i) as (select 1 union all select i + 1 from n where i < 100000)
+  insert into t select i, hex(i * 7919), i % 1000 from n;
+commit;
+create index t_c on t(c);
+select c, count(*), max(b) from t group by c having c < 5;
+select count(*) from t x join t y on x.a = y.c where y.a < 20000;
+update t set b = b || 'x' where c < 200;
+delete from t where c >= 900;
+select count(*), sum(length(b)) from t;
+"""
 
 
-def bench_memory(_, results):
-    def hello(size):
-        done = subprocess.run([ARIL, "run", "--net", "none", "--memory", f"{size}M",
-                               f"{SCRATCH}/hello"], stdin=subprocess.DEVNULL, timeout=30,
-                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
-        return done.returncode == 0 and done.stdout == b"hello, world\n"
-
-    def nginx(size):
-        try:
-            first_response(aril_nginx("--memory", f"{size}M", "--port", "18099:80"),
-                           "http://127.0.0.1:18099/", limit=5)
-            return True
-        except SystemExit:
-            return False
-
-    print("\nsmallest memory that works (MiB)")
-    for name, works in (("hello", hello), ("nginx", nginx)):
-        results[f"memory (MiB): {name}"] = value = smallest(works, 0, 64)
-        print(f"{name:38} {value:>14}")
+def bench_sqlite(runs, results):
+    """The shell's own times: of statements, not of the machine's start."""
+    table = Table("sqlite (milliseconds; lower is better)")
+    small = "".join(f"insert into t(b, c) values('{number}', 1);\n" for number in range(300))
+    with open(f"{SCRATCH}/sql", "w", encoding="utf-8") as script:
+        script.write(f".timer on\n{SQL}.print small\n{small}.print end\n")
+    archive = linux_guest.initramfs(BUILD, "sqlite", "/usr/bin/sqlite3 /tmp/db </sql",
+                                    ["/usr/bin/sqlite3", (f"{SCRATCH}/sql", "/sql")])
+    sides = {
+        "aril": [ARIL, "run", "--machine", "q35", "--net", "none", "--memory", "256M",
+                 "/usr/bin/sqlite3", "--", "/tmp/db"],
+        "linux": linux_guest.qemu(BUILD, archive),
+    }
+    for _ in range(runs):
+        for side, command in sides.items():
+            with open(f"{SCRATCH}/sql", encoding="utf-8") as script:
+                output = subprocess.run(command, stdin=script if side == "aril" else subprocess.DEVNULL,
+                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=300,
+                                        check=False).stdout.decode(errors="replace")
+            if "end" not in output:
+                raise SystemExit(f"sqlite failed:\n{output[-2000:]}")
+            large, _, rest = output.partition("small")
+            for row, part in (("large statements", large), ("300 transactions", rest)):
+                times = re.findall(r"Run Time: real ([\d.]+)", part)
+                table.add(row, side, 1000 * sum(map(float, times)))
+    table.report(results)
 
 
 def bench_size(_, results):
@@ -326,17 +316,31 @@ def bench_size(_, results):
                           ("hello, full", ["--profile", "full", f"{SCRATCH}/hello"]),
                           ("DNS server, tiny", [f"{examples}/dns.aril"]),
                           ("web server, tiny", [f"{examples}/web.aril"]),
+                          ("cache, tiny", [f"{examples}/cache.aril"]),
+                          ("router, tiny", [f"{examples}/router.aril"]),
+                          ("Debian's nginx, tiny", ["--profile", "tiny", *aril_nginx()[2:]]),
                           ("Debian's nginx, default", aril_nginx()[2:])):
         image = f"{SCRATCH}/{name}.image"
         subprocess.run([ARIL, "build", "-o", image, *command], check=True,
                        stdout=subprocess.DEVNULL)
         results[f"size (KiB): {name}"] = value = os.path.getsize(image) / 1024
         print(f"{name:38} {value:>14.0f}")
+    files = {os.path.realpath(path) for path in ["/usr/sbin/nginx",
+                                                 *linux_guest.libraries("/usr/sbin/nginx")]}
+    results["size (KiB): nginx's program and libraries"] = value = sum(
+        os.path.getsize(path) for path in files) / 1024
+    print(f"{'nginx: the program and its libraries':38} {value:>14.0f}")
 
 
-BENCHES = {"boot": bench_boot, "http": bench_http, "memory": bench_memory, "size": bench_size,
-           "syscall": bench_syscall,
-           "net": lambda runs, results: network.bench_net(sys.modules[__name__], runs, results)}
+def of_module(function):
+    return lambda runs, results: function(sys.modules[__name__], runs, results)
+
+
+BENCHES = {"boot": of_module(boot.bench_boot), "size": bench_size,
+           "memory": of_module(memory.bench_memory), "syscall": bench_syscall, "http": bench_http,
+           "redis": of_module(network.bench_redis), "sqlite": bench_sqlite,
+           "net": of_module(network.bench_net)}
+ALL = [name for name in BENCHES if name != "net"]  # what is in it is in the others too
 
 
 def value_of(result):
@@ -430,9 +434,11 @@ def main():
             raise SystemExit(f"bench: {tool} is missing; ./dev bench installs it")
     prepare()
     results = {}
-    for name in BENCHES if options.name == "all" else [options.name]:
+    for name in ALL if options.name == "all" else [options.name]:
         say(f"{name}:")
+        start = time.monotonic()
         BENCHES[name](options.runs, results)
+        say(f"{name}: {time.monotonic() - start:.0f} s")
     path = f"{SCRATCH}/{options.name}.json"
     with open(path, "w", encoding="utf-8") as out:
         json.dump(results, out, indent=2)

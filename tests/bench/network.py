@@ -127,7 +127,15 @@ def measure_iperf(side, _, add):
         "40M", "-R")
 
 
+def bench_redis(bench, runs, results):
+    bench_programs(bench, runs, results, "redis (higher is better)", ["redis"])
+
+
 def bench_net(bench, runs, results):
+    bench_programs(bench, runs, results, "network (higher is better)", ["nginx", "redis", "iperf3"])
+
+
+def bench_programs(bench, runs, results, title, names):
     """`bench`: the module that has the tables, the namespace and nginx's files."""
     programs = {
         "nginx": (80, measure_nginx, bench.aril_nginx(), bench.linux_nginx),
@@ -139,9 +147,9 @@ def bench_net(bench, runs, results):
                    lambda: linux_guest.initramfs(bench.BUILD, "iperf3", "/usr/bin/iperf3 -s",
                                                  ["/usr/bin/iperf3"])),
     }
-    table = bench.Table("network (higher is better)")
-    with bench.namespace() as name:
-        for port, measure, words, make_archive in programs.values():
+    table = bench.Table(title)
+    with bench.namespace() as space:
+        for port, measure, words, make_archive in (programs[name] for name in names):
             if words[0] != bench.ARIL:
                 words = [bench.ARIL, "run", *words]
             options = ["--machine", "q35", "--memory", "256M", "--net",
@@ -153,8 +161,8 @@ def bench_net(bench, runs, results):
             }
             for _ in range(runs):
                 for kind, command in commands.items():
-                    side = Side(bench, name, bench.GUEST, command)
-                    with bench.running(bench.inside(name, 0, command), stdout=subprocess.DEVNULL,
+                    side = Side(bench, space, bench.GUEST, command)
+                    with bench.running(bench.inside(space, 0, command), stdout=subprocess.DEVNULL,
                                        stderr=subprocess.DEVNULL) as process:
                         wait_until(lambda: side.opens(port))
                         measure(side, process, lambda row, value: table.add(row, kind, value))

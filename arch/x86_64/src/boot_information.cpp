@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "base/endian.hpp"
+#include "base/insertion_sort.hpp"
 #include "machine.hpp"
 
 // The loader's structures are input from outside: they are only read within the first GiB, which
@@ -10,7 +11,11 @@ namespace aril::arch {
 namespace {
 
 constexpr size_t kMaxRegions = 128;
+#ifdef ARIL_TINY
+constexpr size_t kMaxCommandLine = 4 * 1024;
+#else
 constexpr size_t kMaxCommandLine = 16 * 1024;
+#endif
 constexpr uint64_t kMappedAtBoot = kGiB;
 
 constinit BootInformation information{};
@@ -88,8 +93,8 @@ void add_region(uint64_t start, uint64_t size, uint32_t type) {
 
 /// Sorts, and cuts a usable region back where another one overlaps it.
 void tidy_regions() {
-  std::sort(regions, regions + region_count,
-            [](const MemoryRegion& a, const MemoryRegion& b) { return a.start < b.start; });
+  insertion_sort(std::span(regions, region_count),
+                 [](const MemoryRegion& a, const MemoryRegion& b) { return a.start < b.start; });
   size_t kept = 0;
   for (size_t i = 0; i < region_count; ++i) {
     MemoryRegion region = regions[i];

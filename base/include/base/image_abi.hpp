@@ -33,6 +33,7 @@
 ///   tty=[i][o][e]           which of stdin, stdout, stderr are a terminal (else they are pipes)
 ///   winsize=COLUMNSxROWS    of that terminal
 ///   strace                  log every system call to COM1 as records "strace"
+///   boot_timing             send the steps of the boot as records "boot"
 ///   aslr=off                fixed addresses
 ///   patch=off               system-call sites are not rewritten into jumps
 ///   virtio_mmio.device=SIZE@ADDRESS:IRQ     as Linux; QEMU's microvm adds these itself
@@ -44,6 +45,7 @@
 ///   panic)
 ///   \x1e strace TEXT        one line of the system-call log
 ///   \x1e listening PORT     a TCP socket began to listen
+///   \x1e boot MICROSECONDS STEP   when a step of the boot had ended, since the kernel's entry
 /// In a report, code addresses stand as " 0xADDRESS" (kernel) or " 0xADDRESS PATH+0xOFFSET"
 /// (program; OFFSET counts bytes of the file); aril adds function and line.
 /// Host to guest, one command a line:
@@ -63,7 +65,8 @@ struct ImageDescriptor {
   uint64_t root_load_address;  ///< kernel to builder: physical, where the root may start
   uint64_t root_address;       ///< builder to kernel: physical; 0 when there is none
   uint64_t root_size;          ///< bytes
+  uint64_t has_terminals;      ///< not 0: the kernel heeds tty=
 };
-static_assert(sizeof(ImageDescriptor) == 40);
+static_assert(sizeof(ImageDescriptor) == 48);
 
 }  // namespace aril

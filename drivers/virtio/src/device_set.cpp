@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <new>
 
+#include "base/insertion_sort.hpp"
 #include "base/units.hpp"
 #include "driver.hpp"
 #include "kernel/log/log.hpp"
@@ -33,7 +34,9 @@ std::byte* DeviceSet::map_registers(PhysicalAddress address, uint32_t size) {
 
 void DeviceSet::probe_mmio(std::span<const MmioLocation> locations) {
   std::vector<MmioLocation> sorted(locations.begin(), locations.end());
-  std::ranges::sort(sorted, {}, &MmioLocation::address);
+  insertion_sort(std::span(sorted), [](const MmioLocation& a, const MmioLocation& b) {
+    return a.address < b.address;
+  });
   PhysicalAddress last = 0;
   for (const MmioLocation& location : sorted) {
     if (location.address == last) continue;

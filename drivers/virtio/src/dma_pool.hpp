@@ -6,27 +6,44 @@
 
 namespace aril::virtio {
 
-/// A block of pages from the page allocator, cut into equal buffers that a device reads or writes.
-/// Freed with its owner, so only after the device was reset.
+/// Memory that a device reads or writes, contiguous and zeroed: from the heap when it is little,
+/// else whole pages. Freed with its owner, so only after the device was reset.
+class DmaBlock {
+ public:
+  /// Of memory from the heap; whole pages are aligned to their size.
+  static constexpr size_t kAlignment = 64;
+
+  DmaBlock() = default;
+  ~DmaBlock();
+  DmaBlock(const DmaBlock&) = delete;
+  DmaBlock& operator=(const DmaBlock&) = delete;
+
+  /// Once. kNoMem.
+  Result<void> allocate(size_t size);
+  [[nodiscard]] std::byte* data() const { return data_; }
+  [[nodiscard]] PhysicalAddress physical() const { return arch::virtual_to_physical(data_); }
+
+ private:
+  std::byte* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+/// A DmaBlock that is cut into equal buffers.
 class DmaPool {
  public:
-  DmaPool() = default;
-  ~DmaPool();
-  DmaPool(const DmaPool&) = delete;
-  DmaPool& operator=(const DmaPool&) = delete;
-
-  /// Once. `buffer_size` divides a page or is a multiple of one. kNoMem.
+  /// Once. `buffer_size` divides a page or is a multiple of one, so that no buffer of less than a
+  /// page lies across two. kNoMem.
   Result<void> allocate(unsigned count, size_t buffer_size);
-  [[nodiscard]] std::byte* data(unsigned index) const { return data_ + index * buffer_size_; }
+  [[nodiscard]] std::byte* data(unsigned index) const {
+    return block_.data() + index * buffer_size_;
+  }
   [[nodiscard]] PhysicalAddress physical(unsigned index) const {
-    return start_ + index * buffer_size_;
+    return block_.physical() + index * buffer_size_;
   }
   [[nodiscard]] size_t buffer_size() const { return buffer_size_; }
 
  private:
-  PhysicalAddress start_ = 0;
-  unsigned order_ = 0;
-  std::byte* data_ = nullptr;
+  DmaBlock block_;
   size_t buffer_size_ = 0;
 };
 

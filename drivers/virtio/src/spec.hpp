@@ -10,7 +10,7 @@ namespace aril::virtio {
 
 // [virtio-1.2] 5
 inline constexpr uint32_t kDeviceNet = 1, kDeviceBlock = 2, kDeviceConsole = 3, kDeviceEntropy = 4,
-                          kDeviceNinep = 9;
+                          kDeviceBalloon = 5, kDeviceNinep = 9;
 
 // [virtio-1.2] 2.1
 inline constexpr uint8_t kStatusAcknowledge = 1, kStatusDriver = 2, kStatusDriverOk = 4,
@@ -83,6 +83,10 @@ inline constexpr uint8_t kBlockStatusOk = 0;
 // [virtio-1.2] 5.9.3 and 5.9.4, a draft when QEMU wrote its device: the length of the tag, the tag.
 inline constexpr uint64_t kNinepMountTag = feature(0);
 inline constexpr unsigned kNinepConfigTagLength = 0, kNinepConfigTag = 2;
+
+// [virtio-1.2] 5.5.3
+inline constexpr uint64_t kBalloonStatistics = feature(1), kBalloonFreePageHint = feature(3),
+                          kBalloonReporting = feature(5);
 
 // [virtio-1.2] 5.3.3
 inline constexpr uint64_t kConsoleMultiport = feature(1);

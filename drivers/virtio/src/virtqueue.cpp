@@ -7,7 +7,6 @@
 #include "arch/device_fence.hpp"
 #include "base/assert.hpp"
 #include "base/units.hpp"
-#include "kernel/memory/page_allocator.hpp"
 
 namespace aril::virtio {
 
@@ -18,9 +17,7 @@ Virtqueue::Virtqueue(Transport& transport, unsigned index, uint16_t size, bool e
       event_index_(event_index),
       free_count_(size) {}
 
-Virtqueue::~Virtqueue() {
-  if (memory_ != 0) page_allocator::free_block(memory_, order_);
-}
+Virtqueue::~Virtqueue() = default;
 
 Result<std::unique_ptr<Virtqueue>> Virtqueue::create(Transport& transport, unsigned index,
                                                      uint16_t max_size, uint64_t features) {
@@ -32,11 +29,11 @@ Result<std::unique_ptr<Virtqueue>> Virtqueue::create(Transport& transport, unsig
   if (queue == nullptr) return fail(Errno::kNoMem);
   ARIL_TRY(queue->allocate());
   auto physical = [&](const void* ring) {
-    return queue->memory_ + static_cast<size_t>(static_cast<const std::byte*>(ring) -
-                                                arch::physical_to_virtual(queue->memory_));
+    return queue->memory_.physical() +
+           static_cast<size_t>(static_cast<const std::byte*>(ring) - queue->memory_.data());
   };
   ARIL_TRY(transport.start_queue(index, {.size = size,
-                                         .descriptors = queue->memory_,
+                                         .descriptors = queue->memory_.physical(),
                                          .available = physical(queue->available_),
                                          .used = physical(queue->used_)}));
   return queue;
@@ -47,13 +44,12 @@ Result<void> Virtqueue::allocate() {
   size_t available_at = sizeof(Descriptor) * size_;
   size_t used_at = align_up(available_at + 6 + 2 * size_t{size_}, 4);
   size_t bytes = used_at + 6 + 8 * size_t{size_};
-  order_ = static_cast<unsigned>(std::bit_width((bytes - 1) >> kPageShift));
   slots_.reset(new (std::nothrow) Slot[size_]);
   if (slots_ == nullptr) return fail(Errno::kNoMem);
   for (uint16_t i = 0; i < size_; ++i) slots_[i] = {static_cast<uint16_t>(i + 1), 0, 0};
-  memory_ = ARIL_TRY(page_allocator::allocate_block(order_, page_allocator::Fill::kZero));
-  std::byte* rings = arch::physical_to_virtual(memory_);
-  // The rings' layout in fresh, page-aligned memory.
+  ARIL_TRY(memory_.allocate(bytes));
+  std::byte* rings = memory_.data();
+  // The rings' layout in fresh memory, aligned to 64 bytes at least.
   descriptors_ = reinterpret_cast<Descriptor*>(rings);
   available_ = reinterpret_cast<uint16_t*>(rings + available_at);
   used_ = reinterpret_cast<uint16_t*>(rings + used_at);

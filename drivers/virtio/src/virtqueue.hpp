@@ -5,6 +5,7 @@
 #include <optional>
 #include <span>
 
+#include "dma_pool.hpp"
 #include "spec.hpp"
 #include "transport.hpp"
 
@@ -129,8 +130,7 @@ class Virtqueue {
   Violations violations_;
   std::unique_ptr<Slot[]> slots_;
 
-  PhysicalAddress memory_ = 0;
-  unsigned order_ = 0;
+  DmaBlock memory_;
   Descriptor* descriptors_ = nullptr;
   /// [virtio-1.2] 2.7.6: flags, idx, ring[size], used_event.
   uint16_t* available_ = nullptr;

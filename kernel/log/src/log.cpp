@@ -24,7 +24,11 @@ struct KeptLine {
   char text[kTextSize];
 };
 static_assert(sizeof(KeptLine) == 160);
+#ifdef ARIL_TINY
+constexpr size_t kKeptLines = 16;
+#else
 constexpr size_t kKeptLines = 128;
+#endif
 
 constinit SpinLock log_lock{LockRank::kLog};
 // Guarded by log_lock.

@@ -10,6 +10,7 @@
 #include "frame_table.hpp"
 #include "kernel/log/log.hpp"
 #include "kernel/memory/fresh_memory.hpp"
+#include "kernel/memory/page_reporting.hpp"
 #include "kernel/sync/spin_lock.hpp"
 
 namespace aril::page_allocator {
@@ -17,8 +18,9 @@ namespace {
 
 // The order that marks a page in a PerCpuCache: no buddy merges with it.
 constexpr uint8_t kCached = 0xff;
-// A flag beside those of Page, of free blocks' heads alone: the whole block is zeroes.
-constexpr uint8_t kClean = 16;
+// Flags beside those of Page, of free blocks' heads alone: the whole block is zeroes; the host
+// knows that it is free (page_reporting.hpp).
+constexpr uint8_t kClean = 16, kReported = 32;
 
 /// One CPU's stack of free single pages. Touched by its CPU only, interrupts disabled.
 struct PerCpuCache {
@@ -35,6 +37,8 @@ constinit FrameTable frames;
 constinit uint32_t free_lists[kMaxOrder + 1] = {};
 // Atomic for readers without the lock only (statistics, the reserve).
 constinit std::atomic<size_t> free_count{0};
+// Free blocks that take_unreported() would give.
+constinit size_t unreported_count = 0;
 constinit size_t total_count = 0;
 // Kept for callers that cannot reclaim: interrupt handlers, holders of spin locks.
 constinit size_t atomic_reserve = 0;
@@ -60,9 +64,14 @@ void set_links(Page& page, uint32_t next, uint32_t previous) {
 // a block have none.
 bool is_clean(const Page& head) { return (head.flags & kClean) != 0; }
 
-void push_locked(Page& head, unsigned order) {
+bool is_unreported(const Page& head) {
+  return head.order >= kReportedOrder && (head.flags & kReported) == 0;
+}
+
+void push_locked(Page& head, unsigned order, uint8_t reported = 0) {
   head.order = static_cast<uint8_t>(order);
-  head.flags = static_cast<uint8_t>(Page::kFree | (head.flags & kClean));
+  head.flags = static_cast<uint8_t>(Page::kFree | (head.flags & kClean) | reported);
+  if (is_unreported(head)) ++unreported_count;
   uint32_t old = free_lists[order];
   set_links(head, old, 0);
   if (old != 0) {
@@ -73,6 +82,7 @@ void push_locked(Page& head, unsigned order) {
 }
 
 void unlink_locked(Page& head) {
+  if (is_unreported(head)) --unreported_count;
   uint32_t next = next_of(head), previous = previous_of(head);
   if (previous == 0) {
     free_lists[head.order] = next;
@@ -88,14 +98,16 @@ void unlink_locked(Page& head) {
   head.link = 0;
 }
 
-/// Puts a block on the free lists, joined with its buddies as far as they are free.
-void merge_locked(Page* head, unsigned order) {
+/// Puts a block on the free lists, joined with its buddies as far as they are free. `reported`:
+/// kReported or 0.
+void merge_locked(Page* head, unsigned order, uint8_t reported = 0) {
   head->flags &= kClean;
   while (order < kMaxOrder) {
     uint64_t frame = head->frame_number;
     uint64_t buddy_frame = frame ^ (uint64_t{1} << order);
     Page* buddy = frames.populated_neighbour(frame, buddy_frame);
     if (buddy == nullptr || (buddy->flags & Page::kFree) == 0 || buddy->order != order) break;
+    reported &= buddy->flags;
     unlink_locked(*buddy);
     const auto clean = static_cast<uint8_t>(head->flags & buddy->flags);
     head->flags = buddy->flags = 0;
@@ -103,7 +115,7 @@ void merge_locked(Page* head, unsigned order) {
     head->flags = clean;
     ++order;
   }
-  push_locked(*head, order);
+  push_locked(*head, order, reported);
 }
 
 Page* take_block_locked(unsigned order) {
@@ -111,13 +123,14 @@ Page* take_block_locked(unsigned order) {
     for (unsigned found = order; found <= kMaxOrder; ++found) {
       if (free_lists[found] == 0) continue;
       Page* head = frames.page_of(free_lists[found]);
+      uint8_t reported = head->flags & kReported;
       unlink_locked(*head);
-      // The upper halves go back.
+      // The upper halves go back, untouched.
       while (found > order) {
         --found;
         Page& half = head[size_t{1} << found];
         half.flags = head->flags;
-        push_locked(half, found);
+        push_locked(half, found, reported);
       }
       head->order = static_cast<uint8_t>(order);
       return head;
@@ -285,6 +298,34 @@ void free_page(Page& page) {
   }
   push_cached(cache, page);
   free_count.fetch_add(1, std::memory_order_relaxed);
+}
+
+size_t take_unreported(std::span<FreeBlock> blocks) {
+  LockGuard hold(lock);
+  size_t count = 0;
+  size_t limit = free_count.load(std::memory_order_relaxed) / 4, taken = 0;
+  for (unsigned order = kMaxOrder; order >= kReportedOrder; --order) {
+    size_t size = size_t{1} << order;
+    for (uint32_t frame = free_lists[order]; frame != 0 && unreported_count != 0;) {
+      if (count == blocks.size() || taken + size > limit) break;
+      Page& head = *frames.page_of(frame);
+      frame = next_of(head);
+      if (!is_unreported(head)) continue;
+      unlink_locked(head);
+      taken += size;
+      blocks[count++] = {head.physical(), order};
+    }
+  }
+  free_count.fetch_sub(taken, std::memory_order_relaxed);
+  return count;
+}
+
+void put_back(std::span<const FreeBlock> blocks, Report report) {
+  LockGuard hold(lock);
+  for (const FreeBlock& block : blocks) {
+    merge_locked(page_of(block.start), block.order, report == Report::kDone ? kReported : 0);
+    free_count.fetch_add(size_t{1} << block.order, std::memory_order_relaxed);
+  }
 }
 
 Page* page_of(PhysicalAddress address) { return frames.page_of(address >> kPageShift); }

@@ -157,7 +157,7 @@ extern "C" void aril_on_system_call(TrapFrame& frame) {
 }
 
 extern "C" void aril_on_trapped_system_call(TrapFrame& frame) {
-  consider_call_site(frame);
+  if (consider_call_site != nullptr) consider_call_site(frame);
   aril_on_system_call(frame);
 }
 
@@ -167,7 +167,7 @@ extern "C" void aril_before_return_to_application(TrapFrame& frame) {
   if (task.sequence.is_stale) settle_restartable_sequence(task, frame);
   if (!task.has_interruption()) return;
   // A handler, and the frame that it is shown, know nothing of stubs.
-  frame.rip = unpatched_address(frame.rip);
+  if (unpatched_address != nullptr) frame.rip = unpatched_address(frame.rip);
   deliver_signals(frame, SystemCallReturn::kNo);
 }
 

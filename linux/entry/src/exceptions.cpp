@@ -128,11 +128,11 @@ namespace aril::arch {
 using namespace linux_abi;
 
 extern "C" void aril_on_application_exception(TrapFrame& frame, unsigned vector, uint64_t address) {
-  if (vector == kBreakpoint && is_patched_site(frame.rip - 1)) {
+  if (vector == kBreakpoint && is_patched_site != nullptr && is_patched_site(frame.rip - 1)) {
     --frame.rip;
     return;
   }
-  frame.rip = unpatched_address(frame.rip);
+  if (unpatched_address != nullptr) frame.rip = unpatched_address(frame.rip);
   Task& task = current_task();
   SignalInfo info = signal_for(frame, vector, address);
   if (info.signal == 0) return;

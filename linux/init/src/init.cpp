@@ -64,13 +64,13 @@ void execute_first_program(arch::TrapFrame& frame, void* argument) {
 
 void initialize_linux() {
   initialize_system_calls();
-  update_vdso_clock();
+  if (update_vdso_clock != nullptr) update_vdso_clock();
 }
 
 Result<void> start_init(InitConfig config) {
   set_host_name(config.host_name);
   set_address_randomization(config.randomize_addresses);
-  set_patching(config.patch_call_sites);
+  if (set_patching != nullptr) set_patching(config.patch_call_sites);
   RefPtr<FileTable> files = ARIL_TRY(standard_files(config));
   vfs::Path directory = ARIL_TRY(working_directory(*config.mounts, config.working_directory));
   RefPtr<FsContext> fs = ARIL_TRY(

@@ -277,7 +277,7 @@ Result<Start> load(AddressSpace& space, const ExecRequest& request, const Prepar
     info.interpreter_base = ARIL_TRY(map_program(space, *prepared.interpreter, 0));
     start.entry = info.interpreter_base + prepared.interpreter->image.entry;
   }
-  info.vdso = ARIL_TRY(map_vdso(space));
+  if (map_vdso != nullptr) info.vdso = ARIL_TRY(map_vdso(space));
   uint64_t top = ARIL_TRY(map_stack(space, request, info, image.executable_stack));
   if (start.entry >= arch::kApplicationTop) return fail(Errno::kNoExec);
   start.stack = ARIL_TRY(write_initial_stack(top, request, info, credentials));

@@ -76,6 +76,9 @@ void register_inet_family(net::Runtime& runtime) {
                   {.create = [](net::SocketType type, int protocol, OpenFlags flags) {
                     return create_inet(net::Family::kInet6, type, protocol, flags);
                   }});
+}
+
+void register_packet_family() {
   register_family(net::Family::kPacket,
                   {.create = [](net::SocketType type, int protocol,
                                 OpenFlags flags) -> Result<RefPtr<net::Socket>> {
@@ -84,6 +87,9 @@ void register_inet_family(net::Runtime& runtime) {
                     auto type_code = std::byteswap(static_cast<uint16_t>(protocol));
                     return net::create_packet_socket(*g_runtime, type, type_code, flags);
                   }});
+}
+
+void register_netlink_family() {
   register_family(net::Family::kNetlink,
                   {.create = [](net::SocketType type, int protocol, OpenFlags flags) {
                     return create_netlink_socket(*g_runtime, type, protocol, flags);

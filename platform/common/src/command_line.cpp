@@ -152,6 +152,10 @@ Known apply_option(const Word& word, std::string_view raw, KernelOptions& option
     options.strace = true;
     return Known::kYes;
   }
+  if (key == "boot_timing") {
+    options.boot_timing = true;
+    return Known::kYes;
+  }
   if (key == "virtio_mmio.device") {
     options.virtio_mmio.push_back(raw.substr(raw.find('=') + 1));
     return Known::kYes;

@@ -13,6 +13,12 @@ void serve_unix_sockets(Boot&) { linux_abi::register_unix_family(); }
 void serve_inet_sockets(Boot& boot) {
   if (boot.network != nullptr) linux_abi::register_inet_family(*boot.network);
 }
+void serve_netlink(Boot& boot) {
+  if (boot.network != nullptr) linux_abi::register_netlink_family();
+}
+void serve_packet_sockets(Boot& boot) {
+  if (boot.network != nullptr) linux_abi::register_packet_family();
+}
 
 int64_t call_traced(linux_abi::SyscallFunction function, uint64_t number,
                     const linux_abi::SyscallRecord* record, arch::TrapFrame& frame) {
@@ -28,6 +34,8 @@ void trace_calls(Boot& boot) {
 ARIL_BOOT_PART(510, fifo, serve_fifo);
 ARIL_BOOT_PART(511, unix, serve_unix_sockets);
 ARIL_BOOT_PART(512, inet, serve_inet_sockets);
+ARIL_BOOT_PART(513, netlink, serve_netlink);
+ARIL_BOOT_PART(514, packet, serve_packet_sockets);
 ARIL_BOOT_PART(520, strace, trace_calls);
 
 }  // namespace

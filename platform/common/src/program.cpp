@@ -5,7 +5,7 @@
 #include "kernel/log/log.hpp"
 #include "linux/abi/time.hpp"
 #include "linux/init/init.hpp"
-#include "linux/tty/stdio.hpp"
+#include "linux/stdio/stdio.hpp"
 #include "platform/common/boot_part.hpp"
 
 namespace aril::platform {
@@ -39,6 +39,8 @@ ProgramSpec read_program_spec(const Machine& machine, vfs::MountTree& mounts) {
   ProgramSpec spec;
   if (auto records = read_file(mounts, kBootFile, kBootFileLimit)) {
     apply_boot_file(*records, spec);
+  } else if (records.error() == Errno::kNoMem) {
+    panic("no memory to read %s: give the machine more (--memory)", kBootFile);
   } else if (records.error() != Errno::kNoEnt) {
     ARIL_LOG_ERROR(kComponent, "%s cannot be read: error %d", kBootFile,
                    static_cast<int>(records.error()));

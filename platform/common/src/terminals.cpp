@@ -1,6 +1,6 @@
 #include "fs/devfs/devfs.hpp"
+#include "linux/stdio/stdio.hpp"
 #include "linux/tty/pts_directory.hpp"
-#include "linux/tty/stdio.hpp"
 #include "mounter.hpp"
 #include "platform/common/boot_part.hpp"
 

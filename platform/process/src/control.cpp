@@ -9,7 +9,7 @@
 #include "kernel/sched/wait_queue.hpp"
 #include "linux/init/init.hpp"
 #include "linux/signal/signal.hpp"
-#include "linux/tty/stdio.hpp"
+#include "linux/stdio/stdio.hpp"
 
 namespace aril::platform {
 namespace {

@@ -1,53 +1,12 @@
 #include "firmware.hpp"
 
-#include "drivers/acpi/mp_table.hpp"
+#include "acpi_firmware.hpp"
 #include "kernel/log/log.hpp"
 #include "kernel/memory/heap.hpp"
-#include "memory_setup.hpp"
 
 namespace aril::platform {
-namespace {
-
-constexpr const char* kComponent = "acpi";
-
-void read_power(const acpi::Tables& tables, acpi::PowerControl& power) {
-  Result<acpi::FixedHardware> hardware = acpi::parse_fadt(tables.table("FACP"));
-  if (!hardware) return;
-  power.hardware = *hardware;
-  acpi::Table dsdt = tables.dsdt();
-  if (!dsdt) return;
-  if (auto types = acpi::find_soft_off(dsdt.body())) {
-    power.soft_off = *types;
-    power.has_soft_off = true;
-  }
-  const acpi::GenericAddress& sleep = hardware->sleep_control;
-  if (sleep.address != 0 && sleep.space == acpi::GenericAddress::Space::kMemory) {
-    // Mapped now: at power-off nothing may be allocated any more.
-    uint64_t page = align_down(sleep.address, kPageSize);
-    if (std::byte* registers = heap::map_device(page, kPageSize))
-      power.sleep_control = registers + (sleep.address - page);
-  }
-}
-
-}  // namespace
-
 void read_firmware(uint64_t rsdp, Firmware& firmware) {
-  Result<acpi::Tables> tables = acpi::Tables::find(rsdp, &view_physical);
-  if (!tables) {
-    if (auto model = acpi::find_mp_table(&view_physical)) firmware.interrupts = *model;
-    ARIL_LOG_INFO(kComponent, "no ACPI tables; %zu CPUs in the MP table",
-                  firmware.interrupts.cpu_count);
-    return;
-  }
-  firmware.has_acpi = true;
-  if (auto model = acpi::parse_madt(tables->table("APIC"))) firmware.interrupts = *model;
-  firmware.ecam = acpi::parse_mcfg(tables->table("MCFG"));
-  read_power(*tables, firmware.power);
-  if (acpi::Table dsdt = tables->dsdt())
-    firmware.virtio_count = acpi::find_virtio_mmio(dsdt.body(), firmware.virtio);
-  ARIL_LOG_INFO(kComponent, "%zu CPUs, %zu I/O APICs, %zu virtio-mmio slots%s",
-                firmware.interrupts.cpu_count, firmware.interrupts.io_apic_count,
-                firmware.virtio_count, firmware.ecam ? ", PCI Express" : "");
+  if (read_acpi != nullptr) read_acpi(rsdp, firmware);
 }
 
 void set_up_interrupts(const Firmware& firmware) {

@@ -4,7 +4,6 @@
 
 #include "arch/startup.hpp"
 #include "drivers/acpi/namespace_scan.hpp"
-#include "drivers/acpi/power.hpp"
 #include "drivers/acpi/tables.hpp"
 
 namespace aril::platform {
@@ -12,7 +11,8 @@ namespace aril::platform {
 /// What ACPI says about this machine; without ACPI, a PC's defaults. Read once at boot.
 struct Firmware {
   acpi::InterruptModel interrupts;  ///< no CPUs and I/O APICs when there is no MADT
-  acpi::PowerControl power;
+  uint16_t acpi_timer_port = 0;     ///< 0: none
+  bool has_cmos_clock = true;
   std::optional<acpi::PciEcam> ecam;
   static constexpr size_t kMaxVirtio = 32;
   std::array<acpi::VirtioMmioDevice, kMaxVirtio> virtio{};
@@ -20,7 +20,7 @@ struct Firmware {
   bool has_acpi = false;
 };
 
-/// `rsdp` 0: searched for.
+/// `rsdp` 0: searched for. Also prepares how the machine is turned off.
 void read_firmware(uint64_t rsdp, Firmware& firmware);
 
 /// Local APIC and I/O APICs as the firmware describes them. Panics when they cannot be mapped.

@@ -1,6 +1,7 @@
 #include "image.hpp"
 
 #include "base/image_abi.hpp"
+#include "linux/stdio/console_terminal.hpp"
 
 // An absolute symbol of kernel.ld, whose address is the value.
 extern "C" const std::byte aril_image_end_physical[];
@@ -15,6 +16,7 @@ extern "C" const std::byte aril_image_end_physical[];
     .root_load_address = reinterpret_cast<uint64_t>(aril_image_end_physical),
     .root_address = 0,
     .root_size = 0,
+    .has_terminals = reinterpret_cast<uint64_t>(&aril_console_terminal),
 };
 
 namespace aril::platform {

@@ -6,6 +6,7 @@
 #include "kernel/random/random.hpp"
 #include "kernel/sched/scheduler.hpp"
 #include "memory_setup.hpp"
+#include "platform/common/boot_timing.hpp"
 #include "power.hpp"
 #include "start_up.hpp"
 
@@ -43,31 +44,34 @@ const arch::BootInformation& copy_boot_information(arch::BootProtocol protocol,
 
 extern "C" [[noreturn]] void aril_kernel_main(arch::BootProtocol protocol,
                                               PhysicalAddress boot_data) {
+  note_boot_step("entry");
   arch::initialize_boot_cpu();
   start_console();
   start_power();
   const arch::BootInformation& boot = copy_boot_information(protocol, boot_data);
+  note_boot_step("boot information");
   set_up_memory(boot);
+  note_boot_step("memory");
   run_static_constructors();
 
   static KernelOptions options = parse_kernel_options(boot.command_line);
   set_console_level(options.console_level);
   random::initialize();
+  note_boot_step("options");
 
   read_firmware(boot.rsdp, firmware);
-  set_power_control(firmware.power);
   set_up_interrupts(firmware);
-  const acpi::FixedHardware& hardware = firmware.power.hardware;
+  note_boot_step("firmware and interrupts");
   arch::initialize_clock({
       .tsc_khz = options.tsc_khz,
       .epoch_ns = options.epoch_ns,
-      .acpi_timer_port = hardware.pm_timer.space == acpi::GenericAddress::Space::kIo
-                             ? static_cast<uint16_t>(hardware.pm_timer.address)
-                             : uint16_t{0},
-      .has_cmos_clock = hardware.has_cmos_clock,
+      .acpi_timer_port = firmware.acpi_timer_port,
+      .has_cmos_clock = firmware.has_cmos_clock,
   });
   ARIL_LOG_INFO("boot", "clock %.*s", static_cast<int>(arch::clock_source_name().size()),
                 arch::clock_source_name().data());
+
+  note_boot_step("clock");
 
   Scheduler::start_boot_cpu();
   arch::enable_interrupts();

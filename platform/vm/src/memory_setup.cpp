@@ -13,7 +13,8 @@ namespace {
 
 using arch::MemoryRegion;
 
-constexpr PhysicalAddress kLowMemoryEnd = kMiB;
+/// Below lie real mode's tables and the page where further CPUs start.
+constexpr PhysicalAddress kFirstUsable = 0x10000;
 /// What boot.S mapped.
 constexpr PhysicalAddress kMappedAtBoot = kGiB;
 constexpr size_t kLargePage = 2 * kMiB;
@@ -58,7 +59,7 @@ PhysicalAddress find_room(std::span<const PhysicalRange> usable,
   uint64_t total = 0;
   for (const PhysicalRange& range : usable) total += range.end - range.start;
   panic(
-      "too little memory to boot: %llu KiB from 1 MiB on; the kernel and its root file system "
+      "too little memory to boot: %llu KiB; the kernel and its root file system "
       "need %llu MiB in all: give the machine more (--memory)",
       static_cast<unsigned long long>(total / kKiB),
       static_cast<unsigned long long>(align_up(needed_end, kMiB) / kMiB + 2));
@@ -71,10 +72,12 @@ void set_up_memory(const arch::BootInformation& boot) {
   Ranges usable, reserved;
   for (const MemoryRegion& region : boot.memory) {
     if (region.kind == MemoryRegion::Kind::kUsable)
-      usable.add(std::max(region.start, kLowMemoryEnd), region.end);
+      usable.add(std::max(region.start, kFirstUsable), region.end);
   }
   arch::ImageExtent image = arch::kernel_image();
   reserved.add(image.start, image.end);
+  if (PhysicalAddress trampoline = trampoline_page(boot))
+    reserved.add(trampoline, trampoline + kPageSize);
   PhysicalAddress last_needed = image.end;
   if (auto root = appended_root()) {
     reserved.add(root->start, align_up(root->end, kPageSize));

@@ -6,7 +6,7 @@
 namespace aril::platform {
 
 /// From the loader's memory map to a working heap: the direct map over all RAM, the kernel image's
-/// final permissions, the page allocator. Never uses RAM below 1 MiB.
+/// final permissions, the page allocator. RAM below 64 KiB is not used.
 void set_up_memory(const arch::BootInformation& boot);
 
 /// A page below 1 MiB for starting further CPUs; 0 when there is none.

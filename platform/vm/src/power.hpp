@@ -1,12 +1,12 @@
 #pragma once
 #include "base/time.hpp"
-#include "drivers/acpi/power.hpp"
 
 namespace aril::platform {
 
-/// Makes stop_machine (kernel/log) turn this machine off; until set_power_control, by reset only.
+/// Makes stop_machine (kernel/log) turn this machine off; by reset where set_soft_off's does not.
 void start_power();
-void set_power_control(const acpi::PowerControl& control);
+/// Turns the machine off, or returns. Any context, interrupts disabled.
+void set_soft_off(void (*soft_off)());
 /// Called before the power goes: output that is still on its way to the host.
 void set_drain(void (*drain)());
 

@@ -12,10 +12,8 @@ words:
   .long 0 /* where to unpack to */
   .long 0 /* the kernel's PVH entry */
   .long 0 /* from `start` to the compressed bytes */
-  .long 0 /* from `start` to free memory for the tables and the stack */
-order:
-  .byte 16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15
-  .balign 4
+  .long 0 /* from `start` to free memory for the model and the stack */
+  .long 0 /* bytes, unpacked */
 1:
   /* No stack yet: the word at the start info's beginning is its magic, which is put back. */
   movl (%ebx), %edx
@@ -27,10 +25,9 @@ order:
   subl $(2b - start), %ebp
   movl (words - start + 20)(%ebp), %eax
   addl %ebp, %eax
-  leal 0x22000(%eax), %esp
+  leal 0x5000(%eax), %esp
   pushl %ebx
-  leal (order - start)(%ebp), %ecx
-  pushl %ecx
+  pushl (words - start + 24)(%ebp)
   pushl %eax
   pushl (words - start + 8)(%ebp)
   movl (words - start + 16)(%ebp), %ecx

@@ -1,146 +1,189 @@
-/* Unpacks a compressed image: raw DEFLATE [RFC 1951] into memory. Runs before the kernel, in 32-bit
+/* Unpacks a compressed image into memory: LZMA with lc=3, lp=0, pb=0 [LZMA-specification], and then
+   the branch filter of tools/aril/image/branch_filter.cpp undone. Runs before the kernel, in 32-bit
    protected mode without paging, wherever it was loaded: it refers to no address of its own. The
    input was written by `aril build` and is as trusted as the kernel in it, so it is not checked. */
 #include <stdint.h>
 
-enum { kMaxBits = 15, kLiteralCodes = 288, kDistanceCodes = 32, kLengthCodes = 19 };
+enum {
+  kStates = 12,
+  kLengthStates = 4,
+  kSlots = 64,
+  kFirstModelledSlot = 4,
+  kFirstDirectSlot = 14,
+  kFullDistances = 128,
+  kAlignBits = 4,
+  kLiteralCodes = 0x300,
+  kHalf = 1024, /* a probability of one half, of 2048 */
+};
 
-struct State {
+/* A probability that the next bit of a kind is 0. */
+typedef uint16_t Bit;
+
+struct Lengths {
+  Bit is_long, is_longer;
+  Bit low[8], middle[8], high[256];
+};
+
+struct Model {
+  Bit is_match[kStates], is_repeat[kStates];
+  Bit is_other[kStates], is_third[kStates], is_fourth[kStates], is_several[kStates];
+  Bit slots[kLengthStates][kSlots];
+  Bit distances[1 + kFullDistances - kFirstDirectSlot];
+  Bit align[1 << kAlignBits];
+  struct Lengths lengths, repeat_lengths;
+  Bit literals[8][kLiteralCodes];
+};
+
+struct Decoder {
   const uint8_t* input;
-  uint32_t bits;
-  uint32_t count;
-  uint8_t* output;
+  uint32_t range, code;
 };
 
-/* For each value of the next `bits` bits: symbol << 4 | length of its code. */
-struct Table {
-  uint32_t bits;
-  uint16_t entries[1 << kMaxBits];
-};
-
-struct Work {
-  struct Table literals, distances;
-  uint8_t lengths[kLiteralCodes + kDistanceCodes];
-};
-
-static void fill(struct State* s, uint32_t count) {
-  while (s->count < count) {
-    s->bits |= (uint32_t)*s->input++ << s->count;
-    s->count += 8;
+static void normalize(struct Decoder* d) {
+  if (d->range >> 24 == 0) {
+    d->range <<= 8;
+    d->code = d->code << 8 | *d->input++;
   }
 }
 
-static uint32_t take(struct State* s, uint32_t count) {
-  fill(s, count);
-  uint32_t value = s->bits & ((1u << count) - 1);
-  s->bits >>= count;
-  s->count -= count;
+static uint32_t bit(struct Decoder* d, Bit* probability) {
+  normalize(d);
+  uint32_t p = *probability, bound = (d->range >> 11) * p;
+  if (d->code < bound) {
+    d->range = bound;
+    *probability = (Bit)(p + ((2048 - p) >> 5));
+    return 0;
+  }
+  d->range -= bound;
+  d->code -= bound;
+  *probability = (Bit)(p - (p >> 5));
+  return 1;
+}
+
+/* `count` bits of which the first is the highest. */
+static uint32_t tree(struct Decoder* d, Bit* model, uint32_t count) {
+  uint32_t node = 1;
+  for (uint32_t i = 0; i < count; ++i) node = node << 1 | bit(d, model + node);
+  return node - (1u << count);
+}
+
+static uint32_t reverse_tree(struct Decoder* d, Bit* model, uint32_t count) {
+  uint32_t node = 1, value = 0;
+  for (uint32_t i = 0; i < count; ++i) {
+    uint32_t one = bit(d, model + node);
+    node = node << 1 | one;
+    value |= one << i;
+  }
   return value;
 }
 
-static uint32_t decode(struct State* s, const struct Table* table) {
-  fill(s, table->bits);
-  uint32_t entry = table->entries[s->bits & ((1u << table->bits) - 1)];
-  s->bits >>= entry & 15;
-  s->count -= entry & 15;
-  return entry >> 4;
+/* A match's length less 2. */
+static uint32_t length(struct Decoder* d, struct Lengths* model) {
+  if (!bit(d, &model->is_long)) return tree(d, model->low, 3);
+  if (!bit(d, &model->is_longer)) return 8 + tree(d, model->middle, 3);
+  return 16 + tree(d, model->high, 8);
 }
 
-/* Canonical codes [RFC 1951] 3.2.2, their bits reversed, because they are read from the low end. */
-static void build(struct Table* table, const uint8_t* lengths, uint32_t symbols) {
-  uint32_t code = 0;
-  table->bits = 1;
-  for (uint32_t i = 0; i < symbols; ++i)
-    if (lengths[i] > table->bits) table->bits = lengths[i];
-  for (uint32_t length = 1; length <= table->bits; ++length, code <<= 1) {
-    for (uint32_t symbol = 0; symbol < symbols; ++symbol) {
-      if (lengths[symbol] != length) continue;
-      uint32_t reversed = 0;
-      for (uint32_t bit = 0; bit < length; ++bit)
-        reversed |= (code >> bit & 1) << (length - 1 - bit);
-      for (; reversed < 1u << table->bits; reversed += 1u << length)
-        table->entries[reversed] = (uint16_t)(symbol << 4 | length);
-      ++code;
-    }
+/* A distance less 1. */
+static uint32_t distance(struct Decoder* d, struct Model* model, uint32_t match_length) {
+  uint32_t state = match_length < kLengthStates ? match_length : kLengthStates - 1;
+  uint32_t slot = tree(d, model->slots[state], 6);
+  if (slot < kFirstModelledSlot) return slot;
+  uint32_t bits = (slot >> 1) - 1, value = 2 | (slot & 1);
+  if (slot < kFirstDirectSlot) {
+    value <<= bits;
+    return value + reverse_tree(d, model->distances + value - slot, bits);
   }
-}
-
-static void read_tables(struct State* s, struct Work* work, const uint8_t* order) {
-  uint32_t literals = take(s, 5) + 257, distances = take(s, 5) + 1, codes = take(s, 4) + 4;
-  uint8_t* lengths = work->lengths;
-  for (uint32_t i = 0; i < kLengthCodes; ++i) lengths[order[i]] = i < codes ? take(s, 3) : 0;
-  build(&work->literals, lengths, kLengthCodes);
-  for (uint32_t i = 0; i < literals + distances;) {
-    uint32_t symbol = decode(s, &work->literals), repeat = 1;
-    uint8_t value = (uint8_t)symbol;
-    if (symbol == 16) {
-      value = lengths[i - 1];
-      repeat = 3 + take(s, 2);
-    } else if (symbol == 17) {
-      value = 0;
-      repeat = 3 + take(s, 3);
-    } else if (symbol == 18) {
-      value = 0;
-      repeat = 11 + take(s, 7);
-    }
-    while (repeat-- != 0) lengths[i++] = value;
+  for (uint32_t i = kAlignBits; i < bits; ++i) {
+    normalize(d);
+    d->range >>= 1;
+    uint32_t one = d->code >= d->range;
+    if (one) d->code -= d->range;
+    value = value << 1 | one;
   }
-  build(&work->literals, lengths, literals);
-  build(&work->distances, lengths + literals, distances);
+  return (value << kAlignBits) + reverse_tree(d, model->align, kAlignBits);
 }
 
-static void fixed_tables(struct Work* work) {
-  for (uint32_t i = 0; i < kLiteralCodes; ++i)
-    work->lengths[i] = i < 144 ? 8 : i < 256 ? 9 : i < 280 ? 7 : 8;
-  build(&work->literals, work->lengths, kLiteralCodes);
-  for (uint32_t i = 0; i < kDistanceCodes; ++i) work->lengths[i] = 5;
-  build(&work->distances, work->lengths, kDistanceCodes);
+static uint8_t literal(struct Decoder* d, Bit* model, uint32_t after_match, uint32_t match_byte) {
+  uint32_t symbol = 1;
+  /* Behind a match, the byte that would have followed there says much about this one. */
+  while (after_match && symbol < 0x100) {
+    uint32_t expected = match_byte >> 7 & 1;
+    match_byte <<= 1;
+    uint32_t one = bit(d, model + ((1 + expected) << 8) + symbol);
+    symbol = symbol << 1 | one;
+    after_match = expected == one;
+  }
+  while (symbol < 0x100) symbol = symbol << 1 | bit(d, model + symbol);
+  return (uint8_t)symbol;
 }
 
-/* Lengths and distances follow a pattern [RFC 1951] 3.2.5: every `step` symbols one more extra bit.
- */
-static uint32_t base(struct State* s, uint32_t symbol, uint32_t shift) {
-  uint32_t step = 1u << shift;
-  if (symbol < 2 * step) return symbol;
-  uint32_t extra = (symbol >> shift) - 1;
-  return ((step + (symbol & (step - 1))) << extra) + take(s, extra);
-}
-
-static void copy(uint8_t* to, const uint8_t* from, uint32_t count) {
-  __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(count) : : "memory");
-}
-
-/* Called by start.S. `order` is [RFC 1951] 3.2.7's, a table in start.S. */
-void unpack(const uint8_t* input, uint8_t* output, struct Work* work, const uint8_t* order) {
-  struct State s = {input, 0, 0, output};
-  uint32_t last;
-  do {
-    last = take(&s, 1);
-    uint32_t kind = take(&s, 2);
-    if (kind == 0) {
-      s.input -= s.count / 8; /* whole bytes that were read ahead */
-      s.bits = s.count = 0;
-      uint32_t size = s.input[0] | (uint32_t)s.input[1] << 8;
-      copy(s.output, s.input + 4, size);
-      s.input += 4 + size;
-      s.output += size;
+static void decompress(const uint8_t* input, uint8_t* output, uint8_t* end, struct Model* model) {
+  for (Bit* one = (Bit*)model; one != (Bit*)(model + 1); ++one) *one = kHalf;
+  struct Decoder d = {input + 1, 0xffffffff, 0}; /* the first byte is always 0 */
+  for (uint32_t i = 0; i < 4; ++i) d.code = d.code << 8 | *d.input++;
+  uint32_t state = 0, previous = 0;
+  uint32_t recent[4] = {0, 0, 0, 0}; /* the distances of the last matches, less 1 */
+  while (output < end) {
+    if (!bit(&d, &model->is_match[state])) {
+      *output = literal(&d, model->literals[previous >> 5], state >= 7, output[-1 - recent[0]]);
+      state = state < 4 ? 0 : state < 10 ? state - 3 : state - 6;
+      previous = *output++;
       continue;
     }
-    if (kind == 2)
-      read_tables(&s, work, order);
-    else
-      fixed_tables(work);
-    for (;;) {
-      uint32_t symbol = decode(&s, &work->literals);
-      if (symbol < 256) {
-        *s.output++ = (uint8_t)symbol;
+    uint32_t count;
+    if (bit(&d, &model->is_repeat[state])) {
+      uint32_t which = 0;
+      if (bit(&d, &model->is_other[state])) {
+        which = 1;
+        if (bit(&d, &model->is_third[state])) which = 2 + bit(&d, &model->is_fourth[state]);
+      } else if (!bit(&d, &model->is_several[state])) {
+        state = state < 7 ? 9 : 11;
+        previous = *output = output[-1 - recent[0]];
+        ++output;
         continue;
       }
-      if (symbol == 256) break;
-      uint32_t length = symbol == 285 ? 258 : 3 + base(&s, symbol - 257, 2);
-      uint32_t distance = 1 + base(&s, decode(&s, &work->distances), 1);
-      copy(s.output, s.output - distance, length);
-      s.output += length;
+      uint32_t found = recent[which];
+      for (; which != 0; --which) recent[which] = recent[which - 1];
+      recent[0] = found;
+      count = length(&d, &model->repeat_lengths);
+      state = state < 7 ? 8 : 11;
+    } else {
+      for (uint32_t i = 3; i != 0; --i) recent[i] = recent[i - 1];
+      count = length(&d, &model->lengths);
+      recent[0] = distance(&d, model, count);
+      state = state < 7 ? 7 : 10;
     }
-  } while (!last);
+    const uint8_t* from = output - 1 - recent[0];
+    count += 2;
+    __asm__ volatile("rep movsb" : "+D"(output), "+S"(from), "+c"(count) : : "memory");
+    previous = output[-1];
+  }
+}
+
+/* Targets of calls and jumps were made absolute, which repeats more often; this makes them relative
+   again. */
+static void restore_branches(uint8_t* image, uint32_t size) {
+  for (uint32_t i = 0; i + 6 <= size;) {
+    uint32_t opcode = image[i] & 0xfe, skip = 1;
+    if (opcode != 0xe8) {
+      skip = 2;
+      if (image[i] != 0x0f || (image[i + 1] & 0xf0) != 0x80) {
+        ++i;
+        continue;
+      }
+    }
+    uint32_t at = i + skip;
+    int32_t target = (int32_t)__builtin_bswap32(*(uint32_t*)(image + at));
+    if (target >= -(int32_t)at && target < (int32_t)size)
+      target = target >= 0 ? target - (int32_t)at : target + (int32_t)size;
+    *(int32_t*)(image + at) = target;
+    i = at + 4;
+  }
+}
+
+/* Called by start.S. */
+void unpack(const uint8_t* input, uint8_t* output, struct Model* model, uint32_t size) {
+  decompress(input, output, output + size, model);
+  restore_branches(output, size);
 }

@@ -92,6 +92,8 @@ void add_run_options(CLI::App& app, RunOptions& options) {
                  "Write the frames of the machine's network to FILE, for tcpdump and Wireshark")
       ->type_name("FILE");
   app.add_flag("--strace", options.strace, "Log the program's system calls to stderr");
+  app.add_flag("--boot-timing", options.boot_timing,
+               "Show on stderr when each step of the boot ended");
   app.add_flag("--gdb", options.gdb,
                "Wait for gdb before the first instruction and say how to attach it");
   app.add_flag("--verbose,-v", options.verbose, "Show the kernel's messages on stderr");

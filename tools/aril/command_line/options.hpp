@@ -45,6 +45,7 @@ struct RunOptions {
   std::filesystem::path capture;
   std::string record;
   bool strace = false;
+  bool boot_timing = false;
   bool gdb = false;
   bool verbose = false;
   bool dry_run = false;

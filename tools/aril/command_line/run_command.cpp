@@ -32,7 +32,7 @@ namespace {
 /// Records longer than this travel in the image in place of the kernel's command line.
 constexpr size_t kLongestCommandLine = 1536;
 /// What the kernel needs beside itself and its root before it can say anything.
-constexpr uint64_t kSmallestWorkingMemory = uint64_t{1} << 20;
+constexpr uint64_t kSmallestWorkingMemory = uint64_t{64} << 10;
 
 void say(const std::string& line) { std::fputs((line + "\n").c_str(), stderr); }
 
@@ -110,9 +110,10 @@ Boot boot_of_program(const RunOptions& options, const Manifest& manifest) {
   return boot;
 }
 
-void check_memory(const MachineConfig& config) {
+/// Says what the image is.
+ImageInfo check_memory(const MachineConfig& config) {
   const MappedFile file(config.image.image);
-  const ImageInfo info =
+  ImageInfo info =
       with_context(config.image.image.string(), [&] { return read_image(file.bytes()); });
   const uint64_t needed = info.memory_end + kSmallestWorkingMemory;
   if (config.memory < needed) {
@@ -120,10 +121,11 @@ void check_memory(const MachineConfig& config) {
                             human_size(config.memory), human_size(needed)),
                 std::format("--memory {}M", (needed + (1 << 20) - 1) >> 20));
   }
+  return info;
 }
 
 std::string kernel_words(const RunOptions& options, const Boot& boot, const MachineConfig& config,
-                         const TscMeter& tsc) {
+                         const TscMeter& tsc, Terminals terminals) {
   std::vector<std::string> words;
   if (!boot.words.empty()) words.push_back(boot.words);
   words.push_back(config.image.root ? "root=vda" : "root=ram");
@@ -134,13 +136,16 @@ std::string kernel_words(const RunOptions& options, const Boot& boot, const Mach
   }
   words.emplace_back(options.verbose ? "loglevel=7" : "loglevel=4");
   words.emplace_back("stdio=hvc");
-  for (std::string& word : terminal_words()) words.push_back(std::move(word));
+  if (terminals == Terminals::kYes) {
+    for (std::string& word : terminal_words()) words.push_back(std::move(word));
+  }
   for (const SharedDirectory& shared : config.volumes) {
     words.push_back(std::format("volume={}:{}{}", shared.tag,
                                 percent_encode(shared.volume.guest.string()),
                                 shared.volume.read_only ? ":ro" : ""));
   }
   if (options.strace || !options.record.empty()) words.emplace_back("strace");
+  if (options.boot_timing) words.emplace_back("boot_timing");
   if (options.gdb) words.emplace_back("aslr=off");
   // Under KVM the machine's own clock is better than any measurement.
   if (config.accelerator == Accelerator::kTcg) {
@@ -208,7 +213,8 @@ int run(const RunOptions& options) {
   config.ports = manifest.ports;
   config.volumes = share_volumes(manifest.volumes);
   config.disks = manifest.disks;
-  check_memory(config);
+  const Terminals terminals =
+      check_memory(config).descriptor.has_terminals != 0 ? Terminals::kYes : Terminals::kNo;
   const std::string qemu = find_qemu();
   config.accelerator = choose_accelerator(choice, qemu);
   if (!options.dry_run) check_ports(config.ports);
@@ -226,7 +232,7 @@ int run(const RunOptions& options) {
     config.gdb_port = free_port(1234);
     say("aril: the machine waits for gdb:\n  " + gdb_command(boot, *config.gdb_port));
   }
-  config.kernel_command_line = kernel_words(options, boot, config, tsc);
+  config.kernel_command_line = kernel_words(options, boot, config, tsc, terminals);
   const std::vector<std::string> command = qemu_command(qemu, config);
   if (options.dry_run) {
     std::puts(shell_quote(command).c_str());
@@ -236,7 +242,7 @@ int run(const RunOptions& options) {
   MachineProcess machine = MachineProcess::start_qemu(command);
   Symbolizer symbolizer(boot.kernel, file_finder(boot));
   Relay relay(machine, symbolizer,
-              options.verbose ? Verbosity::kKernelLog : Verbosity::kProgramOnly,
+              options.verbose ? Verbosity::kKernelLog : Verbosity::kProgramOnly, terminals,
               options.gdb ? MachineWatch::Questions::kNone : MachineWatch::Questions::kAsk);
   std::set<std::string> calls;
   if (!options.record.empty()) relay.record_calls(calls, options.strace);

@@ -125,7 +125,7 @@ int attend(const TenderCommand& command, const RunOptions& options, const Tree& 
   Symbolizer symbolizer(installed("lib/aril", "process-kernel.elf"),
                         [&](const std::string& path) { return host_file(tree, path); });
   return Relay(instance, symbolizer,
-               options.verbose ? Verbosity::kKernelLog : Verbosity::kProgramOnly,
+               options.verbose ? Verbosity::kKernelLog : Verbosity::kProgramOnly, Terminals::kYes,
                MachineWatch::Questions::kNone)
       .run();
 }

@@ -1,6 +1,6 @@
 #include "image/packed_image.hpp"
 
-#include <zlib.h>
+#include <lzma.h>
 
 #include <algorithm>
 #include <cstring>
@@ -8,6 +8,7 @@
 
 #include "base/image_abi.hpp"
 #include "elf/elf_file.hpp"
+#include "image/branch_filter.hpp"
 #include "image/image_elf.hpp"
 #include "support/error.hpp"
 #include "support/file.hpp"
@@ -17,15 +18,15 @@ namespace aril::tool {
 namespace {
 
 constexpr uint64_t kPage = 4096;
-/// For the stub's tables and stack (platform/vm/unpack/start.S).
-constexpr uint64_t kWorkSize = 0x22000;
+/// For the stub's model and stack (platform/vm/unpack/start.S).
+constexpr uint64_t kWorkSize = 0x5000;
 constexpr uint64_t kLargestMemory = uint64_t{1} << 30;
 constexpr uint32_t kPvhEntryNote = 18;  ///< XEN_ELFNOTE_PHYS32_ENTRY
 
 /// The stub's words, at byte 4 after its first jump.
 struct StubWords {
   char magic[8];
-  uint32_t destination, entry, payload, work;
+  uint32_t destination, entry, payload, work, size;
 };
 constexpr size_t kWordsAt = 4;
 
@@ -79,23 +80,33 @@ UnpackedMemory flatten(std::span<const std::byte> image, const ElfFile& elf) {
   return memory;
 }
 
-std::string deflate(const std::string& text) {
-  z_stream stream = {};
-  constexpr int kLargestWindowRaw = -15, kMostMemory = 9;
-  if (deflateInit2(&stream, Z_BEST_COMPRESSION, Z_DEFLATED, kLargestWindowRaw, kMostMemory,
-                   Z_DEFAULT_STRATEGY) != Z_OK) {
-    throw Error("the compressor cannot be started");
+/// What platform/vm/unpack/unpack.c understands, and as hard as it can be tried.
+lzma_options_lzma compression_options() {
+  lzma_options_lzma options = {};
+  if (lzma_lzma_preset(&options, 9 | LZMA_PRESET_EXTREME)) {
+    throw Error("the compressor does not know its best setting");
   }
-  std::string result(deflateBound(&stream, text.size()), '\0');
-  // zlib's interface is older than const, and counts bytes in its own type.
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
-  stream.avail_in = static_cast<uInt>(text.size());
-  stream.next_out = reinterpret_cast<Bytef*>(result.data());
-  stream.avail_out = static_cast<uInt>(result.size());
-  const int status = ::deflate(&stream, Z_FINISH);
-  result.resize(stream.total_out);
-  deflateEnd(&stream);
-  if (status != Z_STREAM_END) throw Error("the image cannot be compressed");
+  options.lc = 3;
+  options.lp = 0;
+  options.pb = 0;
+  options.nice_len = 273;
+  options.depth = 1000;
+  return options;
+}
+
+std::string compress(std::string memory) {
+  filter_branches(std::as_writable_bytes(std::span(memory)));
+  lzma_options_lzma options = compression_options();
+  const lzma_filter filters[] = {{.id = LZMA_FILTER_LZMA1, .options = &options},
+                                 {.id = LZMA_VLI_UNKNOWN, .options = nullptr}};
+  constexpr size_t kSlack = 1024;
+  std::string result(memory.size() + memory.size() / 8 + kSlack, '\0');
+  size_t size = 0;
+  const lzma_ret status = lzma_raw_buffer_encode(
+      filters, nullptr, reinterpret_cast<const uint8_t*>(memory.data()), memory.size(),
+      reinterpret_cast<uint8_t*>(result.data()), &size, result.size());  // bytes are bytes
+  if (status != LZMA_OK) throw Error("the image cannot be compressed");
+  result.resize(size);
   return result;
 }
 
@@ -117,12 +128,13 @@ void pack_image(const std::filesystem::path& path, const std::filesystem::path& 
   if (!words || std::memcmp(words->magic, "ARILPACK", sizeof words->magic) != 0) {
     throw Error(std::format("{}: is not the program that unpacks images", stub_path.string()));
   }
-  const std::string compressed = deflate(memory.bytes);
+  const std::string compressed = compress(memory.bytes);
   const auto align16 = [](uint64_t value) { return (value + 15) & ~uint64_t{15}; };
   words->destination = static_cast<uint32_t>(memory.address);
   words->entry = entry;
   words->payload = static_cast<uint32_t>(program.size());
   words->work = static_cast<uint32_t>(align16(program.size() + compressed.size()));
+  words->size = static_cast<uint32_t>(memory.bytes.size());
   std::memcpy(program.data() + kWordsAt, &*words, sizeof *words);
   program += compressed;
 
@@ -190,17 +202,16 @@ std::optional<UnpackedMemory> unpack_image(std::span<const std::byte> image) {
   UnpackedMemory memory = {.address = packed->address,
                            .bytes = std::string(packed->size, '\0'),
                            .packed_size = packed->compressed_size};
-  z_stream stream = {};
-  constexpr int kRaw = -15;
-  if (inflateInit2(&stream, kRaw) != Z_OK) throw Error("the decompressor cannot be started");
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<std::byte*>(input->data()));  // as above
-  stream.avail_in = static_cast<uInt>(input->size());
-  stream.next_out = reinterpret_cast<Bytef*>(memory.bytes.data());
-  stream.avail_out = static_cast<uInt>(memory.bytes.size());
-  const int status = inflate(&stream, Z_FINISH);
-  const bool complete = status == Z_STREAM_END && stream.avail_out == 0;
-  inflateEnd(&stream);
-  if (!complete) throw Error("is damaged: it cannot be unpacked");
+  lzma_options_lzma options = compression_options();
+  const lzma_filter filters[] = {{.id = LZMA_FILTER_LZMA1, .options = &options},
+                                 {.id = LZMA_VLI_UNKNOWN, .options = nullptr}};
+  size_t read = 0, written = 0;
+  const lzma_ret status = lzma_raw_buffer_decode(
+      filters, nullptr, reinterpret_cast<const uint8_t*>(input->data()), &read, input->size(),
+      reinterpret_cast<uint8_t*>(memory.bytes.data()), &written, memory.bytes.size());
+  if (status != LZMA_OK || written != memory.bytes.size())
+    throw Error("is damaged: it cannot be unpacked");
+  unfilter_branches(std::as_writable_bytes(std::span(memory.bytes)));
   return memory;
 }
 

@@ -18,14 +18,15 @@ class DeviceSlots {
   DeviceSlots(MachineType type, std::vector<std::string>& command)
       : type_(type), command_(command) {}
 
+  [[nodiscard]] bool has_room() const { return next_ < limit(); }
+
   /// `what`, for the error: the part of the machine that has no place.
   void add(const std::string& device, const std::string& properties, const std::string& what) {
-    const bool is_microvm = type_ == MachineType::kMicrovm;
-    if (const unsigned slots = is_microvm ? kMicrovmSlots : kPciSlots; next_ == slots) {
+    if (!has_room()) {
       throw Error(
           std::format("{}: no place is left in a machine of type {}, which takes {} devices", what,
-                      machine_name(type_), slots),
-          is_microvm ? "--machine q35 takes more" : "");
+                      machine_name(type_), limit()),
+          type_ == MachineType::kMicrovm ? "--machine q35 takes more" : "");
     }
     command_.emplace_back("-device");
     if (type_ == MachineType::kMicrovm) {
@@ -41,6 +42,10 @@ class DeviceSlots {
   static constexpr unsigned kFirstPciSlot = 4;  // past the chipset's own
   static constexpr unsigned kMicrovmSlots = 8;
   static constexpr unsigned kPciSlots = 0x1f - kFirstPciSlot;  // q35's LPC bridge is the last
+
+  [[nodiscard]] unsigned limit() const {
+    return type_ == MachineType::kMicrovm ? kMicrovmSlots : kPciSlots;
+  }
 
   MachineType type_;
   std::vector<std::string>& command_;
@@ -98,11 +103,13 @@ void add_network(std::vector<std::string>& command, DeviceSlots& slots,
   if (config.network.kind == NetworkKind::kNone) return;
   // No boot ROM: nothing boots from the network, and running it takes time.
   const std::string_view no_rom = config.type == MachineType::kMicrovm ? "" : ",romfile=";
-  const auto add = [&](const std::string& id, const std::string& backend) {
+  const auto add = [&](const std::string& id, const std::string& backend, const Network& network) {
     command.insert(command.end(), {"-netdev", backend});
-    slots.add("net", std::format(",netdev={}{}", id, no_rom), "the network");
+    const std::string_view plain =
+        network.raw ? ",csum=off,guest_csum=off,guest_tso4=off,guest_tso6=off" : "";
+    slots.add("net", std::format(",netdev={}{}{}", id, no_rom, plain), "the network");
   };
-  add("net", network_backend(config));
+  add("net", network_backend(config), config.network);
   if (!config.capture.empty()) {
     command.insert(command.end(),
                    {"-object", std::format("filter-dump,id=capture,netdev=net,file={}",
@@ -111,7 +118,7 @@ void add_network(std::vector<std::string>& command, DeviceSlots& slots,
   unsigned number = 1;
   for (const Network& network : config.more_networks) {
     const std::string id = std::format("net{}", number++);
-    add(id, tap_backend(id, network));
+    add(id, tap_backend(id, network), network);
   }
 }
 
@@ -145,6 +152,7 @@ std::string network_word(const Network& network) {
     case NetworkKind::kUser:
       return "net=10.0.2.15/24,10.0.2.2,10.0.2.3";
     case NetworkKind::kTap:
+      if (network.raw) return "net=none";
       break;
   }
   std::string word = std::format("net={}", network.address.empty() ? "dhcp" : network.address);
@@ -201,6 +209,11 @@ std::vector<std::string> qemu_command(const std::string& qemu, const MachineConf
                                "readonly={},file={}",
                                i, disk.read_only ? "on" : "off", escape(disk.host.string()))});
     slots.add("blk", std::format(",drive=disk{}", i), "the disk at " + disk.guest);
+  }
+  // Gives free memory back to the host; not worth a device where there is little.
+  constexpr uint64_t kWorthGivingBack = uint64_t{64} << 20;
+  if (config.memory >= kWorthGivingBack && slots.has_room()) {
+    slots.add("balloon", ",free-page-reporting=on", "the balloon");
   }
   if (config.gdb_port) {
     command.insert(command.end(),

@@ -39,6 +39,8 @@ enum class NetworkKind { kUser, kTap, kNone };
 
 struct Network {
   NetworkKind kind = NetworkKind::kUser;
+  /// For packet sockets: no address, and frames as they are on the wire, without offloads.
+  bool raw = false;
   std::string tap;         ///< the device's name
   std::string address;     ///< ADDRESS/PREFIX; empty: DHCP
   std::string gateway;     ///< may be empty

@@ -20,7 +20,7 @@ namespace {
 
 constexpr const char* kTapSyntax =
     "tap:NAME[,ip=ADDRESS/PREFIX][,gateway=ADDRESS][,ip6=ADDRESS/PREFIX][,gateway6=ADDRESS]"
-    "[,nameserver=ADDRESS]";
+    "[,nameserver=ADDRESS], or tap:NAME,raw";
 
 bool is_ipv6(const std::string& text) {
   in6_addr address = {};
@@ -55,7 +55,9 @@ Network parse_tap(std::string_view text) {
     const size_t equals = part.find('=');
     const std::string key = part.substr(0, equals);
     const std::string value = equals == std::string::npos ? "" : part.substr(equals + 1);
-    if (key == "ip" && is_prefix(value, is_ipv4, 32)) {
+    if (part == "raw") {
+      network.raw = true;
+    } else if (key == "ip" && is_prefix(value, is_ipv4, 32)) {
       network.address = value;
     } else if (key == "gateway" && is_ipv4(value)) {
       network.gateway = value;
@@ -71,6 +73,9 @@ Network parse_tap(std::string_view text) {
   }
   if (network.address.empty() && (!network.gateway.empty() || !network.nameserver.empty())) {
     throw Error("a tap network's gateway and nameserver need its ip=ADDRESS/PREFIX");
+  }
+  if (network.raw && parts.size() != 2) {
+    throw Error("a raw tap network has no other settings", kTapSyntax);
   }
   if (network.address6.empty() && !network.gateway6.empty()) {
     throw Error("a tap network's gateway6 needs its ip6=ADDRESS/PREFIX");

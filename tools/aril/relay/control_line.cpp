@@ -1,5 +1,6 @@
 #include "relay/control_line.hpp"
 
+#include <algorithm>
 #include <base/image_abi.hpp>
 #include <utility>
 
@@ -20,6 +21,12 @@ ControlRecord parse_record(std::string_view line) {
       blank == std::string_view::npos ? std::string_view() : rest.substr(blank + 1);
   if (word == "report") return {.kind = Kind::kReport, .text = std::string(text)};
   if (word == "strace") return {.kind = Kind::kStrace, .text = std::string(text)};
+  if (word == "boot") {
+    const size_t end = std::min(text.find(' '), text.size());
+    if (const auto number = parse_number(text.substr(0, end)); number && end < text.size()) {
+      return {.kind = Kind::kBoot, .text = std::string(text.substr(end + 1)), .number = *number};
+    }
+  }
   if (const auto number = parse_number(text)) {
     if (word == "exit" && *number <= 255)
       return {.kind = Kind::kExit, .text = {}, .number = *number};

@@ -14,6 +14,7 @@ struct ControlRecord {
     kReport,     ///< text: for the user
     kStrace,     ///< text: one system call
     kListening,  ///< number: the port
+    kBoot,       ///< number: microseconds; text: the step that ended then
   };
   Kind kind = Kind::kLog;
   std::string text;

@@ -7,6 +7,21 @@ namespace {
 
 using Kind = ControlRecord::Kind;
 
+TEST(ControlLine, ReadsStepsOfTheBoot) {
+  ControlLine line;
+  const auto all = line.feed(
+      "\x1e"
+      "boot 1234 mount root\n\x1e"
+      "boot 12\n\x1e"
+      "boot x y\n");
+  ASSERT_EQ(all.size(), 3u);
+  EXPECT_EQ(all[0].kind, Kind::kBoot);
+  EXPECT_EQ(all[0].number, 1234u);
+  EXPECT_EQ(all[0].text, "mount root");
+  EXPECT_EQ(all[1].kind, Kind::kLog);
+  EXPECT_EQ(all[2].kind, Kind::kLog);
+}
+
 TEST(ControlLine, ReadsRecordsInAnyPieces) {
   const std::string_view bytes =
       "boot\r\n\x1e"

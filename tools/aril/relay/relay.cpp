@@ -49,10 +49,11 @@ void block_forwarded_signals() {
 }
 
 Relay::Relay(MachineProcess& machine, Symbolizer& symbolizer, Verbosity verbosity,
-             MachineWatch::Questions questions)
+             Terminals terminals, MachineWatch::Questions questions)
     : machine_(machine),
       symbolizer_(symbolizer),
       verbosity_(verbosity),
+      terminal_(terminals == Terminals::kYes),
       watch_(Clock::now(), questions) {
   const sigset_t set = forwarded_signals();
   signals_ = Descriptor(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
@@ -277,6 +278,9 @@ void Relay::handle(const ControlRecord& record) {
       }
       if (show_calls_) show(record.text);
       break;
+    case ControlRecord::Kind::kBoot:
+      show_boot_step(record);
+      break;
     case ControlRecord::Kind::kListening:
       if (verbosity_ == Verbosity::kKernelLog)
         show(std::format("listening on port {}", record.number));
@@ -285,6 +289,13 @@ void Relay::handle(const ControlRecord& record) {
       if (verbosity_ == Verbosity::kKernelLog) show(record.text);
       break;
   }
+}
+
+void Relay::show_boot_step(const ControlRecord& record) {
+  if (boot_time_ == 0) show("    since entry    for this step (microseconds)");
+  show(std::format("boot: {:>9} {:>9}   {}", record.number,
+                   record.number - std::min(boot_time_, record.number), record.text));
+  boot_time_ = std::max<uint64_t>(record.number, 1);
 }
 
 /// A line of ours or of the kernel's: after what the program has written to stderr so far.

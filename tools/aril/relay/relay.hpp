@@ -14,6 +14,8 @@
 namespace aril::tool {
 
 enum class Verbosity { kProgramOnly, kKernelLog };
+/// Whether the guest can make a terminal of what is one here (ImageDescriptor::has_terminals).
+enum class Terminals { kNo, kYes };
 
 /// Blocks the signals that a Relay forwards. To be called before the machine starts and before any
 /// other thread, so that none is lost.
@@ -24,7 +26,7 @@ void block_forwarded_signals();
 /// Reports and system-call logs go to stderr.
 class Relay {
  public:
-  Relay(MachineProcess& machine, Symbolizer& symbolizer, Verbosity verbosity,
+  Relay(MachineProcess& machine, Symbolizer& symbolizer, Verbosity verbosity, Terminals terminals,
         MachineWatch::Questions questions);
 
   /// The names of system calls that are traced go into `calls`, and to stderr only with `show_too`.
@@ -63,6 +65,7 @@ class Relay {
   void read_messages();
   void exchange_with_monitor();
   void handle(const ControlRecord& record);
+  void show_boot_step(const ControlRecord& record);
   void send_command(const std::string& command);
   void show(const std::string& text);
   void end_machine(int signal);
@@ -85,6 +88,7 @@ class Relay {
   uint64_t input_count_ = 0;
   bool input_ended_ = false;
   bool watch_input_ = true;
+  uint64_t boot_time_ = 0;  ///< when the last step of the boot ended
   int interrupts_ = 0;
   int typed_interrupts_ = 0;
   bool finished_ = false;

@@ -11,9 +11,9 @@ bool stdin_is_in_background() {
   return isatty(STDIN_FILENO) != 0 && tcgetpgrp(STDIN_FILENO) != getpgrp();
 }
 
-RawTerminal::RawTerminal() {
+RawTerminal::RawTerminal(bool wanted) {
   termios settings = {};
-  if (isatty(STDIN_FILENO) == 0 || stdin_is_in_background() ||
+  if (!wanted || isatty(STDIN_FILENO) == 0 || stdin_is_in_background() ||
       tcgetattr(STDIN_FILENO, &settings) != 0) {
     return;
   }

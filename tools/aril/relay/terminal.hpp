@@ -12,7 +12,8 @@ namespace aril::tool {
 /// while the object lives it is in raw mode, for the guest has a line discipline of its own.
 class RawTerminal {
  public:
-  RawTerminal();
+  /// Does nothing unless `wanted`: the guest does not heed what a terminal types then.
+  explicit RawTerminal(bool wanted);
   RawTerminal(const RawTerminal&) = delete;
   RawTerminal& operator=(const RawTerminal&) = delete;
   ~RawTerminal();

@@ -20,6 +20,9 @@ namespace {
 constexpr std::string_view kAllCalls = "KEEP(*(aril_syscalls.*))";
 constexpr std::string_view kAllParts = "KEEP(*(SORT_BY_NAME(aril_boot_parts.*)))";
 constexpr std::string_view kAllProcFiles = "KEEP(*(aril_proc_files))";
+constexpr std::string_view kPhysical = "KERNEL_PHYSICAL = 0x100000;";
+/// Clear of what firmware and the start of further CPUs use.
+constexpr const char* kLowPhysical = "KERNEL_PHYSICAL = 0x10000;";
 constexpr std::string_view kLeftOut =
     "aril_left_out_calls = .;\n    aril_left_out_calls_end = .;\n    aril_left_out_names = .;";
 
@@ -53,8 +56,9 @@ std::string left_out_table(const std::vector<Component>& components, const Selec
 }
 
 std::string script_for(const fs::path& directory, const std::vector<Component>& components,
-                       const Selection& selection) {
+                       const Selection& selection, Placement placement) {
   std::string script = read_file(directory / "kernel.ld");
+  if (placement == Placement::kLow) replace(script, kPhysical, kLowPhysical);
   std::string calls;
   for (const auto& [name, reason] : selection.calls) {
     calls += std::format("KEEP(*(aril_syscalls.{}))\n    ", name);
@@ -104,15 +108,16 @@ std::string identity(const std::vector<Component>& components) {
 }  // namespace
 
 LinkedKernel link_kernel(const fs::path& directory, const std::vector<Component>& components,
-                         const Selection& selection) {
+                         const Selection& selection, Placement placement) {
   std::vector<std::string> roots;
   std::vector<std::string> others;
   for (const Component& component : components) {
-    if (component.archive.empty()) continue;
+    if (component.archive.empty() || selection.left_out.contains(component.name)) continue;
     (is_root(component, selection) ? roots : others).push_back(component.archive);
   }
-  const std::string script = script_for(directory, components, selection);
-  const std::string key = "1\n" + identity(components) + script + shell_quote(roots);
+  const std::string script = script_for(directory, components, selection, placement);
+  const std::string key =
+      "2\n" + identity(components) + script + shell_quote(roots) + shell_quote(others);
 
   const fs::path kernels = cache_directory() / "kernels";
   fs::create_directories(kernels);

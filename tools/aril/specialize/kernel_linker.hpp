@@ -16,11 +16,20 @@ struct LinkedKernel {
   std::filesystem::path map;  ///< the linker's map
 };
 
+/// Where a kernel lies in physical memory.
+enum class Placement {
+  kHigh,  ///< from 1 MiB on
+  kLow,   ///< below 640 KiB: for machines that have no more, when all of the image fits there
+};
+/// What an image that is placed low may take, itself packed and unpacked beside each other.
+inline constexpr uint64_t kLowMemoryEnd = 0x98000;
+
 /// Links the archives with ld.lld, keeping what `selection` names and what that refers to. The same
 /// selection of the same archives is found again in the cache. Throws Error with the linker's words
 /// when it fails.
 LinkedKernel link_kernel(const std::filesystem::path& directory,
-                         const std::vector<Component>& components, const Selection& selection);
+                         const std::vector<Component>& components, const Selection& selection,
+                         Placement placement);
 
 /// Bytes that one thing takes in an image, and what asked for it.
 struct Share {

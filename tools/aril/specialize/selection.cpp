@@ -14,7 +14,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr uint32_t kUnix = 1, kInet = 2, kInet6 = 10;
+constexpr uint32_t kUnix = 1, kInet = 2, kInet6 = 10, kNetlink = 16, kPacket = 17;
 
 /// What any program may run into, and what costs next to nothing: the end of a process and the
 /// return from a signal handler, which the kernel itself puts on the stack.
@@ -50,8 +50,26 @@ const std::vector<ComponentRule>& component_rules() {
       {"linux_multiprocess", {"fork", "vfork"}},
       {"linux_seccomp", {"prctl", "seccomp"}},
       {"linux_time", {"setrlimit", "prlimit64"}},
+      {"linux_vdso", {"clock_gettime", "clock_getres", "gettimeofday", "time", "getcpu"}},
   };
   return rules;
+}
+
+/// Components that the kernel calls through weak symbols and can do without, unless one of these
+/// steps of the boot or components is there, which cannot.
+struct OptionalComponent {
+  const char* component;
+  std::vector<const char*> needed_by;
+};
+const std::vector<OptionalComponent>& optional_components() {
+  static const std::vector<OptionalComponent> all = {
+      {"linux_patch", {"linux_multiprocess"}},
+      {"linux_trace", {"520.strace"}},
+      {"linux_tty", {"430.pts"}},
+      {"linux_vdso", {}},
+      {"platform_acpi", {"210.pci", "100.cpus"}},
+  };
+  return all;
 }
 
 struct Evidence {
@@ -150,6 +168,7 @@ class Selector {
     if (selection_.parts.contains("402.overlay")) {
       add_part("460.temporary", selection_.parts["402.overlay"]);
     }
+    decide_on_optional_components();
     return std::move(selection_);
   }
 
@@ -177,7 +196,9 @@ class Selector {
       for (const auto& [call, number] : found->calls) add_call(call, kNamedComponent);
     }
     static const std::map<std::string, std::vector<std::string>> features = {
-        {"network", {"110.virtio_net", "300.network", "490.resolver", "512.inet"}},
+        {"network",
+         {"110.virtio_net", "300.network", "490.resolver", "512.inet", "513.netlink",
+          "514.packet"}},
         {"dhcpv6", {"301.dhcpv6"}},
         {"unix-sockets", {"511.unix"}},
         {"writable-root", {"402.overlay", "460.temporary"}},
@@ -185,6 +206,7 @@ class Selector {
         {"sys", {"450.sys"}},
         {"dev", {"410.dev", "420.shm"}},
         {"terminals", {"430.pts"}},
+        {"patching", {}},
         {"disks", {"111.virtio_block", "480.disks"}},
         {"volumes", {"114.virtio_9p", "470.volumes"}},
         {"pci", {"210.pci"}},
@@ -192,8 +214,13 @@ class Selector {
         {"strace", {"520.strace"}},
         {"signals", {"910.control"}},
         {"random", {"113.virtio_entropy"}},
+        {"boot-timing", {"295.observe", "990.timing"}},
+        {"balloon", {"115.virtio_balloon"}},
     };
     for (const std::string& feature : manifest_.features) {
+      // Some are components rather than steps of the boot.
+      if (feature == "terminals") selection_.components.insert("linux_tty");
+      if (feature == "patching") selection_.components.insert("linux_patch");
       const auto found = features.find(feature);
       if (found == features.end()) {
         std::string known;
@@ -208,6 +235,18 @@ class Selector {
     for (const char* part : {"112.virtio_console", "200.mmio", "290.devices", "400.root",
                              "404.mount_root", "500.linux", "900.program"}) {
       add_part(part, "every image");
+    }
+  }
+
+  void decide_on_optional_components() {
+    for (const OptionalComponent& optional : optional_components()) {
+      const bool needed = std::ranges::any_of(optional.needed_by, [&](const char* other) {
+        return selection_.parts.contains(other) || selection_.components.contains(other);
+      });
+      if (needed || !is_tiny()) selection_.components.insert(optional.component);
+      if (!selection_.components.contains(optional.component)) {
+        selection_.left_out.insert(optional.component);
+      }
     }
   }
 
@@ -228,8 +267,9 @@ class Selector {
       }
       return;
     }
-    for (const char* part : {"100.cpus", "210.pci", "111.virtio_block", "113.virtio_entropy",
-                             "520.strace", "910.control"}) {
+    for (const char* part :
+         {"100.cpus", "210.pci", "111.virtio_block", "113.virtio_entropy", "115.virtio_balloon",
+          "295.observe", "520.strace", "910.control", "990.timing"}) {
       add_part(part, "profile default");
     }
   }
@@ -241,12 +281,21 @@ class Selector {
     if (all || evidence.families.contains(kUnix)) {
       add_part("511.unix", all ? "system call socket" : "socket(AF_UNIX)");
     }
-    if (all || evidence.families.contains(kInet) || evidence.families.contains(kInet6)) {
+    const bool ip = std::ranges::any_of(evidence.families, [](uint32_t family) {
+      return family == kInet || family == kInet6 || family == kNetlink || family == kPacket;
+    });
+    if (all || ip) {
       for (const char* part : {"110.virtio_net", "300.network", "512.inet"}) {
         add_part(part, all ? "system call socket" : "socket(AF_INET)");
       }
       if (!is_tiny()) {
         for (const char* part : {"301.dhcpv6", "490.resolver"}) add_part(part, "profile default");
+      }
+      if (all || evidence.families.contains(kNetlink)) {
+        add_part("513.netlink", all ? "system call socket" : "socket(AF_NETLINK)");
+      }
+      if (all || evidence.families.contains(kPacket)) {
+        add_part("514.packet", all ? "system call socket" : "socket(AF_PACKET)");
       }
     }
   }

@@ -18,6 +18,7 @@ struct Selection {
   std::map<std::string, std::string> calls;  ///< "socket" -> "in /usr/sbin/nginx"
   std::map<std::string, std::string> parts;  ///< "300.network" -> "the system call socket"
   std::set<std::string> components;          ///< wanted whole
+  std::set<std::string> left_out;            ///< must not come along, even if something mentions it
   std::vector<std::string> notes;            ///< what the analysis could not see
 };
 

@@ -13,10 +13,10 @@ struct PowerControl {
   volatile std::byte* sleep_control = nullptr;
 };
 
-/// Turns the machine off through ACPI; returns when that has no effect (or there is no ACPI). Then
-/// tries the resets that QEMU's -no-reboot turns into an end: keyboard controller, port 0xcf9.
-/// Any context, interrupts disabled.
+/// Turns the machine off through ACPI; returns when that has no effect (or there is no ACPI). Any
+/// context, interrupts disabled.
 void power_off(const PowerControl& control);
+/// The resets that QEMU's -no-reboot turns into an end: keyboard controller, port 0xcf9.
 void reset_by_ports();
 
 }  // namespace aril::acpi

@@ -28,7 +28,8 @@ struct DriverKind {
   /// The device has started: puts it where its users find it.
   void (*started)(DeviceSet& set, Driver& driver);
 };
-extern const DriverKind kNetDriver, kBlockDriver, kConsoleDriver, kEntropyDriver, kNinepDriver;
+extern const DriverKind kNetDriver, kBlockDriver, kConsoleDriver, kEntropyDriver, kNinepDriver,
+    kBalloonDriver;
 
 /// Where a virtio-mmio device sits, from the command line or from ACPI.
 struct MmioLocation {

@@ -13,19 +13,20 @@
 /// jumps there, and traps. An address inside a stub is never shown to the application.
 namespace aril::linux_abi {
 
-/// `patch=off`. Before the first program.
-void set_patching(bool enabled);
+/// `patch=off`. Before the first program. Null in an image that does not rewrite, as are the three
+/// that entries to the kernel call.
+[[gnu::weak]] void set_patching(bool enabled);
 
 /// A `syscall` instruction trapped: `frame` as at entry. May patch its site. Thread context.
-void consider_call_site(const arch::TrapFrame& frame);
+[[gnu::weak]] void consider_call_site(const arch::TrapFrame& frame);
 
 /// For an interrupted instruction pointer: the place in the program that it stands for, which is
 /// itself unless it lies in a stub. Thread context.
-uint64_t unpatched_address(uint64_t instruction_pointer);
+[[gnu::weak]] uint64_t unpatched_address(uint64_t instruction_pointer);
 
 /// True when a breakpoint that was met at `address` was one that held this CPU off while another
 /// rewrote the site: the instruction must be run again. Thread context.
-bool is_patched_site(uint64_t address);
+[[gnu::weak]] bool is_patched_site(uint64_t address);
 
 /// AddressSpace::fork, and the copy knows its patched sites.
 Result<RefPtr<AddressSpace>> fork_address_space(AddressSpace& space);

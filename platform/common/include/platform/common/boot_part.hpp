@@ -29,11 +29,14 @@ struct Boot {
 /// may be called by another:
 ///   1xx drivers   2xx where devices are looked for   3xx network   4xx file systems
 ///   5xx what the system calls need   900 the program
-using BootPart = void (*)(Boot& boot);
+struct BootPart {
+  void (*run)(Boot& boot);
+  const char* name;
+};
 
-#define ARIL_BOOT_PART(order, name, function)                                             \
-  [[gnu::section("aril_boot_parts." #order "." #name),                                    \
-    gnu::used]] static constinit const ::aril::platform::BootPart aril_boot_part_##name = \
-      &function
+#define ARIL_BOOT_PART(order, name, function)                                               \
+  [[gnu::section("aril_boot_parts." #order "." #name),                                      \
+    gnu::used]] static constinit const ::aril::platform::BootPart aril_boot_part_##name = { \
+      &function, #name}
 
 }  // namespace aril::platform

@@ -50,6 +50,7 @@ struct KernelOptions {
   bool terminal_stdin = false, terminal_stdout = false, terminal_stderr = false;
   uint16_t columns = 80, rows = 24;
   bool strace = false;
+  bool boot_timing = false;
   bool aslr = true;
   bool patch_call_sites = true;
   /// volume=TAG:PATH[:ro]: a directory of the host, by the tag of its device.

@@ -1,4 +1,4 @@
-#include "linux/tty/host_stream.hpp"
+#include "linux/stdio/host_stream.hpp"
 
 #include <algorithm>
 

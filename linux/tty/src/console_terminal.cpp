@@ -1,9 +1,9 @@
-#include "linux/tty/stdio.hpp"
+#include "linux/stdio/console_terminal.hpp"
 
 #include "base/unique.hpp"
 #include "fs/vfs/devices.hpp"
 #include "linux/process/family.hpp"
-#include "linux/tty/host_stream.hpp"
+#include "linux/stdio/host_stream.hpp"
 #include "linux/tty/pts_directory.hpp"
 #include "linux/tty/terminal.hpp"
 #include "pty.hpp"
@@ -75,6 +75,34 @@ Result<RefPtr<File>> open_controlling_terminal(const vfs::Path& path, OpenFlags 
   return ARIL_TRY(try_make_ref<TerminalNodeFile>(path, flags, std::move(terminal)));
 }
 
+Result<void> start_console(const StdioConfig& config, HostInput& input) {
+  g_input = &input;
+  auto console = ARIL_TRY(try_make_ref<ConsoleTerminal>(*config.output));
+  console->set_window({.rows = config.rows, .columns = config.columns});
+  console->set_session(kInitPid, kInitPid);
+  g_console = console.leak();
+  if (!config.terminal_input) return {};
+  auto thread = ARIL_TRY(Thread::create("tty", Thread::Kind::kKernel, run_console_input, nullptr));
+  thread->start();
+  return {};
+}
+
+Result<RefPtr<File>> open_console_stream() {
+  return ARIL_TRY(try_make_ref<TerminalFile>(RefPtr<Terminal>(g_console), OpenFlags::kReadWrite));
+}
+
+void set_window(uint16_t columns, uint16_t rows) {
+  if (g_console != nullptr) g_console->set_window({.rows = rows, .columns = columns});
+}
+
+void serve() {
+  family::set_session_end_handler([](int session) {
+    if (RefPtr<Terminal> terminal = find_terminal_of_session(session)) terminal->end_session();
+  });
+  vfs::register_char_device(kTtyMajor, kConsoleMinor, open_console);
+  vfs::register_char_device(kTtyMajor, kTtyMinor, open_controlling_terminal);
+}
+
 }  // namespace
 
 void serve_pseudo_terminals() {
@@ -82,56 +110,11 @@ void serve_pseudo_terminals() {
   g_find_pseudo_terminal = &find_pseudo_terminal_of_session;
 }
 
-Result<StdioFiles> create_stdio(const StdioConfig& config) {
-  family::set_session_end_handler([](int session) {
-    if (RefPtr<Terminal> terminal = find_terminal_of_session(session)) terminal->end_session();
-  });
-  ARIL_ASSERT(config.output != nullptr);
-  CharDevice& error = config.error != nullptr ? *config.error : *config.output;
-  g_input = ARIL_TRY(try_make_unique<HostInput>(config.input)).release();
-  bool any_terminal = config.terminal_input || config.terminal_output || config.terminal_error;
-  if (any_terminal) {
-    auto console = ARIL_TRY(try_make_ref<ConsoleTerminal>(*config.output));
-    console->set_window({.rows = config.rows, .columns = config.columns});
-    console->set_session(kInitPid, kInitPid);
-    g_console = console.leak();
-  }
-  if (config.terminal_input) {
-    auto thread =
-        ARIL_TRY(Thread::create("tty", Thread::Kind::kKernel, run_console_input, nullptr));
-    thread->start();
-  }
-  vfs::register_char_device(kTtyMajor, kConsoleMinor, open_console);
-  vfs::register_char_device(kTtyMajor, kTtyMinor, open_controlling_terminal);
-
-  auto terminal = [] {
-    return try_make_ref<TerminalFile>(RefPtr<Terminal>(g_console), OpenFlags::kReadWrite);
-  };
-  StdioFiles files;
-  if (config.terminal_input) {
-    files.input = ARIL_TRY(terminal());
-  } else {
-    files.input = ARIL_TRY(try_make_ref<HostInputFile>(*g_input));
-  }
-  if (config.terminal_output) {
-    files.output = ARIL_TRY(terminal());
-  } else {
-    files.output = ARIL_TRY(try_make_ref<HostOutputFile>(*config.output));
-  }
-  if (config.terminal_error) {
-    files.error = ARIL_TRY(terminal());
-  } else {
-    files.error = ARIL_TRY(try_make_ref<HostOutputFile>(error));
-  }
-  return files;
-}
-
-void end_standard_input(uint64_t count) {
-  if (g_input != nullptr) g_input->end_after(count);
-}
-
-void set_console_window(uint16_t columns, uint16_t rows) {
-  if (g_console != nullptr) g_console->set_window({.rows = rows, .columns = columns});
-}
-
 }  // namespace aril::linux_abi
+
+extern constinit const aril::linux_abi::ConsoleTerminalOperations aril_console_terminal = {
+    .start = &aril::linux_abi::start_console,
+    .open = &aril::linux_abi::open_console_stream,
+    .set_window = &aril::linux_abi::set_window,
+    .serve = &aril::linux_abi::serve,
+};

@@ -63,12 +63,13 @@ TEST(CommandLine, BootFileThenCommandLine) {
   using namespace std::string_view_literals;
   apply_boot_file(
       "exec=/usr/sbin/nginx\0arg=nginx\0arg=-g\0arg=daemon off;\0env=A=1\0env=B=2\0"
-      "cwd=/srv\0hostname=web\0uid=33\0gid=33\0"sv,
+      "cwd=/srv\0hostname=web\0uid=33\0gid=33\0groups=4,27\0"sv,
       spec);
   EXPECT_EQ(spec.path, "/usr/sbin/nginx");
   ASSERT_EQ(spec.arguments.size(), 3u);
   EXPECT_EQ(spec.arguments[2], "daemon off;");
   EXPECT_EQ(spec.uid, 33u);
+  EXPECT_EQ(spec.groups, (std::vector<uint32_t>{4, 27}));
   apply_command_line("env=A=3 env=C=4 cwd=/ loglevel=7", spec);
   EXPECT_EQ(spec.environment, (std::vector<std::string>{"A=3", "B=2", "C=4"}));
   EXPECT_EQ(spec.working_directory, "/");

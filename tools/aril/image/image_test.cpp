@@ -160,15 +160,16 @@ TEST(BootRecords, RoundTrip) {
   records.exec = "/bin/x";
   records.arguments = {"x", "", "a b=%"};
   records.environment = {{"A", "=b"}};
-  records.user = User{3, 4};
+  records.user = User{3, 4, {7, 9}};
   records.cwd = "/tmp";
   const BootRecords again = parse_boot_records(to_file_content(records));
   EXPECT_EQ(again.exec, records.exec);
   EXPECT_EQ(again.arguments, records.arguments);
   EXPECT_EQ(again.environment, records.environment);
   EXPECT_EQ(again.user->gid, 4u);
+  EXPECT_EQ(again.user->groups, records.user->groups);
   EXPECT_EQ(to_command_line(records),
-            "exec=/bin/x arg=x arg= arg=a%20b=%25 env=A==b cwd=/tmp uid=3 gid=4");
+            "exec=/bin/x arg=x arg= arg=a%20b=%25 env=A==b cwd=/tmp uid=3 gid=4 groups=7,9");
   EXPECT_THROW(parse_boot_records("exec"), Error);
 }
 

@@ -226,7 +226,7 @@ def web_servers(count):
     """Instances of examples/web, each on a tap of its own, all on one bridge."""
     if not harness.can_make_taps():
         raise harness.Skip("making a tap device needs root, iproute2 and /dev/net/tun")
-    name = f"{harness.network_prefix()}-{os.getpid()}"
+    name = f"{harness.name_prefix()}-{os.getpid()}"
     inside = ["ip", "netns", "exec", name]
     lines = ["link add bridge type bridge forward_delay 0", "addr add 10.90.0.1/16 dev bridge",
              "link set lo up", "link set bridge up"]

@@ -6,8 +6,8 @@ import socket
 import subprocess
 import sys
 
-from harness import (ARIL, ROOT, Skip, can_make_taps, case, free_port, instance, need, run, scratch)
-from images import EXAMPLES, build_examples, build_image, inspect
+from example_images import EXAMPLES, build_examples, build_image, inspect
+from harness import (ARIL, Skip, can_make_taps, case, free_port, instance, need, run, scratch)
 from leftovers import name_prefix
 
 CACHE_LIMIT, ROUTER_LIMIT = 260_000, 250_000

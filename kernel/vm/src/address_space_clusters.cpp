@@ -7,9 +7,6 @@
 namespace aril {
 namespace {
 
-/// Of fresh memory that does not continue what was touched before.
-constexpr unsigned kFirstFaultOrder = 2;
-
 /// Whether a fault may take more than it needs.
 bool has_memory_to_spare() {
   page_allocator::Statistics memory = page_allocator::statistics();
@@ -34,9 +31,10 @@ bool AddressSpace::Implementation::suits_large_page_locked(const Region& region,
   return has_memory_to_spare() && table.next_present(start, end) == end;
 }
 
-/// Gives a write to `address` the largest aligned block of pages, up to `fault_order`, that lies in
-/// the region where nothing is mapped yet; a small one where the program is not going upwards, so
-/// that memory which is touched here and there stays small. False when it is to get a single page.
+/// Gives a write to `address` the largest aligned block of pages, up to `fault_order`, that
+/// continues what is mapped below it, in the region and where nothing is mapped yet: twice as much
+/// each time as memory is filled upwards. What is touched here and there stays small. False when it
+/// is to get a single page.
 bool AddressSpace::Implementation::map_cluster_locked(const Region& region, uint64_t address,
                                                       arch::PageFlags flags) {
   if (fault_order == 0 || !has_memory_to_spare()) return false;
@@ -44,8 +42,7 @@ bool AddressSpace::Implementation::map_cluster_locked(const Region& region, uint
     uint64_t size = kPageSize << order;
     uint64_t start = align_down(address, size), end = start + size;
     if (start < region.start || end > region.end || table.next_present(start, end) != end) continue;
-    if (order > kFirstFaultOrder && (start == region.start || !table.query(start - kPageSize)))
-      continue;
+    if (start == region.start || !table.query(start - kPageSize)) continue;
     Result<Page*> pages = page_allocator::allocate_pages(order, page_allocator::Fill::kZero);
     if (!pages) return false;
     bool mapped = true;

@@ -114,6 +114,38 @@ TEST_F(TcpListen, SendsCookiesWhenTheSynQueueIsFull) {  // [RFC 4987] 3.6
   EXPECT_EQ(accepted->max_segment(), 1460 - 12);
 }
 
+TEST_F(TcpListen, CookiesStampNothingOfTheFuture) {  // [RFC 7323] 5: it would end what follows
+  auto socket = listen(80);
+  for (uint16_t i = 0; i < 200; ++i)
+    send({.flags = kSyn, .sequence = 1000, .source_port = static_cast<uint16_t>(20000 + i)});
+  for (uint16_t i = 0; i < 40; ++i) {
+    auto source = static_cast<uint16_t>(40000 + i);
+    elapse(Duration::milliseconds(3));
+    sink.frames.clear();
+    send({.flags = kSyn,
+          .sequence = 5000,
+          .options = {.max_segment = 1460,
+                      .window_scale = 9,
+                      .sack_permitted = true,
+                      .timestamps = TcpTimestamps{9, 0}},
+          .source_port = source});
+    TcpSegment answer = expect({.flags = kSyn | kAck, .acknowledgment = 5001});
+    uint32_t stamp = answer.options.timestamps->value;
+    send({.flags = kAck,
+          .sequence = 5001,
+          .acknowledgment = answer.sequence + 1,
+          .options = {.timestamps = TcpTimestamps{10, stamp}},
+          .source_port = source});
+    auto accepted = socket->accept().value();
+    const std::byte text[4] = {};
+    ASSERT_TRUE(accepted->send(text).has_value());
+    auto data = take();
+    ASSERT_TRUE(data && data->options.timestamps);
+    EXPECT_TRUE(sequence_at_most(stamp, data->options.timestamps->value));
+    accepted->abort();
+  }
+}
+
 TEST_F(TcpListen, DefersAcceptUntilDataComes) {
   auto socket = listen(80, 8, {.defer_accept = Duration::seconds(10)});
   send({.flags = kSyn, .sequence = 1000});

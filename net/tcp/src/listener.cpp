@@ -237,9 +237,12 @@ void TcpListener::send_cookie(const TcpSegment& segment, const Route& route, con
   uint32_t kept = syn.window_scaling ? syn.send_scale : kCookieNoScale;
   if (syn.sack) kept |= kCookieSack;
   if (syn.ecn) kept |= kCookieEcn;
-  uint32_t clock = (layer_.timestamp_clock() + syn.timestamp_offset) & ~kCookieMask;
+  uint32_t clock = layer_.timestamp_clock() + syn.timestamp_offset;
+  uint32_t stamp = (clock & ~kCookieMask) | kept;
+  // Never of the future: what the connection sends next would be older, and dropped [RFC 7323] 5.
+  if (sequence_after(stamp, clock)) stamp -= kCookieMask + 1;
   context_.counters.add(Counter::kTcpExtSyncookiesSent);
-  send_syn_ack(route, flow, syn, clock | kept);
+  send_syn_ack(route, flow, syn, stamp);
 }
 
 void TcpListener::receive_cookie(const TcpSegment& segment, const IpPacketInfo& info) {

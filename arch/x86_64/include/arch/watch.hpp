@@ -7,7 +7,8 @@ namespace aril::arch {
 /// returning to the application. Reports and stops the machine. In an NMI: nothing that takes a
 /// lock.
 extern "C" [[noreturn]] void aril_on_stuck_cpu(const TrapFrame& frame, unsigned seconds);
-/// platform/: this CPU's local APIC was switched off: no timer, no interrupt from a device. Likewise.
+/// platform/: this CPU's local APIC was switched off: no timer, no interrupt from a device.
+/// Likewise.
 extern "C" [[noreturn]] void aril_on_lost_interrupts(const TrapFrame& frame);
 
 }  // namespace aril::arch

@@ -128,6 +128,8 @@ std::vector<FilePart> parts_of(const Inspection& image) {
     }
     known = packed;
   }
+  // A byte or two that packing took, or memory that is zeroed when it starts.
+  std::erase_if(parts, [](const FilePart& part) { return part.size == 0; });
   if (known < image.file_size) {
     const char* name = image.contents.is_null() ? "kernel" : "headers, tables and padding";
     parts.push_back({name, image.file_size - known, {}});

@@ -39,6 +39,7 @@ struct StubRegion {
 /// What a stub stands for.
 struct Stub {
   uint64_t address, site;
+  uint64_t jump;  // where the jump to it is: the site, or padding
   unsigned mov_size;
 };
 
@@ -202,7 +203,7 @@ Result<void> patch_locked(AddressSpace& space, uint64_t system_call, const CallS
                         system_call + kSystemCallSize, region->base);
   ARIL_TRY(space.write_forced(stub_address, std::as_bytes(std::span(stub))));
   region->used += kStubSize;
-  patches->stubs.push_back({stub_address, site, call_site.mov_size});
+  patches->stubs.push_back({stub_address, site, place.address, call_site.mov_size});
   stub_count.fetch_add(1, std::memory_order_release);
   if (call_site.is_short()) {
     // What is left of the padding must not look like an instruction to the next search.
@@ -268,6 +269,7 @@ uint64_t unpatched_address(uint64_t instruction_pointer) {
   const Patches* patches = patches_of_locked(*space);
   if (patches == nullptr) return instruction_pointer;
   for (const Stub& stub : patches->stubs) {
+    if (instruction_pointer == stub.jump) return stub.site;
     if (instruction_pointer - stub.address >= kStubSize) continue;
     // Before the mov nothing has happened; after it only the `syscall` is left.
     return instruction_pointer == stub.address ? stub.site : stub.site + stub.mov_size;

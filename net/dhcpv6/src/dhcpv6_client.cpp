@@ -144,13 +144,16 @@ void Dhcpv6Client::consider(const Dhcpv6Message& advertised, Instant now) {
 // [RFC 8415] 18.2.10.1
 void Dhcpv6Client::accept(const Dhcpv6Message& reply, Instant now) {
   if (reply.status == Dhcpv6Status::kUnspecified) return;  // asked again, ever more seldom
-  if (reply.status == Dhcpv6Status::kNoBinding && is_granted_)
+  bool is_extending = state_ == State::kRenewing || state_ == State::kRebinding;
+  if (reply.status == Dhcpv6Status::kNoBinding && is_extending) {
+    server_ = reply.server;
     return enter(State::kRequesting, now);
+  }
   bool is_granted = reply.status == Dhcpv6Status::kSuccess && reply.address && reply.valid != 0;
   if (!is_granted) {
     // Renewing is tried again until the end; a refusal of what was advertised begins anew, not at
     // once: a server that refuses everything must not be asked in a tight loop.
-    if (state_ == State::kRenewing || state_ == State::kRebinding) return;
+    if (is_extending) return;
     state_ = State::kSoliciting;
     return forget_address();
   }

@@ -194,6 +194,11 @@ TEST_F(Dhcpv6Exchange, AsksAgainWhenTheServerHasForgotten) {  // 18.2.10.1
   reply({.address = {}, .status = 3});
   EXPECT_EQ(last(), Type::kRequest);
   EXPECT_TRUE(address);
+  // Saying so again is a refusal, not asked again at once.
+  size_t before = sent.size();
+  reply({.address = {}, .status = 3});
+  EXPECT_EQ(sent.size(), before);
+  EXPECT_FALSE(address);
 }
 
 TEST_F(Dhcpv6Exchange, ARefusalIsNotAskedAgainAtOnce) {

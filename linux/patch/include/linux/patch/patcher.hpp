@@ -10,7 +10,9 @@
 /// instruction's cost, the second time such a site traps [DESIGN.md, docs/system-calls.md].
 ///
 /// Only the mov is overwritten, by a jump of its size: the `syscall` behind it stays for code that
-/// jumps there, and traps. An address inside a stub is never shown to the application.
+/// jumps there, and traps. `xor %eax, %eax; syscall` has room for a short jump only, which goes by
+/// way of padding near it. An address inside a stub, or of such a jump, is never shown to the
+/// application.
 namespace aril::linux_abi {
 
 /// `patch=off`. Before the first program. Null in an image that does not rewrite, as are the three

@@ -55,8 +55,8 @@ class Runtime {
     Runtime& runtime_;
   };
 
-  /// The lock alone, for looking at a socket's state: what is called under it changes and sends
-  /// nothing, and does not depend on the time.
+  /// The lock alone, for looking at a socket's state: what is called under it sends nothing, arms
+  /// no timer, and does not depend on the time. Thread context, as for Guard.
   class [[nodiscard]] StateGuard {
    public:
     explicit StateGuard(Runtime& runtime);

@@ -16,13 +16,17 @@ Result<RefPtr<Ext4>> Ext4::mount(BlockDevice& device, Access access) {
   RefPtr<Volume> volume =
       ARIL_TRY(Volume::mount(device, access == Access::kReadOnly ? Volume::Access::kReadOnly
                                                                  : Volume::Access::kReadWrite));
-  RefPtr<Node> root = ARIL_TRY(volume->node(format::kRootInode));
-  if (!root->is_directory() || root->links() == 0) {
+  Result<RefPtr<Node>> root = volume->node(format::kRootInode);
+  if (root && (!(*root)->is_directory() || (*root)->links() == 0)) {
     Volume::report_corruption("the root is no directory", format::kRootInode);
-    return fail(Errno::kIo);
+    root = fail(Errno::kIo);
+  }
+  if (!root) {
+    volume->abandon();
+    return fail(root.error());
   }
   RefPtr<Ext4> file_system = ARIL_TRY(try_make_ref<Ext4>(std::move(volume)));
-  ARIL_TRY(file_system->set_root(ARIL_TRY(Ext4Inode::of(*file_system, std::move(root)))));
+  ARIL_TRY(file_system->set_root(ARIL_TRY(Ext4Inode::of(*file_system, std::move(*root)))));
   return file_system;
 }
 

@@ -198,14 +198,7 @@ void Volume::before_close() {
   while (Node* node = dirty_nodes_.pop_front()) {
     node->is_dirty_ = false;
     if (!store_node(*node)) fail_volume("an inode cannot be stored");
-    // Its reference goes when the lock is free: it may be the last.
-    if (node->is_released_) {
-      ARIL_ASSERT(!node->drop_ref());
-      continue;
-    }
-    node->is_released_ = true;
-    node->next_released_ = release_nodes_;
-    release_nodes_ = node;
+    release_later_locked(*node);
   }
   for (uint32_t index : changed_groups_) store_group(index);
   changed_groups_.clear();

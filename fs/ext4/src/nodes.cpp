@@ -250,6 +250,17 @@ Result<void> Volume::store_node(Node& node) {
   return {};
 }
 
+/// The list's reference goes when the lock is free: it may be the last.
+void Volume::release_later_locked(Node& node) {
+  if (node.is_released_) {
+    ARIL_ASSERT(!node.drop_ref());
+    return;
+  }
+  node.is_released_ = true;
+  node.next_released_ = release_nodes_;
+  release_nodes_ = &node;
+}
+
 void Volume::release_nodes() {
   for (;;) {
     RefPtr<Node> node;

@@ -206,17 +206,23 @@ Result<RefPtr<Volume>> Volume::mount(BlockDevice& device, Access access) {
   volume->access_ = device.is_read_only() ? Access::kReadOnly : access;
   volume->nodes_.reset(new (std::nothrow) Node* [kNodeBuckets] {});
   if (!volume->nodes_) return fail(Errno::kNoMem);
-  ARIL_TRY(volume->read_superblock());
-  ARIL_TRY(volume->buffers_.initialize());
-  ARIL_TRY(volume->read_groups());
-  ARIL_TRY(volume->open_journal());
-  if (volume->access_ == Access::kReadWrite) {
-    ARIL_TRY(volume->mark_mounted());
-    ARIL_TRY(volume->process_orphans());
-    ARIL_TRY(volume->commit());
+  if (Result<void> opened = volume->open(); !opened) {
+    volume->abandon();
+    return fail(opened.error());
   }
   add_volume(*volume);
   return volume;
+}
+
+Result<void> Volume::open() {
+  ARIL_TRY(read_superblock());
+  ARIL_TRY(buffers_.initialize());
+  ARIL_TRY(read_groups());
+  ARIL_TRY(open_journal());
+  if (access_ == Access::kReadOnly) return {};
+  ARIL_TRY(mark_mounted());
+  ARIL_TRY(process_orphans());
+  return commit();
 }
 
 Volume::~Volume() { remove_volume(*this); }
@@ -345,10 +351,27 @@ Result<void> Volume::write_superblock_directly() {
 }
 
 Result<void> Volume::unmount() {
-  if (access_ == Access::kReadOnly || stopped_.exchange(true)) return {};
+  Result<void> closed;
+  if (access_ == Access::kReadWrite && !stopped_.exchange(true)) closed = close();
+  abandon();
+  return closed;
+}
+
+void Volume::abandon() {
+  stopped_.store(true, std::memory_order_relaxed);
+  {
+    LockGuard hold(lock_);
+    while (Node* node = dirty_nodes_.pop_front()) {
+      node->is_dirty_ = false;
+      release_later_locked(*node);
+    }
+  }
+  release_nodes();
+}
+
+Result<void> Volume::close() {
   if (journal_.has_failed()) return fail(Errno::kIo);
   ARIL_TRY(journal_.close());
-  release_nodes();
   superblock_.feature_incompat = superblock_.feature_incompat & ~format::kIncompatRecover;
   superblock_.state = superblock_.state | format::kStateValid;
   return write_superblock_directly();

@@ -33,6 +33,9 @@ class Volume final : public RefCounted, private JournalClient {
   ~Volume();
   /// Commits, empties the journal and marks the file system clean. Nothing can be changed after.
   Result<void> unmount();
+  /// Ends it as it is: nothing is written any more, and nodes that wait for a commit no longer keep
+  /// the volume.
+  void abandon();
 
   [[nodiscard]] Disk& disk() { return disk_; }
   [[nodiscard]] Mutex& lock() { return lock_; }
@@ -148,6 +151,8 @@ class Volume final : public RefCounted, private JournalClient {
   };
 
   // volume.cpp
+  Result<void> open();
+  Result<void> close();
   Result<void> read_superblock();
   Result<void> check_features() const;
   Result<void> check_geometry();
@@ -196,6 +201,7 @@ class Volume final : public RefCounted, private JournalClient {
 
   // nodes.cpp
   Result<void> store_node(Node& node);
+  void release_later_locked(Node& node);
   void release_nodes();
   Node*& bucket_of(uint32_t number) { return nodes_[number & (kNodeBuckets - 1)]; }
 

@@ -13,21 +13,27 @@ using namespace aril;
 constexpr int kDepthLimit = 5;
 constexpr int kFileLimit = 200;
 
+/// The same bytes wherever and whenever it is made, so that an input means the same everywhere.
 std::vector<std::byte> make_seed() {
-  namespace fs = std::filesystem;
-  std::string directory = "/tmp/aril-fuzz-XXXXXX";
-  if (mkdtemp(directory.data()) == nullptr) return {};
-  fs::path top = directory;
-  fs::create_directories(top / "a/b");
+  setenv("E2FSPROGS_FAKE_TIME", "1700000000", 1);
+  ext4::ImageFile image, script, contents[3];
+  image.store(ext4::make_image("2M",
+                               "-b 1024 -O ^has_journal,^metadata_csum "
+                               "-E hash_seed=01234567-89ab-cdef-0123-456789abcdef"));
+  std::string commands = "mkdir a\nmkdir a/b\n";
+  size_t size = 1;
+  for (const ext4::ImageFile& file : contents) {
+    file.store(std::vector(size, std::byte{'x'}));
+    commands += "write " + file.name() + " " + std::to_string(size) + "\n";
+    size = size == 1 ? 4096 : 100'000;
+  }
+  commands += "symlink link 1\nsymlink long " + std::string(200, 'y') + "\ncd a\n";
   for (int i = 0; i < 120; ++i)
-    std::ofstream(top / "a" / ("a-name-that-takes-some-room-" + std::to_string(i))) << i;
-  for (size_t size : {1, 4096, 100'000})
-    std::ofstream(top / std::to_string(size)) << std::string(size, 'x');
-  fs::create_symlink("1", top / "link");
-  fs::create_symlink(std::string(200, 'y'), top / "long");
-  auto image = ext4::make_image("2M", "-b 1024 -O ^has_journal,^metadata_csum -d " + directory);
-  fs::remove_all(top);
-  return image;
+    commands +=
+        "write " + contents[0].name() + " a-name-that-takes-some-room-" + std::to_string(i) + "\n";
+  std::ofstream(script.name()) << commands;
+  auto [status, text] = ext4::run_command("debugfs -w -f " + script.name() + " " + image.name());
+  return status == 0 ? image.load() : std::vector<std::byte>();
 }
 
 class Names final : public vfs::DirectoryEmitter {

@@ -230,6 +230,59 @@ PROPERTY(vector_registers_survive_a_handler) {
       : "rcx", "r11", "memory", "xmm9");
   CHECK(after == 3.25);
 }
+// A system call by hand: what it leaves of the registers and flags that the ABI says it keeps.
+struct Kept {
+  unsigned long flags, flags_in_r11, rbx, rdx, rsi, r8, r12, r15;
+};
+static Kept after_system_call(long number, unsigned long flags) {
+  Kept kept;
+  register unsigned long rdx asm("rdx") = 2, rsi asm("rsi") = 3, r8 asm("r8") = 4;
+  register unsigned long r12 asm("r12") = 5, r15 asm("r15") = 6, rbx asm("rbx") = 7;
+  register unsigned long r11 asm("r11") = 8, r14 asm("r14") = flags;
+  asm volatile(
+      "leaq -128(%%rsp), %%rsp\n\t"  // not over the red zone
+      "pushq %%r14\n\t"
+      "popfq\n\t"
+      "syscall\n\t"
+      "pushfq\n\t"
+      "popq %%r14\n\t"
+      "cld\n\t"
+      "pushq $0x202\n\t"
+      "popfq\n\t"
+      "leaq 128(%%rsp), %%rsp"
+      : "+a"(number), "+r"(rdx), "+r"(rsi), "+r"(r8), "+r"(r12), "+r"(r15), "+r"(rbx), "+r"(r11),
+        "+r"(r14)
+      : "D"(0L)
+      : "rcx", "memory", "cc");
+  return {r14, r11, rbx, rdx, rsi, r8, r12, r15};
+}
+PROPERTY(registers_and_flags_survive_system_calls_under_fire) {
+  constexpr unsigned long kAlways = 0x202, kCarry = 1, kParity = 4, kAdjust = 16, kZero = 64;
+  constexpr unsigned long kSign = 128, kDirection = 0x400, kOverflow = 0x800, kId = 0x200000;
+  struct sigaction action = {};
+  action.sa_handler = counting;
+  action.sa_flags = SA_RESTART;
+  sigaction(SIGALRM, &action, nullptr);
+  count = 0;
+  struct itimerval often = {{0, 200}, {0, 200}};
+  setitimer(ITIMER_REAL, &often, nullptr);
+  const unsigned long kinds[] = {
+      0,         kCarry,  kZero | kParity,  kSign | kAdjust,
+      kOverflow, kId,     kDirection,       kOverflow | kSign | kCarry | kParity,
+      kZero,     kAdjust, kDirection | kId, kCarry | kZero | kSign | kOverflow | kAdjust};
+  const long calls[] = {SYS_getppid, SYS_sched_yield, -1, SYS_getppid};
+  bool same = true;
+  for (int i = 0; i < 200000 && same; ++i) {
+    unsigned long flags = kAlways | kinds[i % 12];
+    Kept kept = after_system_call(calls[i / 12 % 4], flags);
+    same = kept.flags == flags && kept.flags_in_r11 == flags && kept.rdx == 2 && kept.rsi == 3 &&
+           kept.r8 == 4 && kept.r12 == 5 && kept.r15 == 6 && kept.rbx == 7;
+  }
+  struct itimerval off = {};
+  setitimer(ITIMER_REAL, &off, nullptr);
+  CHECK(same);
+  CHECK(count > 3);
+}
 PROPERTY(a_million_signals_to_oneself) {
   struct sigaction action = {};
   action.sa_handler = counting;

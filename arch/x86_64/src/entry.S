@@ -6,7 +6,12 @@
 #define KERNEL_SS 0x10
 #define FLAG_IF   0x200
 #define FLAG_NT   0x4000
-#define FLAGS_FOR_IRET 0x10100       // TF, RF: only IRET gives these to the right instruction
+// TF, DF, IOPL, NT, RF, AC, ID: the kernel runs without them, and only IRET gives them back. The others
+// that a program sees come from arithmetic, and are restored by it.
+#define UNUSUAL_FLAGS 0x257500
+// Those of them that an interrupt leaves as they are: DF, IOPL, AC, ID.
+#define FLAGS_KEPT_BY_TRAP 0x243400
+#define KERNEL_FLAGS  0x202
 
 #define GENERAL_PROTECTION 13
 #define MSR_GS_BASE 0xc0000101
@@ -49,8 +54,7 @@ aril_patched_entry:
     pushq CPU_APPLICATION_RSP
     pushfq
     movq (%rsp), %r11
-    cld
-    testl $FLAG_NT, %r11d
+    testl $UNUSUAL_FLAGS, %r11d
     jnz repair_flags
     testl $FLAG_IF, %r11d
     jz repair_flags
@@ -66,41 +70,63 @@ system_call:
     subq $8, %rsp                    // FRAME_SIZE is 8 mod 16, the ABI wants 0 before a call
     call aril_on_system_call
     addq $8, %rsp
+// Interrupts stay on: POPFQ and CLI would cost more than all the rest. An interrupt that comes before
+// the jump must not leave work behind that was to be done first, so trap_common sends its return to the
+// start of this sequence. Until RSP is loaded it changes nothing but registers, and it finds them in the
+// frame again.
 return_to_application:
-    cli
+aril_return_begin:
     cmpl $0, CPU_RESCHEDULE_NEEDED
     jne reschedule
     movq FRAME_RCX(%rsp), %rcx
     movq FRAME_R11(%rsp), %r11
     cmpq FRAME_RIP(%rsp), %rcx
-    jne return_by_iret
+    jne return_changed_frame
     cmpq FRAME_RFLAGS(%rsp), %r11
-    jne return_by_iret
-    testl $FLAGS_FOR_IRET, %r11d
-    jnz return_by_iret
-    POP_REGISTERS
-    addq $24, %rsp                   // error_code, rip (it is in rcx), cs
-    popfq                            // interrupts are on from here
-// An interrupt at these two instructions would find a kernel RIP and skip the work that must be done
-// before the application goes on; trap_common therefore completes them itself.
-aril_return_load_stack:
-    movq (%rsp), %rsp
+    jne return_changed_frame
+    testl $UNUSUAL_FLAGS, %r11d
+    jnz return_changed_frame
+    movl %r11d, %eax                 // OF is bit 11
+    movl %r11d, %edx
+    shrl $11, %eax
+    andl $1, %eax
+    addb $0x7f, %al
+    movb %dl, %ah
+    sahf                             // SF ZF AF PF CF
+    movq FRAME_R15(%rsp), %r15
+    movq FRAME_R14(%rsp), %r14
+    movq FRAME_R13(%rsp), %r13
+    movq FRAME_R12(%rsp), %r12
+    movq FRAME_RBP(%rsp), %rbp
+    movq FRAME_RBX(%rsp), %rbx
+    movq FRAME_R10(%rsp), %r10
+    movq FRAME_R9(%rsp), %r9
+    movq FRAME_R8(%rsp), %r8
+    movq FRAME_RAX(%rsp), %rax
+    movq FRAME_RDX(%rsp), %rdx
+    movq FRAME_RSI(%rsp), %rsi
+    movq FRAME_RDI(%rsp), %rdi
+    movq FRAME_RSP(%rsp), %rsp
+// An interrupt here would find a kernel RIP: trap_common completes the jump itself.
 aril_return_jump:
     jmp *%rcx
 
+return_changed_frame:
+    cli
+    cmpl $0, CPU_RESCHEDULE_NEEDED
+    jne reschedule
 return_by_iret:
     POP_REGISTERS
     addq $8, %rsp
     iretq
 
-// As FMASK has it at the other door: IRET would fail with NT, and the kernel sleeps with interrupts on.
+// As FMASK has it at the other door. IRET would fail with NT, and the kernel sleeps with interrupts on.
 repair_flags:
     orl $FLAG_IF, %r11d
     andl $~FLAG_NT, %r11d
     movq %r11, (%rsp)
-    pushq %r11
+    pushq $KERNEL_FLAGS
     popfq
-    cld
     jmp flags_are_right
 
 reschedule:
@@ -138,20 +164,23 @@ trap_common:
 #define IST_RSP 56
 #define IST_SS 64
 #define IST_CPU_BLOCK 72
-    cld
     cmpb $0, aril_has_gs_instructions(%rip)
     je gs_is_right                   // then only WRMSR changes it
     rdgsbase %rcx
     cmpq IST_CPU_BLOCK(%rsp), %rcx
     jne repair_gs
 gs_is_right:
+    testl $FLAGS_KEPT_BY_TRAP, IST_RFLAGS(%rsp)
+    jnz drop_unusual_flags           // who runs next may come back without POPFQ
+flags_are_dropped:
     movq IST_RIP(%rsp), %rax
     testq %rax, %rax
     jns from_top                     // application code: the kernel stack is empty
-    cmpq $aril_return_load_stack, %rax
-    je complete_load_stack
-    cmpq $aril_return_jump, %rax
+    subq $aril_return_begin, %rax
+    cmpq $(aril_return_jump - aril_return_begin), %rax
+    jb restart_return
     je complete_jump
+return_is_restarted:
     movq IST_RSP(%rsp), %rcx
     cmpq CPU_KERNEL_STACK_TOP, %rcx
     ja from_top                      // at an entry, before RSP was switched
@@ -201,6 +230,10 @@ move_frame:                          // to below RCX
 from_top:
     movq CPU_KERNEL_STACK_TOP, %rcx
     jmp move_frame
+drop_unusual_flags:
+    pushq $2                         // interrupts stay off
+    popfq
+    jmp flags_are_dropped
 repair_gs:
     movq IST_CPU_BLOCK(%rsp), %rcx
     wrgsbase %rcx
@@ -218,10 +251,9 @@ try_again:
     addq $16, %rsp                   // vector, error code
     iretq
 
-complete_load_stack:
-    movq IST_RSP(%rsp), %rax
-    movq (%rax), %rax
-    movq %rax, IST_RSP(%rsp)
+restart_return:
+    movq $aril_return_begin, IST_RIP(%rsp)
+    jmp return_is_restarted
 complete_jump:
     movq IST_RCX(%rsp), %rax
     movq %rax, IST_RIP(%rsp)

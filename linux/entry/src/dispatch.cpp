@@ -66,17 +66,23 @@ int64_t missing_call(arch::TrapFrame& frame) {
 
 constinit SystemCallTracer tracer = nullptr;
 
+/// Stands in the table in place of every call when there is a tracer.
+int64_t traced_call(arch::TrapFrame& frame) {
+  uint64_t number = frame.system_call_number();
+  const SyscallRecord* record = number < kSystemCallLimit ? records[number] : nullptr;
+  return tracer(record != nullptr ? record->function : missing_call, number, record, frame);
+}
+
 int64_t call_untimed(arch::TrapFrame& frame) {
   uint64_t number = frame.system_call_number();
-  SyscallFunction function = number < kSystemCallLimit ? functions[number] : missing_call;
-  if (tracer != nullptr) [[unlikely]]
-    return tracer(function, number, number < kSystemCallLimit ? records[number] : nullptr, frame);
-  return function(frame);
+  if (number >= kSystemCallLimit) [[unlikely]]
+    return tracer != nullptr ? traced_call(frame) : missing_call(frame);
+  return functions[number](frame);
 }
 
 // Tells time in the kernel from time in the application at little cost: calls that take long are
 // all measured, of short ones a sample, which stands for the others.
-int64_t call_measured(Task& task, arch::TrapFrame& frame) {
+[[gnu::noinline]] int64_t call_measured(Task& task, arch::TrapFrame& frame) {
   constexpr int64_t kLong = 4'000;
   constexpr uint32_t kMaxPeriod = 64;
   Task::SystemTime& time = task.system_time;
@@ -90,23 +96,54 @@ int64_t call_measured(Task& task, arch::TrapFrame& frame) {
   return result;
 }
 
-int64_t call(Task& task, arch::TrapFrame& frame) {
-  if (task.filter) [[unlikely]] {
-    int64_t result = 0;
-    if (!task.filter->judge(frame, result)) return result;
-  }
+int64_t call_unfiltered(Task& task, arch::TrapFrame& frame) {
   if (--task.system_time.countdown == 0) [[unlikely]]
     return call_measured(task, frame);
   return call_untimed(frame);
 }
 
+[[gnu::noinline]] int64_t call_filtered(Task& task, arch::TrapFrame& frame) {
+  int64_t result = 0;
+  if (!task.filter->judge(frame, result)) return result;
+  return call_unfiltered(task, frame);
+}
+
+int64_t call(Task& task, arch::TrapFrame& frame) {
+  if (task.filter) [[unlikely]]
+    return call_filtered(task, frame);
+  return call_unfiltered(task, frame);
+}
+
 bool has_return_work(const Task& task, int64_t result) {
-  return task.has_interruption() || result == kRestartResult || task.saved_blocked.has_value();
+  return task.has_interruption() || result == kRestartResult || task.saved_blocked.has_value() ||
+         task.sequence.is_stale;
+}
+
+/// Signals, restarts and restartable sequences: whatever is to be done between the call's end and
+/// the application.
+[[gnu::noinline]] void do_return_work(Task& task, arch::TrapFrame& frame, int64_t result) {
+  for (;;) {
+    if (!task.has_interruption() && result != kRestartResult && !task.saved_blocked) break;
+    // sigreturn's result is the interrupted code's own RAX.
+    bool may_restart = frame.system_call_number() != kRtSigreturn;
+    AfterSignals after =
+        deliver_signals(frame, may_restart ? SystemCallReturn::kYes : SystemCallReturn::kNo);
+    if (after == AfterSignals::kContinue) break;
+    frame.rax = frame.system_call_number();
+    result = call(task, frame);
+    frame.set_return_value(result);
+  }
+  if (!task.sequence.is_stale) return;
+  settle_restartable_sequence(task, frame);
+  if (task.has_interruption()) deliver_signals(frame, SystemCallReturn::kNo);
 }
 
 }  // namespace
 
-void set_system_call_tracer(SystemCallTracer function) { tracer = function; }
+void set_system_call_tracer(SystemCallTracer function) {
+  tracer = function;
+  functions.fill(traced_call);
+}
 
 void initialize_system_calls() {
   functions.fill(missing_call);
@@ -125,7 +162,7 @@ int64_t call_system_call(uint32_t number, std::span<const uint64_t> arguments) {
                                  &frame.r10, &frame.r8,  &frame.r9};
   for (size_t i = 0; i < arguments.size(); ++i) *registers[i] = arguments[i];
   frame.rax = frame.error_code = number;
-  return functions[number](frame);
+  return records[number] != nullptr ? records[number]->function(frame) : missing_call(frame);
 }
 
 }  // namespace aril::linux_abi
@@ -134,26 +171,15 @@ namespace aril::arch {
 
 using namespace linux_abi;
 
+// The path of every system call: what is rare is in functions of its own.
 extern "C" void aril_on_system_call(TrapFrame& frame) {
-  Task& task = current_task();
+  Task& task = *current_task_or_null();
   task.never_restart = false;
   task.restart_deadline.reset();
-  for (;;) {
-    int64_t result = call(task, frame);
-    frame.set_return_value(result);
-    if (!has_return_work(task, result)) [[likely]]
-      break;
-    // sigreturn's result is the interrupted code's own RAX.
-    bool may_restart = frame.system_call_number() != kRtSigreturn;
-    AfterSignals after =
-        deliver_signals(frame, may_restart ? SystemCallReturn::kYes : SystemCallReturn::kNo);
-    if (after == AfterSignals::kContinue) break;
-    frame.rax = frame.system_call_number();
-  }
-  if (task.sequence.is_stale) [[unlikely]] {
-    settle_restartable_sequence(task, frame);
-    if (task.has_interruption()) deliver_signals(frame, SystemCallReturn::kNo);
-  }
+  int64_t result = call(task, frame);
+  frame.set_return_value(result);
+  if (has_return_work(task, result)) [[unlikely]]
+    do_return_work(task, frame, result);
 }
 
 extern "C" void aril_on_trapped_system_call(TrapFrame& frame) {

@@ -205,16 +205,7 @@ void Task::interrupt() {
   thread_->interrupt();
 }
 
-Task* current_task_or_null() {
-  // Every ThreadOwner in the system is a Task: this layer is the only one that sets owners.
-  return static_cast<Task*>(Thread::current().owner());
-}
-
-Task& current_task() {
-  Task* task = current_task_or_null();
-  ARIL_ASSERT(task != nullptr);
-  return *task;
-}
+Task& current_task() { return *current_task_or_null(); }
 
 NoWaitScope::NoWaitScope() : task_(current_task_or_null()) {
   if (task_ != nullptr) before_ = std::exchange(task_->no_wait_, true);

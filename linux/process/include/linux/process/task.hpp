@@ -156,10 +156,13 @@ class Task final : public RefCounted, public ThreadOwner {
   void* preparation_argument_ = nullptr;
 };
 
+/// Null on a kernel thread.
+inline Task* current_task_or_null() {
+  // Every ThreadOwner in the system is a Task: this layer is the only one that sets owners.
+  return static_cast<Task*>(Thread::current().owner());
+}
 /// The running application thread's task. Never called on a kernel thread.
 Task& current_task();
-/// Null on a kernel thread.
-Task* current_task_or_null();
 
 /// While it lasts, no sleep of the calling task that a signal may end begins: what would have slept
 /// fails with kRestart (or kIntr) at once, or returns what it has. Other sleeps, such as for a

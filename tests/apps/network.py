@@ -462,6 +462,36 @@ def net_router():
             run(["ip", "netns", "del", far_name])
 
 
+@case(timeout=120)
+def net_fast_open():
+    """TCP fast open with this host's Linux, as its server and as its client: the first connection
+    brings the cookie, the others have data in their SYN."""
+    need("g++")
+    expected = ["syn data 0", "syn data 1", "syn data 1"]
+    script = os.path.join(ROOT, "tests", "network", "fast_open.py")
+    with scratch() as directory, namespace() as (inside, network):
+        run([*inside, "sysctl", "-q", "-w", "net.ipv4.tcp_fastopen=3"])
+        program = os.path.join(directory, "fast_open")
+        run(["g++", "-std=c++20", "-O2", "-static", "-o", program,
+             os.path.join(ROOT, "tests", "network", "fast_open.cpp")])
+        for server, client in (
+                ([*inside, *aril("--net", network, program, "--", "serve")],
+                 [*inside, "python3", script, "ask", GUEST]),
+                ([*inside, "python3", script, "serve"],
+                 [*inside, *aril("--net", network, program, "--", "ask", HOST)])):
+            with subprocess.Popen(server, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                  text=True) as process:
+                try:
+                    assert process.stdout.readline() == "ready\n", "the server does not start"
+                    asked = run(client, timeout=50).split("\n")
+                    assert [line for line in asked if line] == expected, asked
+                    served = process.communicate(timeout=20)[0].split("\n")
+                    assert [line for line in served if line] == expected, served
+                    assert process.returncode == 0
+                finally:
+                    process.kill()
+
+
 @case(timeout=60)
 def net_capture():
     """--pcap writes what tcpdump reads."""

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "base/unique.hpp"
 
@@ -15,6 +16,8 @@ constexpr size_t kSendPass = 64 * 1024;
 constexpr size_t kSmallReceive = 2048;
 /// And bytes to send, which are put together with others.
 constexpr size_t kSmallSend = 512;
+/// As much as a SYN carries.
+constexpr size_t kFirstData = 1460;
 
 constexpr uint32_t kFionread = 0x541b, kSiocOutq = 0x5411, kSiocOutqNsd = 0x894b,
                    kSiocAtMark = 0x8905;
@@ -74,8 +77,7 @@ Result<void> TcpFile::bind(const SocketAddress& address) {
 
 Result<void> TcpFile::listen(int backlog) {
   Runtime::Guard guard(runtime_);
-  // [listen(2)] net.core.somaxconn; a negative backlog is as large as can be.
-  constexpr unsigned kMaxBacklog = 4096;
+  // A negative backlog is as large as can be.
   return handle_->listen(std::min(static_cast<unsigned>(backlog), kMaxBacklog));
 }
 
@@ -196,6 +198,54 @@ Result<size_t> TcpFile::send_small(OutgoingMessage& message) {
 
 Result<size_t> TcpFile::send(OutgoingMessage& message) {
   if (has(message.flags, MessageFlags::kOutOfBand)) return fail(Errno::kOpNotSupp);
+  if (has(message.flags, MessageFlags::kFastOpen) || std::exchange(may_defer_, false))
+    return send_fast_open(message);
+  return send_stream(message);
+}
+
+Result<size_t> TcpFile::send_fast_open(OutgoingMessage& message) {
+  Endpoint remote;
+  bool connects = has(message.flags, MessageFlags::kFastOpen);
+  if (connects) {
+    if (message.destination == nullptr) return fail(Errno::kInval);
+    if (message.destination->family() == Family::kUnspecified) return fail(Errno::kOpNotSupp);
+    remote = ARIL_TRY(endpoint_of(*message.destination, family()));
+  }
+  std::array<std::byte, kFirstData> buffer;
+  auto bytes = std::span(buffer).first(std::min(message.data.remaining(), buffer.size()));
+  bytes = bytes.first(ARIL_TRY(message.data.copy_in(bytes)));
+  Result<size_t> taken = fail(Errno::kAgain);
+  {
+    Runtime::Guard guard(runtime_);
+    if (handle_->is_deferred()) {
+      taken = handle_->send(bytes);
+    } else if (connects) {
+      taken = handle_->connect(remote, bytes);
+      if (!taken && taken.error() != Errno::kInProgress) return taken;
+    }
+  }
+  size_t total = taken.value_or(0);
+  if (connects || taken) {
+    // [Linux tcp_sendmsg_fastopen] The handshake is waited for in either case.
+    if (!may_wait(message.flags)) {
+      if (total != 0) return total;
+      return fail(connects ? Errno::kInProgress : Errno::kAgain);
+    }
+    auto waited = wait_for(PollEvents::kOut, options_.send_timeout);
+    if (!waited && total == 0) return fail(waited.error());
+    if (!waited) return total;
+    if (Errno error = take_error(); error != Errno{}) return fail(error);
+  }
+  auto rest = send_all(bytes.size() - total, message.flags, [&](size_t done, SendFlags flags) {
+    return handle_->send(bytes.subspan(total + done), flags);
+  });
+  if (!rest && total == 0) return rest;
+  total += rest.value_or(0);
+  if (total < bytes.size() || message.data.remaining() == 0) return total;
+  return total + send_stream(message).value_or(0);
+}
+
+Result<size_t> TcpFile::send_stream(OutgoingMessage& message) {
   if (message.data.remaining() <= kSmallSend) return send_small(message);
   size_t total = 0;
   do {

@@ -31,6 +31,9 @@ class TcpFile final : public InetSocket {
   [[nodiscard]] uint32_t default_buffer(bool send) const override;
 
  private:
+  /// MSG_FASTOPEN, and the first data after a connect() that waits for it.
+  Result<size_t> send_fast_open(OutgoingMessage& message);
+  Result<size_t> send_stream(OutgoingMessage& message);
   Result<size_t> send_chain(BlockChain& chain, MessageFlags flags);
   /// Copies through the kernel stack.
   Result<size_t> send_small(OutgoingMessage& message);
@@ -39,6 +42,7 @@ class TcpFile final : public InetSocket {
   template <typename Send>
   Result<size_t> send_all(size_t size, MessageFlags flags, Send send);
   Result<size_t> receive_some(IoBuffer& data, bool peek, size_t skip);
+  Result<void> set_fast_open_option(int name, int32_t value);
   Result<void> set_tcp_option(int name, std::span<const std::byte> value);
   Result<void> set_ip_option(int name, std::span<const std::byte> value);
   Result<void> set_ipv6_option(int name, std::span<const std::byte> value);
@@ -49,7 +53,11 @@ class TcpFile final : public InetSocket {
   Result<void> change_options(Change change);
   [[nodiscard]] TcpOptions tcp_options();
 
+  /// [listen(2)] net.core.somaxconn.
+  static constexpr uint32_t kMaxBacklog = 4096;
+
   RefPtr<TcpSocket> handle_;
+  bool may_defer_ = false;  // TCP_FASTOPEN_CONNECT: the first data may have to make the connection
 };
 
 }  // namespace aril::net

@@ -31,7 +31,9 @@ LinuxTcpInfo to_linux(const TcpInfo& info) {
   out.retransmits = info.retransmits;
   out.probes = info.probes;
   out.backoff = info.backoff;
-  out.options = static_cast<uint8_t>(info.timestamps | info.sack << 1 | info.window_scaling << 2);
+  out.options = static_cast<uint8_t>(info.timestamps | info.sack << 1 | info.window_scaling << 2 |
+                                     info.ecn << 3 | info.syn_data << 5);
+  out.rate_flags = static_cast<uint8_t>(info.fast_open_failure << 1);
   out.window_scales = static_cast<uint8_t>((info.send_scale & 0xf) | info.receive_scale << 4);
   out.rto = info.rto_us;
   out.ato = info.ack_timeout_us;
@@ -140,6 +142,10 @@ Result<void> TcpFile::set_tcp_option(int name, std::span<const std::byte> value)
     auto control = text == "cubic" ? CongestionControl::kCubic : CongestionControl::kReno;
     return change_options([&](TcpOptions& tcp) { tcp.congestion = control; });
   }
+  if (name == TCP_FASTOPEN_KEY) {
+    Runtime::Guard guard(runtime_);
+    return handle_->set_fast_open_keys(value);
+  }
   int32_t number = ARIL_TRY(option_int(value));
   auto change = [&](auto apply) { return change_options(apply); };
   switch (name) {
@@ -183,10 +189,35 @@ Result<void> TcpFile::set_tcp_option(int name, std::span<const std::byte> value)
       return {};
     case TCP_FASTOPEN:
     case TCP_FASTOPEN_CONNECT:
-      return fail(Errno::kOpNotSupp);
+    case TCP_FASTOPEN_NO_COOKIE:
+      return set_fast_open_option(name, number);
     default:
       return fail(Errno::kNoProtoOpt);
   }
+}
+
+// As Linux's do_tcp_setsockopt.
+Result<void> TcpFile::set_fast_open_option(int name, int32_t value) {
+  Runtime::Guard guard(runtime_);
+  TcpState state = handle_->state();
+  bool unconnected = state == TcpState::kClosed || state == TcpState::kListen;
+  TcpOptions options = handle_->options();
+  if (name == TCP_FASTOPEN) {
+    if (value < 0 || !unconnected) return fail(Errno::kInval);
+    options.fast_open_queue = std::min<uint32_t>(static_cast<uint32_t>(value), kMaxBacklog);
+    return handle_->set_options(options);
+  }
+  ARIL_TRY(in_range(value, 0, 1));
+  if (name == TCP_FASTOPEN_NO_COOKIE) {
+    if (!unconnected) return fail(Errno::kInval);
+    options.fast_open_without_cookie = value != 0;
+    return handle_->set_options(options);
+  }
+  if (!has(guard->tcp().fast_open().mode, FastOpenMode::kClient)) return fail(Errno::kOpNotSupp);
+  if (state != TcpState::kClosed) return fail(Errno::kInval);
+  options.fast_open_connect = value != 0;
+  may_defer_ = value != 0;
+  return handle_->set_options(options);
 }
 
 Result<OptionValue> TcpFile::get_tcp_option(int name) {
@@ -222,9 +253,19 @@ Result<OptionValue> TcpFile::get_tcp_option(int name) {
     case TCP_WINDOW_CLAMP:
     case TCP_THIN_LINEAR_TIMEOUTS:
     case TCP_THIN_DUPACK:
-    case TCP_FASTOPEN:
-    case TCP_FASTOPEN_CONNECT:
       return number(0);
+    case TCP_FASTOPEN:
+      return number(tcp.fast_open_queue);
+    case TCP_FASTOPEN_CONNECT:
+      return number(tcp.fast_open_connect);
+    case TCP_FASTOPEN_NO_COOKIE:
+      return number(tcp.fast_open_without_cookie);
+    case TCP_FASTOPEN_KEY: {
+      std::array<std::byte, FastOpenKeys::kMaxBytes> bytes;
+      Runtime::Guard guard(runtime_);
+      return OptionValue::of(
+          std::span<const std::byte>(bytes).first(handle_->fast_open_keys().write(bytes)));
+    }
     case TCP_CONGESTION: {
       // TCP_CA_NAME_MAX bytes, padded.
       char text[16] = {};

@@ -62,7 +62,11 @@ class Program {
     frame(kEtherTypeArp, std::as_bytes(std::span(&arp, 1)));
     (void)stack_->ip().enable_ipv6(*interface_);
     (void)stack_->ip().add_ipv6_address(*interface_, {.address = kOurs6, .prefix_length = 64});
+    // Fast open of both sides, and without cookies, which no input would guess.
+    stack_->tcp().fast_open().mode = FastOpenMode::kClient | FastOpenMode::kClientWithoutCookie |
+                                     FastOpenMode::kServer | FastOpenMode::kServerWithoutCookie;
     listener_ = stack_->create_tcp_socket(IpAddress::v6(0, 0)).value();
+    (void)listener_->set_options({.fast_open_queue = 3});
     (void)listener_->bind({IpAddress::v6(0, 0), 80});
     (void)listener_->listen(4);
     udp_ = stack_->create_udp_socket(IpAddress::v6(0, 0)).value();
@@ -281,7 +285,11 @@ class Program {
     if (!connection_) {
       if ((what & 7) != 0) return;
       connection_ = stack_->create_tcp_socket().value();
-      (void)connection_->connect({kPeer, 7});
+      if ((what & 8) != 0) {
+        (void)connection_->connect({kPeer, 7}, input_.bytes(what));
+      } else {
+        (void)connection_->connect({kPeer, 7});
+      }
       return;
     }
     switch (what & 7) {

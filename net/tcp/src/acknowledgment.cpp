@@ -15,9 +15,11 @@ bool TcpConnection::receive_acknowledgment(const TcpSegment& segment) {
     }
     send_unacknowledged_ = initial_send_ + 1;
     clear_timer(Timer::kRetransmit);
+    if (early_ && retransmits_ == 0) rtt_.sample(context_.now - handshake_start_);
     rtt_.reset_backoff();
     become_established();
     update_send_window(segment);
+    if (flight() != 0) arm_loss_timers();
     if (fin_queued_) set_state(TcpState::kFinWait1);
     notify(kWritable);
     if (!in_table_) return false;

@@ -57,6 +57,7 @@ Result<RefPtr<TcpConnection>> TcpConnection::create(TcpLayer& layer, const FlowK
 void TcpConnection::leave_table() {
   if (!in_table_) return;
   in_table_ = false;
+  leave_early();
   deadlines_.fill(Instant::never());
   context_.timers.cancel(timer_);
   layer_.flows_.remove(*this);
@@ -96,8 +97,7 @@ void TcpConnection::follow_path_mtu() {
   compute_mss();
 }
 
-void TcpConnection::start_active() {
-  context_.counters.add(Counter::kTcpActiveOpens);
+void TcpConnection::prepare_active() {
   initial_send_ = layer_.initial_sequence(key);
   timestamp_offset_ = layer_.timestamp_offset(key);
   send_unacknowledged_ = initial_send_;
@@ -105,11 +105,22 @@ void TcpConnection::start_active() {
   last_small_end_ = send_next_;
   queued_.start_at(send_next_);
   set_state(TcpState::kSynSent);
+}
+
+void TcpConnection::start_active() {
+  if (state_ != TcpState::kSynSent) prepare_active();
+  context_.counters.add(Counter::kTcpActiveOpens);
+  deferred_ = false;
   send_syn();
   set_timer(Timer::kRetransmit, context_.now + rtt_.rto());
 }
 
 void TcpConnection::start_passive(const SynParameters& syn) {
+  adopt(syn);
+  become_established();
+}
+
+void TcpConnection::adopt(const SynParameters& syn) {
   context_.counters.add(Counter::kTcpPassiveOpens);
   awaiting_accept_ = true;
   initial_send_ = syn.initial_send;
@@ -133,10 +144,10 @@ void TcpConnection::start_passive(const SynParameters& syn) {
   send_window_ = largest_send_window_ = syn.peer_window;
   window_update_sequence_ = initial_receive_;
   window_update_ack_ = send_unacknowledged_;
-  become_established();
 }
 
 void TcpConnection::become_established() {
+  leave_early();
   set_state(TcpState::kEstablished);
   reduction_end_ = send_unacknowledged_;
   compute_mss();
@@ -165,7 +176,8 @@ uint32_t TcpConnection::send_buffer() const {
 }
 
 size_t TcpConnection::send_space() const {
-  if ((state_ != TcpState::kEstablished && state_ != TcpState::kCloseWait) || fin_queued_) return 0;
+  bool open = state_ == TcpState::kEstablished || state_ == TcpState::kCloseWait || is_early();
+  if (!open || fin_queued_) return 0;
   if (context_.memory.is_exhausted() && queued_.size() != 0) return 0;
   size_t buffer = send_buffer();
   return buffer > queued_.size() ? buffer - queued_.size() : 0;
@@ -173,6 +185,11 @@ size_t TcpConnection::send_space() const {
 
 template <typename Append>
 Result<size_t> TcpConnection::send(SendFlags flags, Append append) {
+  if (deferred_) {
+    size_t taken = has_fast_open_cookie() ? ARIL_TRY(append(size_t{syn_data_limit()})) : 0;
+    start_active();
+    if (taken != 0) return taken;
+  }
   size_t space = send_space();
   if (space == 0) {
     wants_space_ = true;
@@ -196,7 +213,7 @@ Result<size_t> TcpConnection::send(BlockChain& chain, SendFlags flags) {
 
 void TcpConnection::consume(size_t count) {
   received_.consume(count);
-  if (!in_table_ || fin_received_) return;
+  if (!in_table_ || fin_received_ || is_early()) return;
   tune_receive_buffer(count);
   // [RFC 9293] 3.8.6.2.2: tell of new room when it is worth a segment.
   uint32_t known = right_edge_ - received_.next();
@@ -315,7 +332,7 @@ void TcpConnection::set_options(const TcpOptions& options) {
 }
 
 PollEvents TcpConnection::events() const {
-  if (state_ == TcpState::kSynSent) return PollEvents::kNone;
+  if (state_ == TcpState::kSynSent) return deferred_ ? kWritable : PollEvents::kNone;
   PollEvents events = PollEvents::kNone;
   size_t low_water = std::max<uint32_t>(options_.receive_low_water, 1);
   if (received_.readable() >= std::min<size_t>(low_water, receive_buffer_ / 2)) events |= kReadable;
@@ -345,6 +362,9 @@ TcpInfo TcpConnection::info() const {
   info.backoff = static_cast<uint8_t>(rtt_.backoff());
   info.timestamps = timestamps_;
   info.sack = sack_;
+  info.ecn = ecn_;
+  info.syn_data = syn_data_acked_;
+  info.fast_open_failure = fast_open_failure_;
   info.window_scaling = send_scale_ != 0 || receive_scale_ != 0;
   info.send_scale = send_scale_;
   info.receive_scale = receive_scale_;

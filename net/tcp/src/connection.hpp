@@ -29,8 +29,20 @@ class TcpConnection final : public Flow, public RefCounted {
   ~TcpConnection();
 
   // connection.cpp
+  /// Sends the SYN, with what was queued for it.
   void start_active();
   void start_passive(const SynParameters& syn);
+  // fast_open.cpp
+  /// A connection that has sent nothing yet: waits for the data of its SYN. False without a cookie.
+  bool defer();
+  [[nodiscard]] bool is_deferred() const { return deferred_; }
+  /// Sends a SYN with the first of `bytes`; how many, 0 when it asks for a cookie instead.
+  Result<size_t> start_with(std::span<const std::byte> bytes);
+  /// The peer's cookie was good: in SYN-RECEIVED, with the SYN's data to read, and free to answer.
+  void start_early(const SynParameters& syn, const TcpSegment& segment, TcpListener& listener,
+                   bool renew_cookie);
+  /// Of one that was not started: as if it had never been.
+  void abandon();
   void attach(TcpSocket* socket) { socket_ = socket; }
   /// The application's last close.
   void close();
@@ -104,6 +116,8 @@ class TcpConnection final : public Flow, public RefCounted {
 
   // connection.cpp
   void set_state(TcpState state);
+  void prepare_active();
+  void adopt(const SynParameters& syn);
   void become_established();
   void compute_mss();
   void follow_path_mtu();
@@ -117,6 +131,16 @@ class TcpConnection final : public Flow, public RefCounted {
   void notify_writable();
   [[nodiscard]] bool is_orphan() const { return socket_ == nullptr && !awaiting_accept_; }
   void tune_receive_buffer(size_t consumed);
+
+  // fast_open.cpp
+  [[nodiscard]] bool has_fast_open_cookie() const;
+  [[nodiscard]] uint32_t syn_data_limit() const;
+  /// What a SYN carries for fast open: its option and data.
+  size_t fill_syn(SegmentFields& fields, std::span<TxPiece> pieces);
+  void receive_fast_open_answer(const TcpSegment& answer);
+  /// SYN-RECEIVED of a connection that was opened early is over.
+  void leave_early();
+  [[nodiscard]] bool is_early() const { return early_ && state_ == TcpState::kSynReceived; }
 
   // input.cpp
   void receive_in_syn_sent(const TcpSegment& segment);
@@ -206,6 +230,17 @@ class TcpConnection final : public Flow, public RefCounted {
   bool in_table_ = false;
   bool awaiting_accept_ = false;
   bool counted_established_ = false, counted_orphan_ = false;
+
+  // Fast open [RFC 7413].
+  bool deferred_ = false;        // the SYN waits for the first data
+  bool asks_fast_open_ = false;  // the first SYN has the option, or data
+  bool early_ = false;         // opened by a SYN with a cookie: sends before the handshake is done
+  bool renew_cookie_ = false;  // the cookie was of the backup key
+  bool syn_data_acked_ = false;
+  uint8_t fast_open_failure_ = 0;
+  uint32_t syn_data_ = 0;               // bytes in our first SYN
+  RefPtr<TcpListener> early_listener_;  // which counts us, during the handshake
+  Instant handshake_start_;
 
   // What the handshake agreed on.
   bool timestamps_ = false, sack_ = false;

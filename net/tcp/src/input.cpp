@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "connection.hpp"
+#include "listener.hpp"
 
 namespace aril::net {
 namespace {
@@ -20,7 +21,8 @@ void TcpConnection::receive(const TcpSegment& segment) {
 // [RFC 9293] 3.10.7.3
 void TcpConnection::receive_in_syn_sent(const TcpSegment& segment) {
   bool has_ack = segment.is(TcpFlags::kAck);
-  if (has_ack && segment.acknowledgment != send_next_) {
+  // What the SYN carried may be acknowledged with it, wholly or in part.
+  if (has_ack && segment.acknowledgment - send_next_ > syn_data_) {
     if (!segment.is(TcpFlags::kRst)) layer_.send_reset(segment);
     return context_.counters.drop(DropReason::kTcpBadAck);
   }
@@ -29,6 +31,7 @@ void TcpConnection::receive_in_syn_sent(const TcpSegment& segment) {
     return fail_with(Errno::kConnRefused);
   }
   if (!segment.is(TcpFlags::kSyn)) return context_.counters.drop(DropReason::kTcpBadSynFlags);
+  if (deferred_) return context_.counters.drop(DropReason::kTcpBadAck);  // of nothing that we sent
 
   const TcpSegmentOptions& options = segment.options;
   initial_receive_ = segment.sequence;
@@ -56,12 +59,18 @@ void TcpConnection::receive_in_syn_sent(const TcpSegment& segment) {
   if (!has_ack) {
     // Simultaneous open [RFC 9293] 3.5, figure 8.
     compute_mss();
+    if (syn_data_ != 0 && retransmits_ == 0) {
+      log_.sent(send_next_, send_next_ + syn_data_, context_.now);
+      send_next_ += syn_data_;
+    }
     set_state(TcpState::kSynReceived);
     retransmits_ = 0;
     send_control(initial_send_, TcpFlags::kSyn | TcpFlags::kAck);
     return;
   }
-  send_unacknowledged_ = send_next_;
+  if (asks_fast_open_) receive_fast_open_answer(segment);
+  send_unacknowledged_ = send_next_ = last_small_end_ = segment.acknowledgment;
+  queued_.acknowledge(send_unacknowledged_);
   clear_timer(Timer::kRetransmit);
   if (retransmits_ == 0) rtt_.sample(context_.now - last_sent_);
   rtt_.reset_backoff();
@@ -79,6 +88,8 @@ void TcpConnection::receive_synchronized(const TcpSegment& segment) {
   if (segment.is(TcpFlags::kRst)) return receive_reset(segment);
   if (segment.is(TcpFlags::kSyn)) {
     // A peer's crossing SYN-ACK of a simultaneous open repeats the SYN that we have.
+    if (is_early() && !segment.is(TcpFlags::kAck) && segment.sequence == initial_receive_)
+      return send_control(initial_send_, TcpFlags::kSyn | TcpFlags::kAck);  // ours was lost
     bool crossing = state_ == TcpState::kSynReceived && segment.is(TcpFlags::kAck) &&
                     segment.sequence == initial_receive_;
     if (!crossing) {
@@ -157,7 +168,10 @@ void TcpConnection::receive_reset(const TcpSegment& segment) {
   }
   switch (state_) {
     case TcpState::kSynReceived:
-      return fail_with(Errno::kConnRefused);
+      if (!early_listener_) return fail_with(early_ ? Errno::kConnReset : Errno::kConnRefused);
+      // [RFC 7413] 5.1: resets, as answers to forged addresses, must not make room for more.
+      early_listener_->note_early_reset();
+      return fail_with(Errno::kConnReset);
     case TcpState::kCloseWait:
       return fail_with(Errno::kPipe);
     default:

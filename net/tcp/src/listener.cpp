@@ -90,6 +90,8 @@ void TcpListener::receive_syn(const TcpSegment& segment, const IpPacketInfo& inf
     context_.counters.add(Counter::kTcpExtTCPReqQFullDoCookies);
     return send_cookie(segment, *route, flow);
   }
+  std::optional<FastOpenCookie> cookie;
+  if (open_early(segment, *route, flow, minimum_sequence, cookie)) return;
   auto* half = new (std::nothrow) HalfOpen(*this, flow);
   if (half == nullptr || !layer_.flows_.insert(*half)) {
     delete half;
@@ -99,12 +101,14 @@ void TcpListener::receive_syn(const TcpSegment& segment, const IpPacketInfo& inf
   ++half_open_count_;
   half->route = *route;
   half->syn = negotiate(segment, flow);
+  half->syn.fast_open = cookie;
   half->syn.initial_send = layer_.initial_sequence(flow);
   if (minimum_sequence != 0) half->syn.initial_send = minimum_sequence;
   half->started = context_.now;
   half->deadline = context_.now + RttEstimator::kInitialRto;
   context_.timers.arm_by(half->timer, half->deadline);
   send_syn_ack(*half);
+  half->syn.fast_open.reset();  // repeated, it might be what somebody on the path does not like
 }
 
 void TcpListener::send_syn_ack(const HalfOpen& half) {
@@ -130,6 +134,7 @@ void TcpListener::send_syn_ack(const Route& route, const FlowKey& flow, const Sy
   fields.options.sack_permitted = syn.sack;
   if (syn.window_scaling) fields.options.window_scale = syn.receive_scale;
   if (syn.timestamps) fields.options.timestamps = TcpTimestamps{timestamp, syn.recent_timestamp};
+  fields.options.fast_open = syn.fast_open;
   layer_.send(route, flow, fields, {}, 0, 0);
 }
 

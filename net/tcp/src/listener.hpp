@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <optional>
 
 #include "base/intrusive_list.hpp"
 #include "base/ref_ptr.hpp"
@@ -17,7 +18,8 @@ struct SynParameters {
   bool timestamps = false, sack = false, window_scaling = false, ecn = false;
   uint8_t send_scale = 0, receive_scale = 0;
   uint32_t recent_timestamp = 0, timestamp_offset = 0;
-  Duration round_trip;  ///< of the SYN-ACK; zero: not known
+  Duration round_trip;                      ///< of the SYN-ACK; zero: not known
+  std::optional<FastOpenCookie> fast_open;  ///< for the first SYN-ACK
 };
 
 /// A connection in SYN-RECEIVED: small, because anyone can make us create them.
@@ -52,6 +54,11 @@ class TcpListener final : public RefCounted {
   RefPtr<TcpConnection> take();
   [[nodiscard]] bool has_pending() const { return !accepted_.empty(); }
   [[nodiscard]] size_t pending_count() const { return accepted_.size(); }
+  /// A connection that was opened early is established, or gone.
+  void note_early_end() { --early_count_; }
+  /// Before note_early_end(): by a reset.
+  void note_early_reset();
+  [[nodiscard]] const FastOpenKeys& fast_open_keys() const;
 
   TcpSocket* socket;
   const Endpoint local;
@@ -70,6 +77,12 @@ class TcpListener final : public RefCounted {
   /// Makes the connection and queues it for accept(); null when there is no room.
   TcpConnection* establish(const FlowKey& flow, const Route& route, const SynParameters& syn,
                            HalfOpen* half);
+  /// True when the SYN opened a connection; else `answer` is the cookie to give, if any.
+  bool open_early(const TcpSegment& segment, const Route& route, const FlowKey& flow,
+                  uint32_t minimum_sequence, std::optional<FastOpenCookie>& answer);
+  bool establish_early(const TcpSegment& segment, const Route& route, const FlowKey& flow,
+                       uint32_t minimum_sequence, bool renew_cookie);
+  [[nodiscard]] bool has_early_room();
   void destroy(HalfOpen& half);
   [[nodiscard]] bool is_accept_queue_full() const { return accepted_.size() > backlog; }
 
@@ -78,6 +91,8 @@ class TcpListener final : public RefCounted {
   Ring<RefPtr<TcpConnection>, 1> accepted_;
   IntrusiveList<HalfOpen, &HalfOpen::node> half_open_;
   size_t half_open_count_ = 0;
+  size_t early_count_ = 0;
+  Ring<Instant, 1> early_resets_;  // until when each counts
 };
 
 /// SYN cookies: the state of a half-open connection in its sequence number and timestamp

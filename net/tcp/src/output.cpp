@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "connection.hpp"
+#include "listener.hpp"
 
 namespace aril::net {
 namespace {
@@ -14,7 +15,8 @@ constexpr uint8_t kEctZero = 2, kEcnMask = 3;  // [RFC 3168] 5
 }  // namespace
 
 void TcpConnection::output() {
-  bool can_send_data = state_ != TcpState::kSynSent && state_ != TcpState::kSynReceived &&
+  bool can_send_data = state_ != TcpState::kSynSent &&
+                       (state_ != TcpState::kSynReceived || early_) &&
                        state_ != TcpState::kClosed && in_table_;
   if (can_send_data) {
     follow_path_mtu();
@@ -213,6 +215,8 @@ void TcpConnection::send_control(uint32_t sequence, TcpFlags flags) {
     fields.options.sack_permitted = sack_;
     if (send_scale_ != 0 || receive_scale_ != 0) fields.options.window_scale = receive_scale_;
     if (ecn_) fields.flags |= TcpFlags::kEce;
+    if (renew_cookie_ && early_listener_)
+      fields.options.fast_open = early_listener_->fast_open_keys().cookie(key);
   }
   ++segments_out_;
   last_sent_ = context_.now;
@@ -236,9 +240,11 @@ void TcpConnection::send_syn() {
   fields.options.window_scale = receive_scale_;
   fields.options.sack_permitted = true;
   fields.options.timestamps = TcpTimestamps{timestamp_now(), 0};
+  std::array<TxPiece, kMaxPieces> pieces;
+  size_t count = asks_fast_open_ && retransmits_ == 0 ? fill_syn(fields, pieces) : 0;
   ++segments_out_;
   last_sent_ = context_.now;
-  layer_.send(route_, key, fields, {}, 0, 0);
+  layer_.send(route_, key, fields, std::span(pieces).first(count), count != 0 ? syn_data_ : 0, 0);
 }
 
 void TcpConnection::send_reset() {

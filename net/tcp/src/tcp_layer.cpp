@@ -23,6 +23,7 @@ TcpLayer::TcpLayer(IpLayer& ip)
           std::clamp(context_.memory.limit() / 32 / sizeof(TimeWait), kMinTimeWait, kMaxTimeWait)),
       time_wait_timer_([](void* self) { static_cast<TcpLayer*>(self)->on_time_wait_timer(); },
                        this),
+      fast_open_{.keys = {.primary = {context_.random(), context_.random()}}},
       challenge_window_(context_.now) {}
 
 TcpLayer::~TcpLayer() {

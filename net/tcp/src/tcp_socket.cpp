@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/unique.hpp"
 #include "connection.hpp"
 #include "listener.hpp"
 
@@ -43,8 +44,36 @@ Result<void> TcpSocket::listen(unsigned backlog) {
 }
 
 Result<void> TcpSocket::connect(const Endpoint& remote) {
+  ARIL_TRY(prepare_connection(remote));
+  if (options_.fast_open_connect && connection_->defer()) return {};
+  connection_->start_active();
+  return fail(Errno::kInProgress);
+}
+
+Result<size_t> TcpSocket::connect(const Endpoint& remote, std::span<const std::byte> bytes) {
+  if (!has(layer_.fast_open_.mode, FastOpenMode::kClient)) return fail(Errno::kOpNotSupp);
+  ARIL_TRY(prepare_connection(remote));
+  size_t taken = ARIL_TRY(connection_->start_with(bytes));
+  if (taken == 0) return fail(Errno::kInProgress);
+  return taken;
+}
+
+bool TcpSocket::is_deferred() const { return connection_ && connection_->is_deferred(); }
+
+Result<void> TcpSocket::set_fast_open_keys(std::span<const std::byte> bytes) {
+  FastOpenKeys keys = ARIL_TRY(FastOpenKeys::parse(bytes));
+  fast_open_keys_ = ARIL_TRY(try_make_unique<FastOpenKeys>(keys));
+  return {};
+}
+
+const FastOpenKeys& TcpSocket::fast_open_keys() const {
+  return fast_open_keys_ ? *fast_open_keys_ : layer_.fast_open_.keys;
+}
+
+Result<void> TcpSocket::prepare_connection(const Endpoint& remote) {
   if (listener_) return fail(Errno::kIsConn);
   if (connection_) {
+    if (connection_->is_deferred()) return fail(Errno::kIsConn);  // as Linux
     if (connection_->state() == TcpState::kSynSent) return fail(Errno::kAlready);
     if (connection_->state() != TcpState::kClosed) return fail(Errno::kIsConn);
     Result<void> outcome = take_error();
@@ -69,8 +98,7 @@ Result<void> TcpSocket::connect(const Endpoint& remote) {
   connection_->attach(this);
   error_ = Errno{};
   send_shut_ = receive_shut_ = false;
-  connection_->start_active();
-  return fail(Errno::kInProgress);
+  return {};
 }
 
 void TcpSocket::let_go_of_connection() {
@@ -94,6 +122,7 @@ Result<RefPtr<TcpSocket>> TcpSocket::accept() {
   auto socket = ARIL_TRY(try_make_ref<TcpSocket>(layer_, any_));
   RefPtr<TcpConnection> connection = listener_->take();
   socket->options_ = connection->options();
+  socket->options_.fast_open_queue = 0;
   socket->bound_ = connection->key.local;
   socket->was_connected_ = true;
   if (connection->state() == TcpState::kClosed) socket->error_ = Errno::kConnReset;

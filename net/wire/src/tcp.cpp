@@ -1,5 +1,6 @@
 #include "net/wire/tcp.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 #include "net/wire/checksum.hpp"
@@ -16,6 +17,7 @@ enum OptionKind : uint8_t {
   kSackPermitted = 4,
   kSack = 5,
   kTimestamps = 8,
+  kFastOpen = 34,
 };
 
 template <typename T>
@@ -36,6 +38,17 @@ void parse_sack(TcpSegmentOptions& options, std::span<const std::byte> body) {
     options.sack[options.sack_count++] = {load<uint32_t>(body, at), load<uint32_t>(body, at + 4)};
 }
 
+// [RFC 7413] 4.1.1: of even length; another is none.
+void parse_fast_open(TcpSegmentOptions& options, std::span<const std::byte> body) {
+  bool request = body.empty();
+  bool cookie = body.size() >= FastOpenCookie::kMin && body.size() <= FastOpenCookie::kMax &&
+                body.size() % 2 == 0;
+  if (!request && !cookie) return;
+  FastOpenCookie& out = options.fast_open.emplace();
+  out.length = static_cast<uint8_t>(body.size());
+  std::ranges::copy(body, out.bytes.begin());
+}
+
 void parse_option(TcpSegmentOptions& options, uint8_t kind, std::span<const std::byte> body) {
   switch (kind) {
     case kMaxSegment:
@@ -53,6 +66,9 @@ void parse_option(TcpSegmentOptions& options, uint8_t kind, std::span<const std:
     case kTimestamps:
       if (body.size() == 8)
         options.timestamps = TcpTimestamps{load<uint32_t>(body, 0), load<uint32_t>(body, 4)};
+      break;
+    case kFastOpen:
+      parse_fast_open(options, body);
       break;
     default:
       break;
@@ -100,6 +116,11 @@ size_t TcpSegmentOptions::write(std::span<std::byte, kMaxTcpHeader - sizeof(TcpH
     put(kNop), put(kNop);
   }
   if (window_scale) put(kNop), put(kWindowScale), put(3), put(*window_scale);
+  if (fast_open && out.size() - at >= size_t{4} + fast_open->length) {
+    put(kFastOpen), put(static_cast<uint8_t>(2 + fast_open->length));
+    for (size_t i = 0; i < fast_open->length; ++i) out[at++] = fast_open->bytes[i];
+    while (at % 4 != 0) put(kNop);
+  }
   size_t room = (out.size() - at) / 8;
   if (size_t count = sack_count; count != 0 && room != 0 && out.size() - at >= 12) {
     if (count * 8 + 4 > out.size() - at) count = (out.size() - at - 4) / 8;

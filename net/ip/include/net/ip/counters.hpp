@@ -38,6 +38,9 @@ namespace aril::net {
   X(TcpExt, TCPLossProbes) X(TcpExt, TCPLossProbeRecovery) X(TcpExt, TCPSpuriousRTOs) \
   X(TcpExt, TCPFullUndo) X(TcpExt, TCPDSACKOldSent) X(TcpExt, TCPDSACKRecv) \
   X(TcpExt, TCPMTUPFail) \
+  X(TcpExt, TCPFastOpenActive) X(TcpExt, TCPFastOpenActiveFail) X(TcpExt, TCPFastOpenPassive) \
+  X(TcpExt, TCPFastOpenPassiveFail) X(TcpExt, TCPFastOpenListenOverflow) \
+  X(TcpExt, TCPFastOpenCookieReqd) X(TcpExt, TCPFastOpenPassiveAltKey) \
   X(TcpExt, TCPWinProbe) X(TcpExt, TCPRcvQDrop) X(Ip6, OutForwDatagrams) X(Ip6, InReceives) X(Ip6, InHdrErrors) \
   X(Ip6, InAddrErrors) X(Ip6, InUnknownProtos) X(Ip6, InDelivers) X(Ip6, OutRequests) \
   X(Ip6, OutNoRoutes) X(Ip6, ReasmTimeout) X(Ip6, ReasmReqds) X(Ip6, ReasmOKs) \

@@ -56,6 +56,7 @@ enum class MessageFlags : uint32_t {
   kNoSignal = 0x4000,
   kMore = 0x8000,
   kWaitForOne = 0x10000,
+  kFastOpen = 0x20000000,
   kCloseOnExec = 0x40000000,
 };
 ARIL_FLAG_OPERATORS(MessageFlags);

@@ -4,6 +4,7 @@
 #include <span>
 
 #include "net/ip/ip_layer.hpp"
+#include "net/tcp/fast_open.hpp"
 #include "net/tcp/flow_table.hpp"
 #include "net/tcp/port_table.hpp"
 #include "net/tcp/tcp_socket.hpp"
@@ -61,6 +62,9 @@ class TcpLayer final : public Transport {
   void set_ecn(Ecn ecn) { ecn_ = ecn; }
   [[nodiscard]] Ecn ecn() const { return ecn_; }
 
+  /// For handshakes that begin from now on.
+  [[nodiscard]] FastOpen& fast_open() { return fast_open_; }
+
   void receive(const IpPacketInfo& info, std::span<const std::byte> bytes) override;
   void receive_error(const IpError& error, std::span<const std::byte> quoted) override;
 
@@ -115,6 +119,7 @@ class TcpLayer final : public Transport {
   WheelTimer time_wait_timer_;
   size_t orphan_count_ = 0;
   Ecn ecn_ = Ecn::kAccept;
+  FastOpen fast_open_;
   uint32_t challenge_budget_ = 1000;
   Instant challenge_window_;
   void (*listen_hook_)(void*, const Endpoint&) = nullptr;

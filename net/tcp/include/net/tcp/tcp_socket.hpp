@@ -1,6 +1,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 
 #include "base/flags.hpp"
@@ -15,6 +16,7 @@
 
 namespace aril::net {
 
+struct FastOpenKeys;
 class TcpConnection;
 class TcpLayer;
 class TcpListener;
@@ -58,6 +60,9 @@ struct TcpOptions {
   uint32_t send_buffer = 0;                            ///< bytes; 0: tuned automatically
   uint32_t receive_buffer = 0;                         ///< bytes; 0: tuned automatically
   uint32_t not_sent_low_water = ~0u;
+  uint32_t fast_open_queue = 0;           ///< TCP_FASTOPEN: handshakes that may be pending; 0: off
+  bool fast_open_connect = false;         ///< TCP_FASTOPEN_CONNECT
+  bool fast_open_without_cookie = false;  ///< TCP_FASTOPEN_NO_COOKIE
   uint32_t receive_low_water = 1;
   uint8_t type_of_service = 0;
   uint8_t time_to_live = 64;
@@ -79,7 +84,8 @@ struct TcpOptions {
 struct TcpInfo {
   TcpState state = TcpState::kClosed;
   uint8_t congestion_state = 0, retransmits = 0, probes = 0, backoff = 0;
-  bool timestamps = false, sack = false, window_scaling = false;
+  bool timestamps = false, sack = false, window_scaling = false, ecn = false, syn_data = false;
+  uint8_t fast_open_failure = 0;  ///< enum tcp_fastopen_client_fail
   uint8_t send_scale = 0, receive_scale = 0;
   uint32_t rto_us = 0, ack_timeout_us = 0, send_mss = 0, receive_mss = 0;
   uint32_t unacked = 0, sacked = 0, lost = 0, retransmitting = 0;
@@ -118,7 +124,15 @@ class TcpSocket final : public RefCounted {
   /// kInProgress when the handshake was begun (watch for kOut, then error()); kAlready while it
   /// runs; kIsConn; kNetUnreach; kAddrNotAvail when no port is free. After a failed handshake its
   /// error once.
+  /// With TCP_FASTOPEN_CONNECT and a cookie for the peer nothing is sent, and this succeeds: the
+  /// first send() puts its data into the SYN.
   Result<void> connect(const Endpoint& remote);
+  /// MSG_FASTOPEN [RFC 7413]: begins the handshake with the first of `bytes` in its SYN; how many.
+  /// kInProgress when the peer's cookie is not known: it is asked for one, and took nothing.
+  /// kOpNotSupp when the client's side is off. Else as connect().
+  Result<size_t> connect(const Endpoint& remote, std::span<const std::byte> bytes);
+  /// connect() promised a connection that the first send() is to begin.
+  [[nodiscard]] bool is_deferred() const;
   /// connect(AF_UNSPEC): back to an unbound socket, the connection reset.
   Result<void> disconnect();
   /// The next complete connection; options are inherited. kAgain, kInval when not listening.
@@ -176,6 +190,9 @@ class TcpSocket final : public RefCounted {
   [[nodiscard]] uint32_t receive_buffer_size() const;
   [[nodiscard]] uint16_t max_segment() const;
   [[nodiscard]] TcpInfo info() const;
+  /// TCP_FASTOPEN_KEY: of this socket, or else of all; 16 bytes each. kInval, kNoMem.
+  Result<void> set_fast_open_keys(std::span<const std::byte> bytes);
+  [[nodiscard]] const FastOpenKeys& fast_open_keys() const;
 
  private:
   friend class TcpLayer;
@@ -190,6 +207,8 @@ class TcpSocket final : public RefCounted {
   [[nodiscard]] Result<void> can_send() const;
   /// True: bytes are there; false: the end of the stream.
   Result<bool> can_receive(size_t skip);
+  /// Makes the connection, which has sent nothing yet.
+  Result<void> prepare_connection(const Endpoint& remote);
   void let_go_of_connection();
   void stop_listening();
 
@@ -204,6 +223,7 @@ class TcpSocket final : public RefCounted {
   bool was_connected_ = false, receive_shut_ = false, send_shut_ = false, closed_ = false;
   RefPtr<TcpListener> listener_;
   RefPtr<TcpConnection> connection_;
+  std::unique_ptr<FastOpenKeys> fast_open_keys_;
 };
 
 }  // namespace aril::net

@@ -52,6 +52,14 @@ struct SackBlock {
 };
 inline constexpr size_t kMaxSackBlocks = 4;
 
+/// A fast open cookie; empty in a SYN that asks for one [RFC 7413] 4.1.1.
+struct FastOpenCookie {
+  static constexpr size_t kMin = 4, kMax = 16;
+  uint8_t length = 0;
+  std::array<std::byte, kMax> bytes = {};
+  bool operator==(const FastOpenCookie&) const = default;
+};
+
 /// The options of one segment that we know. Unknown ones are skipped.
 struct TcpSegmentOptions {
   uint16_t max_segment = 0;  ///< 0: none
@@ -60,6 +68,7 @@ struct TcpSegmentOptions {
   std::optional<TcpTimestamps> timestamps;
   std::array<SackBlock, kMaxSackBlocks> sack = {};
   uint8_t sack_count = 0;
+  std::optional<FastOpenCookie> fast_open;
 
   /// Total: an option that runs past the end, or has a wrong length, ends the parse
   /// [RFC 9293] 3.1 (MUST-7, MUST-68).

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -31,23 +32,51 @@ bool AddressSpace::Implementation::suits_large_page_locked(const Region& region,
   return has_memory_to_spare() && table.next_present(start, end) == end;
 }
 
-/// Gives a write to `address` the largest aligned block of pages, up to `fault_order`, that
-/// continues what is mapped below it, in the region and where nothing is mapped yet: twice as much
-/// each time as memory is filled upwards. What is touched here and there stays small. False when it
-/// is to get a single page.
+/// What is not mapped around `address`, within the aligned block of 2^order pages and the region.
+auto AddressSpace::Implementation::empty_run_locked(const Region& region, uint64_t address,
+                                                    unsigned order) const -> Run {
+  uint64_t size = kPageSize << order;
+  uint64_t floor = std::max(align_down(address, size), region.start);
+  uint64_t ceiling = std::min(align_down(address, size) + size, region.end);
+  Run run{address, table.next_present(address, ceiling)};
+  while (run.start > floor && !table.query(run.start - kPageSize)) run.start -= kPageSize;
+  return run;
+}
+
+/// Whether memory is being filled page after page, upwards or downwards, and has come to `run`: at
+/// least half as much as that is mapped next to it.
+bool AddressSpace::Implementation::is_filled_up_to_locked(const Region& region, uint64_t address,
+                                                          const Run& run) const {
+  uint64_t length = run.end - run.start;
+  uint64_t half = align_up(length / 2, kPageSize);
+  auto is_mapped = [&](uint64_t at) {
+    return at >= region.start && at < region.end && table.query(at).has_value();
+  };
+  if (address - run.start <= length / 4 && is_mapped(run.start - kPageSize) &&
+      is_mapped(run.start - half))
+    return true;
+  return run.end - kPageSize - address <= length / 4 && is_mapped(run.end) &&
+         is_mapped(run.end + half - kPageSize);
+}
+
+/// Gives a write to `address` the pages that are missing of an aligned block, the largest of up to
+/// 2^fault_order of which most is missing, where memory is being filled: twice as much each time.
+/// What is touched here and there stays small. False when it is to get a single page.
 bool AddressSpace::Implementation::map_cluster_locked(const Region& region, uint64_t address,
                                                       arch::PageFlags flags) {
   if (fault_order == 0 || !has_memory_to_spare()) return false;
   for (unsigned order = fault_order; order > 0; --order) {
     uint64_t size = kPageSize << order;
-    uint64_t start = align_down(address, size), end = start + size;
-    if (start < region.start || end > region.end || table.next_present(start, end) != end) continue;
-    if (start == region.start || !table.query(start - kPageSize)) continue;
+    Run run = empty_run_locked(region, address, order);
+    if (2 * (run.end - run.start) <= size || !is_filled_up_to_locked(region, address, run))
+      continue;
     Result<Page*> pages = page_allocator::allocate_pages(order, page_allocator::Fill::kZero);
     if (!pages) return false;
     bool mapped = true;
-    for (uint64_t at = start; at < end; at += kPageSize) {
+    uint64_t start = align_down(address, size);
+    for (uint64_t at = start; at < start + size; at += kPageSize) {
       PageRef page = PageRef::adopt(*pages + ((at - start) >> kPageShift));
+      if (at < run.start || at >= run.end) continue;  // given back: it has one
       // Once a table was had for the first, the others are in the same one.
       mapped = mapped && map_page_locked(at, std::move(page), flags).has_value();
     }

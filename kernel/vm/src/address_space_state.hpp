@@ -82,6 +82,13 @@ struct AddressSpace::Implementation {
   Step map_anonymous_locked(Region& region, uint64_t address, Access access);
   [[nodiscard]] bool suits_large_page_locked(const Region& region, uint64_t address) const;
   bool map_large_page_locked(uint64_t address, arch::PageFlags flags);
+  /// Pages that follow each other.
+  struct Run {
+    uint64_t start, end;
+  };
+  [[nodiscard]] Run empty_run_locked(const Region& region, uint64_t address, unsigned order) const;
+  [[nodiscard]] bool is_filled_up_to_locked(const Region& region, uint64_t address,
+                                            const Run& run) const;
   bool map_cluster_locked(const Region& region, uint64_t address, arch::PageFlags flags);
   bool copy_cluster_locked(Region& region, uint64_t address, arch::PageFlags flags);
   Step map_object_locked(Region& region, uint64_t address, Access access, PageRef page);

@@ -38,6 +38,20 @@ TEST_F(FaultCluster, GrowsWithMemoryThatIsFilledFromBelow) {
   EXPECT_EQ(load(*space, address + kBlock + 5 * kPageSize), 0);
 }
 
+TEST_F(FaultCluster, GrowsWithMemoryThatIsFilledFromAbove) {
+  uint64_t mapped = *space->map({.length = 8 * kBlock, .protection = kReadWrite});
+  uint64_t end = align_up(mapped + 1, kBlock) + 2 * kBlock;
+  for (uint64_t page = 1; page <= 16; ++page) {
+    ASSERT_EQ(store(*space, end - page * kPageSize, static_cast<uint8_t>(page)),
+              FaultOutcome::kResolved);
+  }
+  EXPECT_EQ(resident(), 16u);
+  ASSERT_EQ(store(*space, end - kBlock - kPageSize, 17), FaultOutcome::kResolved);
+  EXPECT_EQ(resident(), 32u);
+  EXPECT_EQ(load(*space, end - 9 * kPageSize), 9);
+  EXPECT_EQ(load(*space, end - kBlock - 5 * kPageSize), 0);
+}
+
 TEST_F(FaultCluster, StaysWithinTheRegionAndClearOfWhatIsThere) {
   uint64_t address = *space->map({.length = 64 * kPageSize, .protection = kReadWrite});
   uint64_t block = align_up(address + 1, kBlock);

@@ -6,7 +6,6 @@
 namespace aril::tender {
 namespace {
 
-constexpr uint64_t kMapFlags = MAP_SHARED | MAP_FIXED | MAP_POPULATE;
 constexpr uint64_t kApplicationSize = kProcessApplicationEnd - kProcessApplicationStart;
 constexpr uint64_t kAnyProtection = PROT_READ | PROT_WRITE | PROT_EXEC;
 constexpr uint64_t kMostPolled = 16;
@@ -17,6 +16,11 @@ Condition is_in_application(unsigned argument) {
 Condition is_in_kernel_map(unsigned argument) {
   return is_within(argument, kProcessKernelMapStart, kProcessKernelMapEnd - 1);
 }
+/// Pages' contents may be fetched at once or later.
+Condition shows_shared(unsigned argument) {
+  constexpr uint64_t kFlags = MAP_SHARED | MAP_FIXED;
+  return {argument, kFlags, kFlags, ~uint64_t{MAP_POPULATE}};
+}
 Condition is_length(unsigned argument) { return is_within(argument, 1, kProcessLongestMapping); }
 
 void add_memory(std::vector<Rule>& rules, const ProcessBoot& boot) {
@@ -24,18 +28,18 @@ void add_memory(std::vector<Rule>& rules, const ProcessBoot& boot) {
   const auto root = static_cast<uint64_t>(boot.root_descriptor);
   rules.push_back({"mmap",
                    SYS_mmap,
-                   {is_in_application(0), is_length(1), lacks(2, ~kAnyProtection), is(3, kMapFlags),
+                   {is_in_application(0), is_length(1), lacks(2, ~kAnyProtection), shows_shared(3),
                     is(4, memory)},
                    "show the application a page of the instance's memory"});
   rules.push_back({"mmap",
                    SYS_mmap,
                    {is_in_application(0), is_length(1), lacks(2, ~uint64_t{PROT_READ | PROT_EXEC}),
-                    is(3, kMapFlags), is(4, root)},
+                    shows_shared(3), is(4, root)},
                    "show the application a page of its root file system, read-only"});
   rules.push_back({"mmap",
                    SYS_mmap,
                    {is_in_kernel_map(0), is_length(1), is(2, PROT_READ | PROT_WRITE),
-                    is(3, kMapFlags), is(4, memory)},
+                    shows_shared(3), is(4, memory)},
                    "give a kernel thread its stack"});
   rules.push_back({"munmap",
                    SYS_munmap,

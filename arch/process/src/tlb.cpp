@@ -16,6 +16,7 @@ namespace {
 constexpr uint64_t kProtRead = 1, kProtWrite = 2, kProtExecute = 4;
 constexpr uint64_t kMapShared = 1, kMapFixed = 0x10, kMapPopulate = 0x8000;
 constexpr uint64_t kNeighbours = 16;
+constexpr uint64_t kMostPopulated = 8 * kPageSize;
 
 /// One fill or flush at a time: what is filled was read from the tables after every flush that has
 /// returned. Taken with interrupts disabled. A fill within a section of the same CPU's (its kernel
@@ -121,8 +122,13 @@ int64_t show(const Run& run) {
   uint64_t protection = protection_of(run.flags);
   // The root is the host's file: the tables never allow writing to it.
   if (is_root) protection &= ~kProtWrite;
-  return host_call(HostCall::kMmap, run.start, run.end - run.start, protection,
-                   kMapShared | kMapFixed | kMapPopulate,
+  uint64_t flags = kMapShared | kMapFixed;
+  // The host takes a fault for each page that is written to first. A few are worth having done at
+  // once; more are mostly new memory, which costs the same either way, but only where it is used.
+  // Of a file the neighbours come with the first page.
+  uint64_t length = run.end - run.start;
+  if (!is_root && length > kPageSize && length <= kMostPopulated) flags |= kMapPopulate;
+  return host_call(HostCall::kMmap, run.start, run.end - run.start, protection, flags,
                    is_root ? boot.root_descriptor : boot.memory_descriptor,
                    is_root ? run.physical - kRootPhysical : run.physical);
 }

@@ -21,12 +21,14 @@ constinit std::array<Step, 48> steps{};
 constinit size_t step_count = 0;
 constinit std::atomic<bool> is_shown{false};
 
-/// Since the machine's first instruction in the kernel, where the clock counts from.
+/// Since the machine's first instruction in the kernel, where the clock counts from. The scale may
+/// have been corrected since: steps lie on both sides of its base.
 uint64_t microseconds(uint64_t cycles, const arch::CycleScale& scale) {
-  constexpr uint64_t kPerMicrosecond = 1000;
+  constexpr int64_t kPerMicrosecond = 1000;
+  auto elapsed = static_cast<int64_t>(cycles - scale.base_cycles);
   auto scaled =
-      static_cast<unsigned __int128>(cycles - scale.base_cycles) * scale.multiplier >> scale.shift;
-  return (static_cast<uint64_t>(scaled) + static_cast<uint64_t>(scale.base_ns)) / kPerMicrosecond;
+      static_cast<int64_t>(static_cast<__int128>(elapsed) * scale.multiplier >> scale.shift);
+  return static_cast<uint64_t>((scaled + scale.base_ns) / kPerMicrosecond);
 }
 
 void show() {

@@ -22,6 +22,7 @@ std::string_view for_the_user(std::string_view line) {
   for (std::string_view kind : {"report ", "strace "}) {
     if (line.starts_with(kind)) return line.substr(kind.size());
   }
+  if (line.starts_with("boot ")) return line;
   return {};
 }
 

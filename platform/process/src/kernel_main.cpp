@@ -10,6 +10,7 @@
 #include "kernel/sched/scheduler.hpp"
 #include "linux/abi/names.hpp"
 #include "platform/common/boot_part.hpp"
+#include "platform/common/boot_timing.hpp"
 
 // The composition root where the machine is a process of a Linux host: from entry.S to the program.
 extern "C" {
@@ -51,6 +52,7 @@ ARIL_BOOT_PART(100, cpus, start_cpus);
 }  // namespace
 
 extern "C" [[noreturn]] void aril_kernel_main(const ProcessBoot* given) {
+  note_boot_step("entry");
   start_console();
   if (linux_abi::system_call_name != nullptr) arch::set_call_names(&linux_abi::system_call_name);
   set_machine_stop([](int exit_status) { arch::host_exit(exit_status); });
@@ -59,7 +61,9 @@ extern "C" [[noreturn]] void aril_kernel_main(const ProcessBoot* given) {
   use_control_line(boot.control_descriptor);
   arch::forget_tender();
   arch::initialize_clock();
+  note_boot_step("the tender's memory");
   set_up_memory(boot);
+  note_boot_step("memory");
   run_static_constructors();
 
   std::string_view command_line(boot.command_line, boot.command_line_size);

@@ -70,6 +70,7 @@ std::string kernel_words(const RunOptions& options, const Manifest& manifest,
   for (const std::string& word : disk_words(manifest.disks, false)) add(word);
   add(options.verbose ? "loglevel=7" : "loglevel=4");
   if (options.strace) add("strace");
+  if (options.boot_timing) add("boot_timing");
   for (const std::string& word : terminal_words()) add(word);
   return line;
 }

@@ -4,8 +4,8 @@
     tests/apps/NAME/check.py    what a client does with it: a function with @application
     tests/apps/NAME/...         sources of the program, when we bring it
 
-The function gets an Application. Its folder is copied to build/apps/NAME, where programs are
-compiled and which the paths of the manifest are relative to.
+The function gets an Application. Its folder is copied to build/apps/NAME (or ARIL_TEST_APPS/NAME), where
+programs are compiled and which the paths of the manifest are relative to.
 """
 import contextlib
 import os
@@ -63,7 +63,7 @@ class Application:
     def __init__(self, name, folder, manifest):
         build = os.environ.get("ARIL_BUILD", os.path.join(harness.ROOT, "build"))
         self.source = folder
-        self.folder = os.path.join(build, "apps", name)
+        self.folder = os.path.join(os.environ.get("ARIL_TEST_APPS", f"{build}/apps"), name)
         shutil.copytree(folder, self.folder, dirs_exist_ok=True,
                         ignore=shutil.ignore_patterns("check.py", "__pycache__"))
         self.manifest = manifest or os.path.join(self.folder, f"{name}.aril")

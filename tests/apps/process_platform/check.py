@@ -26,7 +26,6 @@ KERNEL_END = 0x7380_0000_0000
 PAST_ANY_FILTER = {"uretprobe", "uprobe", "syscall_0x14f", "syscall_0x150"}
 REFUSED = 255  # the kernel's own reports end an instance with this
 WHERE = [harness.PROCESS]
-PROBE = b"GET / HTTP/1.0\r\n\r\n"
 
 
 def platform(**options):
@@ -481,28 +480,3 @@ def streams_statuses_and_signals():
                                     stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
     assert refused_option.returncode == 125 and b"--volume is for virtual machines" in \
         refused_option.stderr, refused_option
-
-
-@platform(timeout=90, packages=["passt", "nginx", "curl"])
-def an_ordinary_user_serves_through_passt():
-    need("passt", "setpriv", "curl", "nginx")
-    port = harness.free_port()
-    with scratch() as directory:
-        os.chmod(directory, 0o777)
-        become = []
-        if os.geteuid() == 0:
-            become = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups",
-                      "--bounding-set", "-all", "--inh-caps", "-all"]
-            if subprocess.run([*become, "test", "-x", ARIL], check=False).returncode != 0:
-                raise harness.Skip("another user cannot reach this checkout")
-        process = subprocess.Popen(
-            [*become, "env", f"XDG_CACHE_HOME={directory}/cache",
-             *aril("--port", f"{port}:80", harness.example("nginx.aril"))], stdin=subprocess.DEVNULL)
-        try:
-            os.path.exists(directory)
-            harness.Instance(process).wait_for(port, probe=PROBE)
-            assert b"<html" in harness.get(f"http://127.0.0.1:{port}/").lower()
-        finally:
-            process.terminate()
-            assert process.wait(20) == 0
-            subprocess.run(["rm", "-rf", f"{directory}/cache"], check=False)

@@ -18,8 +18,8 @@ constexpr uid_t kNobody = 65534;
 
 /// While this process may still do so.
 void bound_capabilities() {
-  for (int capability = 0; prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) >= 0; ++capability) {
-  }
+  int capability = 0;
+  while (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) >= 0) ++capability;
 }
 
 void drop_capabilities() {

@@ -103,6 +103,10 @@ void SignalTimer::expire() {
   {
     LockGuard guard(lock_);
     Duration current = clock_value();
+    if (grace_.ns > 0 && current - expiry_ >= grace_) {
+      expiry_ = current + grace_;
+      grace_ = Duration{};
+    }
     if (current < expiry_) {
       next = expiry_ - current;  // a CPU-time clock, or a realtime clock that was set back
     } else {
@@ -162,9 +166,13 @@ Result<void> TimerSet::set_cpu_limit(Process& process, Duration soft, Duration h
     timer->set(std::max(limit, Duration{1}), interval, SignalTimer::Start::kAbsolute);
     return {};
   };
+  constexpr Duration kSecond = Duration::seconds(1);
   LockGuard guard(mutex_);
-  ARIL_TRY(arm(soft_cpu_limit_, kSigXcpu, soft, Duration::seconds(1)));
-  return arm(hard_cpu_limit_, kSigKill, hard, Duration{});
+  ARIL_TRY(arm(soft_cpu_limit_, kSigXcpu, soft, kSecond));
+  ARIL_TRY(arm(hard_cpu_limit_, kSigKill, hard, Duration{}));
+  // A program that was told at the soft limit has the time in between to end by itself.
+  if (hard_cpu_limit_ != nullptr && soft < hard) hard_cpu_limit_->set_grace(kSecond / 2);
+  return {};
 }
 
 Result<void> enforce_cpu_limit(Process& process, const ResourceLimit& limit) {

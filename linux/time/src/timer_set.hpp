@@ -34,6 +34,9 @@ class SignalTimer {
   enum class Start : uint8_t { kRelative, kAbsolute };
   Setting set(Duration value, Duration interval, Start start);
   [[nodiscard]] Setting get() const;
+  /// An expiry that is noticed `grace` late or later is put off once, by as much: the host has held
+  /// the machine up, and what was to happen before has only just happened. Before the first set().
+  void set_grace(Duration grace) { grace_ = grace; }
   /// Expiries that were folded into the last signal.
   [[nodiscard]] int overrun() const;
 
@@ -54,6 +57,7 @@ class SignalTimer {
   bool armed_ = false;
   Duration expiry_;  // a value of the clock
   Duration interval_;
+  Duration grace_;  // 0: none, or used up
   Duration pause_;  // see pause_locked
   Timer timer_;
 };

@@ -340,6 +340,19 @@ def a_stopped_instance_goes_on():
     assert process.wait(10) == 0
 
 
+@platform(timeout=60)
+def a_stopped_instance_has_not_used_its_time():
+    process = subprocess.Popen(
+        aril("/bin/bash", "--", "-c", "ulimit -St 1; ulimit -Ht 2; echo; while :; do :; done"),
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    process.stdout.readline()
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(2.5)  # past both limits
+    process.send_signal(signal.SIGCONT)
+    process.stdout.close()
+    assert process.wait(10) == 128 + signal.SIGXCPU
+
+
 class OnTerminal:
     """An instance that somebody sits at."""
 

@@ -32,7 +32,8 @@ class Sysfs {
   [[nodiscard]] const RefPtr<synthetic::SyntheticFileSystem>& file_system() const {
     return file_system_;
   }
-  void add_network_interface(const NetworkInterface& interface);
+  // Before it is mounted.
+  void add_network_interface(NetworkInterface interface);
   void add_block_device(std::string_view name, uint64_t sectors, uint64_t device_number);
 
  private:

@@ -493,6 +493,21 @@ def net_fast_open():
 
 
 @case(timeout=60)
+def net_sockets():
+    """ss inside: who listens, with the program's name; the summary; a filter."""
+    need("ss", "dash", "busybox")
+    script = ("busybox nc -l -p 81 & busybox sleep 0.3; ss -tlnp; echo ==; ss -s; echo ==; "
+              "ss -Htan state listening '( sport = :82 )'; echo ==; ss -Htlne; kill $!")
+    output = run(aril("--net", "user", "--file", "/bin/busybox:/bin/busybox", "--file",
+                      "/usr/bin/ss:/usr/bin/ss", "/bin/dash", "--", "-c", script))
+    listeners, summary, others, details = output.split("==\n")
+    assert re.search(r'LISTEN +0 +1 +\*:81 .*users:\(\("busybox",pid=\d+,fd=3\)\)', listeners), output
+    assert re.search(r"^TCP: +1 ", summary, re.M) and re.search(r"^INET\s+1\s", summary, re.M), output
+    assert not others, output
+    assert re.search(r"ino:\d+ ", details), output
+
+
+@case(timeout=60)
 def net_capture():
     """--pcap writes what tcpdump reads."""
     need("tcpdump", "nginx", "curl")

@@ -86,6 +86,7 @@ class AnswerWriter {
     auto length = static_cast<uint32_t>(text_.size() - start_);
     memcpy(text_.data() + start_, &length, sizeof(length));
   }
+  [[nodiscard]] size_t size() const { return text_.size(); }
   std::string take() { return std::move(text_); }
 
  private:

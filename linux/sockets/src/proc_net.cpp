@@ -6,7 +6,7 @@
 #include "linux/proc/proc_files.hpp"
 
 /// /proc/net/{tcp,tcp6,udp,udp6,if_inet6} [proc(5)]. A connection is listed under the family of its
-/// addresses; owners and inodes are not known here and 0.
+/// addresses; what belongs to no socket has inode 0.
 namespace aril::linux_abi {
 
 namespace {
@@ -27,12 +27,13 @@ void append_endpoint(std::string& out, const Endpoint& endpoint) {
 }
 
 void append_socket(std::string& out, unsigned number, const Endpoint& local, const Endpoint& remote,
-                   unsigned state, size_t transmit, size_t receive) {
+                   unsigned state, size_t transmit, size_t receive, net::SocketIdentity owner) {
   append_format(out, "%4u:", number);
   append_endpoint(out, local);
   append_endpoint(out, remote);
-  append_format(out, " %02X %08X:%08X 00:00000000 00000000     0        0 0\n", state,
-                static_cast<unsigned>(transmit), static_cast<unsigned>(receive));
+  append_format(out, " %02X %08X:%08X 00:00000000 00000000 %5u        0 %lu\n", state,
+                static_cast<unsigned>(transmit), static_cast<unsigned>(receive), owner.user,
+                owner.inode);
 }
 
 constexpr std::string_view kHeader =
@@ -44,11 +45,11 @@ struct Listing {
   bool v4;
   unsigned count = 0;
 
-  void add(const Endpoint& local, Endpoint remote, unsigned state, size_t transmit,
-           size_t receive) {
+  void add(const Endpoint& local, Endpoint remote, unsigned state, size_t transmit, size_t receive,
+           net::SocketIdentity owner) {
     if (local.address.is_v4() != v4) return;
     if (remote.address.is_unspecified()) remote.address = net::unspecified_of(local.address);
-    append_socket(out, count++, local, remote, state, transmit, receive);
+    append_socket(out, count++, local, remote, state, transmit, receive, owner);
   }
 };
 
@@ -60,7 +61,7 @@ Result<void> list_tcp(std::string& out, bool v4) {
   guard->tcp().for_each(
       [](void* context, const net::TcpView& view) {
         static_cast<Listing*>(context)->add(view.local, view.remote, std::to_underlying(view.state),
-                                            view.transmit_queue, view.receive_queue);
+                                            view.transmit_queue, view.receive_queue, view.owner);
       },
       &listing);
   return {};
@@ -75,7 +76,7 @@ Result<void> list_udp(std::string& out, bool v4) {
   guard->udp().for_each_socket([&](net::UdpSocket& socket) {
     auto remote = socket.remote();
     listing.add(socket.local(), remote.value_or(Endpoint{}), remote ? kConnected : kClosed, 0,
-                socket.next_datagram_size());
+                socket.next_datagram_size(), socket.identity());
   });
   return {};
 }

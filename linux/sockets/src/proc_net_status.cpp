@@ -6,7 +6,8 @@
 #include "fs/procfs/procfs.hpp"
 #include "linux/proc/proc_files.hpp"
 
-/// /proc/net/{snmp,netstat,snmp6,dev,route,ipv6_route,arp,igmp,igmp6,raw,raw6,packet,sockstat} and
+/// /proc/net/{snmp,netstat,snmp6,dev,route,ipv6_route,arp,igmp,igmp6,raw,raw6,packet,sockstat,
+/// sockstat6} and
 /// aril_drops, and the tunables of the network [proc(5), ip(7), tcp(7)].
 namespace aril::linux_abi {
 
@@ -274,20 +275,51 @@ Result<void> list_packet_sockets(std::string& out) {
   return {};
 }
 
+/// Of each kind, by the family of its addresses.
+struct SocketCounts {
+  unsigned tcp[2] = {}, udp[2] = {}, raw[2] = {}, orphans = 0;  // IPv4's first
+
+  static SocketCounts of(net::Stack& stack) {
+    SocketCounts counts;
+    stack.tcp().for_each(
+        [](void* context, const net::TcpView& view) {
+          auto& all = *static_cast<SocketCounts*>(context);
+          if (view.state == net::TcpState::kTimeWait || view.options == nullptr) return;
+          ++all.tcp[view.local.address.is_v4() ? 0 : 1];
+          all.orphans += view.connection != nullptr && view.is_orphan;
+        },
+        &counts);
+    auto family = [](const auto& socket) { return socket.local().address.is_v4() ? 0 : 1; };
+    stack.udp().for_each_socket([&](net::UdpSocket& socket) { ++counts.udp[family(socket)]; });
+    stack.raw().for_each_socket([&](net::RawSocket& socket) { ++counts.raw[family(socket)]; });
+    return counts;
+  }
+  [[nodiscard]] unsigned total() const {
+    return tcp[0] + tcp[1] + udp[0] + udp[1] + raw[0] + raw[1];
+  }
+};
+
 Result<void> list_socket_counts(std::string& out) {
   if (inet_runtime() == nullptr) return {};
   net::Runtime::Guard guard(*inet_runtime());
-  unsigned udp = 0, raw = 0;
-  guard->udp().for_each_socket([&](net::UdpSocket&) { ++udp; });
-  guard->raw().for_each_socket([&](net::RawSocket&) { ++raw; });
+  SocketCounts counts = SocketCounts::of(guard.stack());
   size_t pages = guard->ip().context().memory.used() / 4096;
   append_format(out,
-                "sockets: used %zu\nTCP: inuse %llu orphan 0 tw %zu alloc %zu mem %zu\n"
+                "sockets: used %u\nTCP: inuse %u orphan %u tw %zu alloc %u mem %zu\n"
                 "UDP: inuse %u mem 0\nUDPLITE: inuse 0\nRAW: inuse %u\nFRAG: inuse 0 memory 0\n",
-                guard->tcp().connection_count() + udp + raw,
-                static_cast<unsigned long long>(guard->counters().get(Counter::kTcpCurrEstab)),
-                guard->tcp().time_wait_count(),
-                guard->tcp().connection_count() - guard->tcp().time_wait_count(), pages, udp, raw);
+                counts.total(), counts.tcp[0], counts.orphans, guard->tcp().time_wait_count(),
+                counts.tcp[0] + counts.tcp[1], pages, counts.udp[0], counts.raw[0]);
+  return {};
+}
+
+Result<void> list_ipv6_socket_counts(std::string& out) {
+  if (inet_runtime() == nullptr) return {};
+  net::Runtime::Guard guard(*inet_runtime());
+  SocketCounts counts = SocketCounts::of(guard.stack());
+  append_format(out,
+                "TCP6: inuse %u\nUDP6: inuse %u\nUDPLITE6: inuse 0\nRAW6: inuse %u\n"
+                "FRAG6: inuse 0 memory 0\n",
+                counts.tcp[1], counts.udp[1], counts.raw[1]);
   return {};
 }
 
@@ -328,6 +360,7 @@ void add_files(procfs::Procfs& procfs) {
   procfs.add_file("net/igmp6", list_ipv6_groups);
   procfs.add_file("net/packet", list_packet_sockets);
   procfs.add_file("net/sockstat", list_socket_counts);
+  procfs.add_file("net/sockstat6", list_ipv6_socket_counts);
   add_tunable(
       procfs, "sys/net/ipv4/tcp_ecn", 2, [](net::Stack& stack) { return stack.tcp().ecn(); },
       [](net::Stack& stack, int value) { stack.tcp().set_ecn(static_cast<net::Ecn>(value)); });

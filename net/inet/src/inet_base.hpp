@@ -22,6 +22,7 @@ class InetSocket : public Socket, protected SocketObserver {
 
  protected:
   [[nodiscard]] virtual PollEvents events_locked() const = 0;
+  [[nodiscard]] SocketIdentity socket_identity() const override { return {inode(), owner_.uid}; }
   void on_socket_events(PollEvents events) override { queue_.wake_all(std::to_underlying(events)); }
 
   /// Waits until one of `events`, an error or a hang-up holds.

@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <bit>
+#include <type_traits>
 
 #include "net/socket/option_names.hpp"
 #include "tcp_file.hpp"
@@ -71,6 +73,8 @@ LinuxTcpInfo to_linux(const TcpInfo& info) {
   return out;
 }
 
+static_assert(std::is_same_v<LinuxTcpInfoBytes, std::array<std::byte, sizeof(LinuxTcpInfo)>>);
+
 constexpr int32_t kMaxKeepSeconds = 32767, kMaxKeepCount = 127;
 
 Result<int32_t> in_range(int32_t value, int32_t low, int32_t high) {
@@ -81,6 +85,10 @@ Result<int32_t> in_range(int32_t value, int32_t low, int32_t high) {
 int32_t to_seconds(Duration duration) { return static_cast<int32_t>(duration.ns / 1'000'000'000); }
 
 }  // namespace
+
+LinuxTcpInfoBytes linux_tcp_info(const TcpInfo& info) {
+  return std::bit_cast<LinuxTcpInfoBytes>(to_linux(info));
+}
 
 TcpOptions TcpFile::tcp_options() {
   Runtime::Guard guard(runtime_);

@@ -53,6 +53,7 @@ class TcpConnection final : public Flow, public RefCounted {
   void fail_with(Errno error);
   [[nodiscard]] PollEvents events() const;
   [[nodiscard]] TcpInfo info() const;
+  void describe(TcpView& view) const;  // tcp_view.cpp
 
   // For the application: connection.cpp
   [[nodiscard]] size_t send_space() const;

@@ -245,28 +245,4 @@ void TcpLayer::receive_error(const IpError& error, std::span<const std::byte> qu
   static_cast<TcpConnection*>(flow)->receive_error(error, header.sequence);
 }
 
-void TcpLayer::for_each(void (*function)(void*, const TcpView&), void* context) {
-  for (TcpPort* port : ports_.buckets())
-    for (; port != nullptr; port = port->next_)
-      for (TcpListener* listener = port->listeners_; listener != nullptr;
-           listener = listener->next_on_port)
-        function(context, {.local = listener->local,
-                           .state = TcpState::kListen,
-                           .transmit_queue = listener->backlog,
-                           .receive_queue = listener->pending_count()});
-  flows_.for_each([&](Flow& flow) {
-    TcpView view{.local = flow.key.local, .remote = flow.key.remote};
-    if (flow.kind == Flow::Kind::kConnection) {
-      auto& connection = static_cast<TcpConnection&>(flow);
-      view.state = connection.state();
-      view.transmit_queue = connection.queued().size();
-      view.receive_queue = connection.received().readable();
-    } else {
-      view.state =
-          flow.kind == Flow::Kind::kTimeWait ? TcpState::kTimeWait : TcpState::kSynReceived;
-    }
-    function(context, view);
-  });
-}
-
 }  // namespace aril::net

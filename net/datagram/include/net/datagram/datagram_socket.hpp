@@ -120,6 +120,9 @@ class DatagramSocket : public RefCounted {
   Result<void> join_group(IpAddress group, uint32_t interface);
   Result<void> leave_group(IpAddress group, uint32_t interface);
   [[nodiscard]] uint64_t dropped() const { return dropped_; }
+  [[nodiscard]] SocketIdentity identity() const {
+    return observer_ != nullptr ? observer_->socket_identity() : SocketIdentity{};
+  }
 
  protected:
   /// Out of the layer's tables.

@@ -21,4 +21,8 @@ SocketAddress address_of(const Endpoint& endpoint, Family family);
 /// The SIOCGIF* requests that every socket answers. kNoTty for others.
 Result<int64_t> interface_ioctl(Runtime& runtime, uint32_t request, uint64_t argument);
 
+/// struct tcp_info of Linux 6.1, for TCP_INFO and sock_diag(7).
+using LinuxTcpInfoBytes = std::array<std::byte, 232>;
+LinuxTcpInfoBytes linux_tcp_info(const TcpInfo& info);
+
 }  // namespace aril::net

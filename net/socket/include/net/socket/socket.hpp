@@ -195,6 +195,7 @@ class Socket : public File {
 
   [[nodiscard]] Family family() const { return family_; }
   [[nodiscard]] SocketType type() const { return type_; }
+  [[nodiscard]] uint64_t inode() const { return inode_; }
   [[nodiscard]] const SocketOptions& options() const { return options_; }
 
   /// Who answers the requests about interfaces that every socket takes [netdevice(7)]; once, before

@@ -25,11 +25,25 @@ struct TimeWait : Flow {
   Instant expiry;
 };
 
-/// What /proc/net/tcp shows of one socket or connection.
+/// What /proc/net/tcp and sock_diag(7) show of one socket or connection. For one call.
 struct TcpView {
+  /// Linux's numbers, for what is due next.
+  enum class Timer : uint8_t { kNone, kRetransmit, kKeepAlive, kTimeWait, kProbe };
+
   Endpoint local, remote;
   TcpState state = TcpState::kClosed;
-  size_t transmit_queue = 0, receive_queue = 0;
+  size_t transmit_queue = 0, receive_queue = 0;  ///< of a listener: backlog, waiting connections
+  SocketIdentity owner = {};
+  Timer timer = Timer::kNone;
+  Duration timer_left = {};
+  uint8_t retransmits = 0;
+  bool receive_shut = false, send_shut = false, is_orphan = false;
+  uint32_t interface = 0;               ///< SO_BINDTODEVICE
+  const TcpOptions* options = nullptr;  ///< null for what is no socket yet, or no longer
+  const TcpConnection* connection = nullptr;
+
+  /// TCP_INFO; without a connection only its state is told.
+  [[nodiscard]] TcpInfo info() const;
 };
 
 /// A segment without data, or the header of one with.

@@ -190,6 +190,9 @@ class TcpSocket final : public RefCounted {
   [[nodiscard]] uint32_t receive_buffer_size() const;
   [[nodiscard]] uint16_t max_segment() const;
   [[nodiscard]] TcpInfo info() const;
+  [[nodiscard]] SocketIdentity identity() const {
+    return observer_ != nullptr ? observer_->socket_identity() : SocketIdentity{};
+  }
   /// TCP_FASTOPEN_KEY: of this socket, or else of all; 16 bytes each. kInval, kNoMem.
   Result<void> set_fast_open_keys(std::span<const std::byte> bytes);
   [[nodiscard]] const FastOpenKeys& fast_open_keys() const;

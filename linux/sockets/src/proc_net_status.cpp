@@ -376,6 +376,18 @@ void add_files(procfs::Procfs& procfs) {
       [](net::Stack& stack, int value) {
         stack.ip().set_forwarding(stack.ip().forwards_v4(), value != 0);
       });
+  add_tunable(
+      procfs, "sys/net/ipv4/conf/all/accept_redirects", 1,
+      [](net::Stack& stack) { return stack.ip().accepts_redirects_v4(); },
+      [](net::Stack& stack, int value) {
+        stack.ip().set_accept_redirects(value != 0, stack.ip().accepts_redirects_v6());
+      });
+  add_tunable(
+      procfs, "sys/net/ipv6/conf/all/accept_redirects", 1,
+      [](net::Stack& stack) { return stack.ip().accepts_redirects_v6(); },
+      [](net::Stack& stack, int value) {
+        stack.ip().set_accept_redirects(stack.ip().accepts_redirects_v4(), value != 0);
+      });
 }
 ARIL_PROC_FILES(add_files);
 

@@ -145,7 +145,7 @@ void IpLayer::pass_on(const RouteEntry& entry, const Passing& passing, ChecksumS
   std::memcpy(frame + HeaderBuffer::kLink, passing.packet.data(), heads);
   auto rest = passing.packet.subspan(heads);
   TxPiece piece{rest.data(), static_cast<uint32_t>(rest.size()), nullptr};
-  send_to_link(route, frame,
+  send_to_link(route, route.next_hop, frame,
                {.header = std::span(frame).first(HeaderBuffer::kLink + heads),
                 .payload = {&piece, 1},
                 .checksum_start = static_cast<uint16_t>(HeaderBuffer::kLink + passing.network),

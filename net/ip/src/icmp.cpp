@@ -54,6 +54,9 @@ void IpLayer::receive_icmp(const IpPacketInfo& info, std::span<const std::byte> 
     case IcmpHeader::kUnreachable:
       context_.counters.add(Counter::kIcmpInDestUnreachs);
       return receive_icmp_error(info, header, bytes.subspan(sizeof header));
+    case IcmpHeader::kRedirect:
+      context_.counters.add(Counter::kIcmpInRedirects);
+      return receive_icmp_redirect(info, header, bytes.subspan(sizeof header));
     case IcmpHeader::kTimeExceeded:
       context_.counters.add(Counter::kIcmpInTimeExcds);
       return receive_icmp_error(info, header, bytes.subspan(sizeof header));

@@ -69,6 +69,9 @@ void IpLayer::receive_icmpv6(const IpPacketInfo& info, std::span<const std::byte
       return receive_solicitation(info, bytes);
     case Icmpv6::kNeighbourAdvertisement:
       return receive_advertisement(info, bytes);
+    case Icmpv6::kRedirect:
+      context_.counters.add(Counter::kIcmp6InRedirects);
+      return receive_ndp_redirect(info, bytes);
     default:
       return;  // [RFC 4443] 2.4 (b): unknown informational messages are discarded silently
   }

@@ -145,6 +145,7 @@ void Neighbours::on_timer(Entry& entry) {
   if (entry.probes < kMaxProbes) return request(entry);
   Ring<PacketPtr, 4> pending = std::move(entry.pending);
   Interface& interface = *entry.interface;
+  owner_.lost(interface, entry.address);
   destroy(entry);
   for (size_t i = 0; i < pending.size(); ++i) {
     context_.counters.drop(DropReason::kNeighbourUnresolved);

@@ -72,7 +72,7 @@ Result<void> IpLayer::send_headed(const Route& route, const IpFields& fields,
   }
   packet.segment_size = output.segment_size;
   packet.is_ipv6 = !fields.destination.is_v4();
-  send_to_link(route, link, packet);
+  send_to_link(route, next_hop(route, fields.destination), link, packet);
   return {};
 }
 
@@ -93,7 +93,8 @@ Result<void> IpLayer::send_packet(const Route& route, std::span<const std::byte>
                          *route.interface);
   }
   bool is_ipv6 = std::to_integer<uint8_t>(packet[0]) >> 4 == 6;
-  send_to_link(route, headers, {.header = head, .payload = payload, .is_ipv6 = is_ipv6});
+  send_to_link(route, route.next_hop, headers,
+               {.header = head, .payload = payload, .is_ipv6 = is_ipv6});
   return {};
 }
 
@@ -112,14 +113,15 @@ Result<void> IpLayer::send_frame(Interface& interface, std::span<const std::byte
   return send_loopback(frame, {.header = unused}, interface);
 }
 
-void IpLayer::send_to_link(const Route& route, std::byte* link_header, const TxPacket& packet) {
+void IpLayer::send_to_link(const Route& route, IpAddress next_hop, std::byte* link_header,
+                           const TxPacket& packet) {
   Interface& interface = *route.interface;
-  bool is_v4 = route.next_hop.is_v4();
+  bool is_v4 = next_hop.is_v4();
   EthernetHeader header{.source = interface.hardware(),
                         .type = is_v4 ? kEtherTypeIpv4 : kEtherTypeIpv6};
   if (route.is_broadcast) {
-    header.destination = is_v4 ? group_hardware(route.next_hop) : group_ethernet(route.next_hop);
-  } else if (const EthernetAddress* known = neighbours_.resolve(interface, route.next_hop)) {
+    header.destination = is_v4 ? group_hardware(next_hop) : group_ethernet(next_hop);
+  } else if (const EthernetAddress* known = neighbours_.resolve(interface, next_hop)) {
     header.destination = *known;
   } else {
     // Kept as one IP packet, its checksum complete: it leaves later, without the link's help.
@@ -140,7 +142,7 @@ void IpLayer::send_to_link(const Route& route, std::byte* link_header, const TxP
       Be<uint16_t> value = sum.finish();
       std::memcpy(body.data() + packet.checksum_offset, &value, sizeof value);
     }
-    return neighbours_.enqueue(interface, route.next_hop, std::move(*held));
+    return neighbours_.enqueue(interface, next_hop, std::move(*held));
   }
   std::memcpy(link_header, &header, sizeof header);
   transmit(interface, packet);
@@ -216,7 +218,8 @@ Result<void> IpLayer::send_fragments(const Route& route, const Ipv4Fields& field
                              {.header = unused, .payload = {&piece, 1}, .payload_length = length},
                              *route.interface));
     } else {
-      send_to_link(route, headers, {.header = headers, .payload = {&piece, 1}});
+      send_to_link(route, next_hop(route, fields.destination), headers,
+                   {.header = headers, .payload = {&piece, 1}});
     }
   }
   context_.counters.add(Counter::kIpFragOKs);

@@ -67,6 +67,10 @@ void RawLayer::receive_error(const IpError& error, uint8_t protocol,
       std::memcpy(&identifier, quoted.data() + 4, sizeof identifier);
       if (identifier.get() != socket->local_.port) continue;
     }
+    if (error.redirect != nullptr) {
+      (void)ip_.accept_redirect(*error.redirect);
+      return;
+    }
     bool heard = socket->options_.receive_errors || (socket->remote_ && error.is_fatal);
     if (heard) socket->report_error(error, {error.destination, 0, error.scope}, quoted);
   }

@@ -301,6 +301,10 @@ void TcpConnection::receive_error(const IpError& error, uint32_t sequence) {
   RefPtr<TcpConnection> self(this);
   if (sequence_before(sequence, send_unacknowledged_) || !sequence_before(sequence, send_next_))
     return context_.counters.drop(DropReason::kIcmpErrorIrrelevant);
+  if (error.redirect != nullptr) {
+    (void)layer_.ip_.accept_redirect(*error.redirect);
+    return;
+  }
   if (error.next_hop_mtu != 0) {
     // [RFC 1191] 6.3: smaller segments, and what did not fit is sent again at once.
     if (error.next_hop_mtu >= path_mtu_ || state_ == TcpState::kSynSent) return;

@@ -145,6 +145,11 @@ void UdpLayer::receive_error(const IpError& error, std::span<const std::byte> qu
     if (socket->local_.port != header.source_port || !address_matches) continue;
     // [RFC 1122] 4.1.3.3; as Linux, unconnected sockets hear of it only when they ask.
     bool connected = socket->remote_ && *socket->remote_ == remote;
+    if (error.redirect != nullptr) {
+      if (socket->remote_ && !connected) continue;
+      (void)ip_.accept_redirect(*error.redirect);
+      return;
+    }
     if (error.next_hop_mtu != 0 && (!socket->remote_ || connected))
       ip_.note_path_mtu(error.destination, error.next_hop_mtu);
     if ((connected && error.is_fatal) || socket->options_.receive_errors)

@@ -71,6 +71,23 @@ std::optional<NeighbourInformation> NeighbourInformation::parse(uint8_t type,
   return result;
 }
 
+std::optional<RedirectInformation> RedirectInformation::parse(std::span<const std::byte> bytes) {
+  constexpr size_t kStart = 8;
+  struct {
+    Ipv6Bytes target, destination;
+  } message;
+  if (bytes.size() < kStart + sizeof message) return std::nullopt;
+  std::memcpy(&message, bytes.data() + kStart, sizeof message);
+  RedirectInformation out{.target = message.target.get(), .destination = message.destination.get()};
+  bool sound = for_each_option(bytes.subspan(kStart + sizeof message),
+                               [&](uint8_t type, std::span<const std::byte> option) {
+                                 if (type == LinkAddressOption::kTarget)
+                                   out.link_address = link_address_of(option);
+                               });
+  if (!sound) return std::nullopt;
+  return out;
+}
+
 std::optional<RouterAdvertisement> RouterAdvertisement::parse(std::span<const std::byte> bytes) {
   AdvertisementHeader header;
   if (bytes.size() < sizeof header) return std::nullopt;

@@ -15,7 +15,7 @@ namespace aril::net {
   X(Ip, OutNoRoutes) X(Ip, ReasmTimeout) X(Ip, ReasmReqds) X(Ip, ReasmOKs) X(Ip, ReasmFails) \
   X(Ip, FragOKs) X(Ip, FragFails) X(Ip, FragCreates) X(Icmp, InMsgs) X(Icmp, InErrors) \
   X(Icmp, InCsumErrors) X(Icmp, InDestUnreachs) X(Icmp, InTimeExcds) X(Icmp, InParmProbs) \
-  X(Icmp, InEchos) X(Icmp, InEchoReps) X(Icmp, OutMsgs) X(Icmp, OutErrors) \
+  X(Icmp, InRedirects) X(Icmp, InEchos) X(Icmp, InEchoReps) X(Icmp, OutMsgs) X(Icmp, OutErrors) \
   X(Icmp, OutDestUnreachs) X(Icmp, OutTimeExcds) X(Icmp, OutEchoReps) \
   X(Icmp, OutRateLimitGlobal) X(Tcp, ActiveOpens) X(Tcp, PassiveOpens) X(Tcp, AttemptFails) \
   X(Tcp, EstabResets) X(Tcp, CurrEstab) X(Tcp, InSegs) X(Tcp, OutSegs) X(Tcp, RetransSegs) \
@@ -45,7 +45,7 @@ namespace aril::net {
   X(Ip6, InAddrErrors) X(Ip6, InUnknownProtos) X(Ip6, InDelivers) X(Ip6, OutRequests) \
   X(Ip6, OutNoRoutes) X(Ip6, ReasmTimeout) X(Ip6, ReasmReqds) X(Ip6, ReasmOKs) \
   X(Ip6, ReasmFails) X(Ip6, FragOKs) X(Ip6, FragFails) X(Ip6, FragCreates) \
-  X(Ip6, InMcastPkts) X(Icmp6, InMsgs) X(Icmp6, InErrors) X(Icmp6, InCsumErrors) \
+  X(Ip6, InMcastPkts) X(Icmp6, InMsgs) X(Icmp6, InErrors) X(Icmp6, InCsumErrors) X(Icmp6, InRedirects) \
   X(Icmp6, OutMsgs) X(Icmp6, OutErrors) X(Icmp6, OutRateLimitHost)
 // clang-format on
 
@@ -62,7 +62,7 @@ namespace aril::net {
   X(TcpAfterClose) X(TcpTimeWait) X(TcpBadSynFlags) X(NeighbourUnresolved) \
   X(NeighbourQueueFull) X(NoRoute) X(LoopbackFull) X(NoMemory) X(DeviceFull) X(BadIpv6Header) \
   X(Ipv6Extension) X(Ipv6RoutingHeader) X(Ipv6Option) X(GroupNotJoined) X(BadIcmpv6) \
-  X(BadNdp) X(NdpOffLink) X(DuplicateAddress) X(BadIgmp) X(HopsExceeded) X(NotForwarded) X(RawQueueFull) X(RouterLimit)
+  X(BadNdp) X(NdpOffLink) X(DuplicateAddress) X(BadIgmp) X(HopsExceeded) X(NotForwarded) X(RawQueueFull) X(RouterLimit) X(RedirectRefused)
 // clang-format on
 
 #define ARIL_NET_COUNTER_NAME(group, name) k##group##name,

@@ -11,6 +11,7 @@
 #include "net/ip/interface.hpp"
 #include "net/ip/neighbours.hpp"
 #include "net/ip/reassembly.hpp"
+#include "net/ip/redirects.hpp"
 #include "net/wire/ipv4.hpp"
 #include "net/wire/ipv6.hpp"
 #include "net/wire/ndp.hpp"
@@ -37,6 +38,8 @@ struct IpError {
   uint16_t scope = 0;          ///< of the destination, as in Endpoint
   IpAddress offender;          ///< who said so; ourselves when nobody did
   uint8_t type = 0, code = 0;  ///< ICMP's
+  /// No error but this, to be given to accept_redirect() when the packet was sent.
+  const Redirect* redirect = nullptr;
 };
 
 /// TCP or UDP, as IP sees it.
@@ -176,6 +179,13 @@ class IpLayer final : private NeighbourOwner {
     forwards_v4_ = v4;
     forwards_v6_ = v6;
   }
+  /// For hosts, on by default; routers take none.
+  void set_accept_redirects(bool v4, bool v6) {
+    accepts_redirects_v4_ = v4;
+    accepts_redirects_v6_ = v6;
+  }
+  [[nodiscard]] bool accepts_redirects_v4() const { return accepts_redirects_v4_; }
+  [[nodiscard]] bool accepts_redirects_v6() const { return accepts_redirects_v6_; }
   [[nodiscard]] bool forwards_v4() const { return forwards_v4_; }
   [[nodiscard]] bool forwards_v6() const { return forwards_v6_; }
   /// kNoMem, kNoSpc.
@@ -226,6 +236,8 @@ class IpLayer final : private NeighbourOwner {
   /// A router on the path, or silence, told that no more gets through. Only for what a transport
   /// has checked to be about its own packets [RFC 8201] 4.
   void note_path_mtu(IpAddress destination, uint32_t mtu);
+  /// False, and counted, when it is none to follow.
+  bool accept_redirect(const Redirect& redirect);
   /// Counts note_path_mtu(), for who keeps a path_mtu().
   [[nodiscard]] uint32_t path_mtu_changes() const { return path_mtu_changes_; }
 
@@ -314,6 +326,16 @@ class IpLayer final : private NeighbourOwner {
   [[nodiscard]] const RouteEntry* route_to_forward(const Interface& interface, IpAddress source,
                                                    IpAddress destination) const;
 
+  // redirects.cpp
+  void receive_icmp_redirect(const IpPacketInfo& info, const IcmpHeader& header,
+                             std::span<const std::byte> quoted);
+  void receive_ndp_redirect(const IpPacketInfo& info, std::span<const std::byte> bytes);
+  void lost(Interface& interface, IpAddress address) override;
+  [[nodiscard]] IpAddress next_hop(const Route& route, IpAddress destination) const {
+    if (redirects_.empty()) return route.next_hop;
+    return redirects_.find(*route.interface, destination, route.next_hop, context_.now);
+  }
+
   // ipv6_input.cpp
   void receive_ipv6(Interface& interface, std::span<const std::byte> bytes, ChecksumState checksum);
   void refuse_ipv6(Interface& interface, const Ipv6Problem& problem,
@@ -370,7 +392,8 @@ class IpLayer final : private NeighbourOwner {
   /// The transport's segment in one piece, its checksum complete.
   static Result<PacketPtr> gather(const TransportOutput& output);
   /// Sends `packet`, whose header starts with room for Ethernet's, to the next hop.
-  void send_to_link(const Route& route, std::byte* link_header, const TxPacket& packet);
+  void send_to_link(const Route& route, IpAddress next_hop, std::byte* link_header,
+                    const TxPacket& packet);
   void transmit(Interface& interface, const TxPacket& packet);
   [[nodiscard]] const RouteEntry* find_route(IpAddress destination, uint32_t interface) const;
   uint16_t next_identification(IpAddress destination);
@@ -393,6 +416,8 @@ class IpLayer final : private NeighbourOwner {
   RawReceiver* raw_ = nullptr;
   FrameTap* tap_ = nullptr;
   bool forwards_v4_ = false, forwards_v6_ = false;
+  bool accepts_redirects_v4_ = true, accepts_redirects_v6_ = true;
+  Redirects redirects_;
   bool is_looped_ = false;  // the packet being received is our own to a group
   std::array<uint16_t, 64> identifications_ = {};
   /// [RFC 1812] 4.3.2.8: a bucket of tokens for ICMP errors.

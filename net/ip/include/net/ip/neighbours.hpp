@@ -22,6 +22,8 @@ class NeighbourOwner {
                              std::span<const std::byte> packet) = 0;
   /// Nobody answered: `packet` could not be delivered.
   virtual void unresolved(Interface& interface, std::span<const std::byte> packet) = 0;
+  /// Nobody answers at an address any more.
+  virtual void lost(Interface& interface, IpAddress address) = 0;
 
  protected:
   ~NeighbourOwner() = default;

@@ -85,11 +85,13 @@ struct IcmpHeader {
   Be<uint16_t> checksum;
   Be<uint32_t> rest;
 
-  static constexpr uint8_t kEchoReply = 0, kUnreachable = 3, kEchoRequest = 8, kTimeExceeded = 11,
-                           kParameterProblem = 12;
+  static constexpr uint8_t kEchoReply = 0, kUnreachable = 3, kRedirect = 5, kEchoRequest = 8,
+                           kTimeExceeded = 11, kParameterProblem = 12;
   static constexpr uint8_t kNetUnreachable = 0, kHostUnreachable = 1, kProtocolUnreachable = 2,
                            kPortUnreachable = 3, kFragmentationNeeded = 4;
   static constexpr uint8_t kReassemblyTimeExceeded = 1;
+  /// Of a network or host, for all types of service or one; all are taken for the host.
+  static constexpr uint8_t kLastRedirectCode = 3;
 };
 static_assert(sizeof(IcmpHeader) == 8 && alignof(IcmpHeader) == 1);
 

@@ -74,6 +74,15 @@ struct NeighbourInformation {
   static std::optional<NeighbourInformation> parse(uint8_t type, std::span<const std::byte> bytes);
 };
 
+/// [RFC 4861] 4.5
+struct RedirectInformation {
+  IpAddress target, destination;
+  std::optional<EthernetAddress> link_address;  ///< the target's
+
+  /// `bytes`: the whole message.
+  static std::optional<RedirectInformation> parse(std::span<const std::byte> bytes);
+};
+
 /// [RFC 4861] 4.2, [RFC 8106] 5.1. Times in seconds; ~0 is for ever.
 struct RouterAdvertisement {
   static constexpr size_t kMaxPrefixes = 8, kMaxServers = 4;

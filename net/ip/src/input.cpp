@@ -81,10 +81,11 @@ bool IpLayer::deliver_one_loopback() {
   if (loopback_.empty()) return false;
   PacketPtr packet = std::move(loopback_.front().packet);
   Interface& interface = *loopback_.front().interface;
+  bool is_version6 = std::to_integer<uint8_t>(packet->bytes()[0]) >> 4 == 6;
+  EthernetHeader header = loopback_.front().header.value_or(
+      EthernetHeader{{}, {}, is_version6 ? kEtherTypeIpv6 : kEtherTypeIpv4});
   loopback_.pop_front();
-  bool is_ipv6 = std::to_integer<uint8_t>(packet->bytes()[0]) >> 4 == 6;
   if (tap_ != nullptr && interface.is_loopback()) {
-    EthernetHeader header{{}, {}, is_ipv6 ? kEtherTypeIpv6 : kEtherTypeIpv4};
     TxPiece piece{packet->bytes().data(), static_cast<uint32_t>(packet->size()), nullptr};
     TxPacket frame{.header = std::as_bytes(std::span(&header, 1)), .payload = {&piece, 1}};
     tap_->frame(interface, FrameDirection::kOutgoing, frame);
@@ -95,10 +96,12 @@ bool IpLayer::deliver_one_loopback() {
   ++interface.statistics_.received_frames;
   interface.statistics_.sent_bytes += packet->size();
   interface.statistics_.received_bytes += packet->size();
-  if (is_ipv6) {
+  if (header.type == kEtherTypeIpv6) {
     receive_ipv6(interface, packet->bytes(), ChecksumState::kVerified);
-  } else {
+  } else if (header.type == kEtherTypeIpv4) {
     receive_ipv4(interface, packet->bytes(), ChecksumState::kVerified);
+  } else {
+    context_.counters.drop(DropReason::kUnknownEtherType);
   }
   is_looped_ = false;
   return true;

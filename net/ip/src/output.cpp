@@ -110,7 +110,9 @@ Result<void> IpLayer::send_frame(Interface& interface, std::span<const std::byte
   }
   if (frame.size() == sizeof(EthernetHeader)) return fail(Errno::kInval);
   HeaderBuffer unused;
-  return send_loopback(frame, {.header = unused}, interface);
+  EthernetHeader header;
+  std::memcpy(&header, frame.data(), sizeof header);
+  return send_loopback(frame, {.header = unused}, interface, header);
 }
 
 void IpLayer::send_to_link(const Route& route, IpAddress next_hop, std::byte* link_header,
@@ -156,7 +158,8 @@ void IpLayer::transmit(Interface& interface, const TxPacket& packet) {
 }
 
 Result<void> IpLayer::send_loopback(std::span<const std::byte> header,
-                                    const TransportOutput& output, Interface& interface) {
+                                    const TransportOutput& output, Interface& interface,
+                                    std::optional<EthernetHeader> frame) {
   auto full = [&] {
     context_.counters.drop(DropReason::kLoopbackFull);
     return fail(Errno::kNoBufs);
@@ -172,7 +175,7 @@ Result<void> IpLayer::send_loopback(std::span<const std::byte> header,
     std::memcpy(out + at, piece.data, piece.length);
     at += piece.length;
   }
-  if (!loopback_.push_back({std::move(*packet), &interface})) return full();
+  if (!loopback_.push_back({std::move(*packet), &interface, frame})) return full();
   return {};
 }
 

@@ -144,6 +144,19 @@ TEST_F(Packets, SendWholeFrames) {
   EXPECT_EQ(socket->bind(99, 0).error(), Errno::kNoDev);
 }
 
+TEST_F(Packets, LoopbackKeepsWhatWasMade) {  // of a protocol and addresses that IP does not have
+  socket = stack->packets().create_socket(PacketKind::kRaw, 0x88b5).value();
+  auto sender = stack->packets().create_socket(PacketKind::kDatagram, 0).value();
+  EXPECT_EQ(sender->send(Bytes(4, std::byte{0x45}), 1, 0x88b5, kPeerHardware).value(), 4u);
+  while (stack->run_loopback()) {}
+  CapturedFrame frame = socket->receive().value();
+  EXPECT_EQ(frame.protocol, 0x88b5);
+  EXPECT_EQ(frame.length, 18u);
+  EXPECT_EQ(frame.packet->bytes()[5], std::byte{2});
+  EXPECT_EQ(dropped(DropReason::kUnknownEtherType), 1u);
+  sender->close();
+}
+
 TEST_F(Packets, QueueIsBounded) {
   socket = stack->packets().create_socket(PacketKind::kRaw, PacketSocket::kEveryProtocol).value();
   socket->set_receive_buffer(2000);

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "base/result.hpp"
@@ -386,7 +387,7 @@ class IpLayer final : private NeighbourOwner {
                            std::span<const std::byte> network, const TransportOutput& output);
   /// `header` begins with room for Ethernet's. `interface`: where it will have arrived.
   Result<void> send_loopback(std::span<const std::byte> header, const TransportOutput& output,
-                             Interface& interface);
+                             Interface& interface, std::optional<EthernetHeader> frame = {});
   Result<void> send_fragments(const Route& route, const Ipv4Fields& fields,
                               const TransportOutput& output);
   /// The transport's segment in one piece, its checksum complete.
@@ -411,6 +412,7 @@ class IpLayer final : private NeighbourOwner {
   struct Looped {
     PacketPtr packet;
     Interface* interface = nullptr;
+    std::optional<EthernetHeader> header = {};  ///< of a frame that was made whole
   };
   Ring<Looped, 16> loopback_;
   RawReceiver* raw_ = nullptr;

@@ -508,6 +508,22 @@ def net_sockets():
 
 
 @case(timeout=60)
+def net_capture_of_tap():
+    """--pcap of a tap, whose frames have no offloads then."""
+    need("tcpdump", "dash", "ping")
+    with scratch() as directory, namespace() as (inside, network):
+        capture = os.path.join(directory, "frames.pcap")
+        with subprocess.Popen([*inside, *aril("--pcap", capture, "--net", network, "/bin/dash", "--",
+                                              "-c", "echo ready; read line")],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as machine:
+            assert machine.stdout.readline() == "ready\n"
+            run([*inside, "ping", "-c", "1", "-W", "5", GUEST])
+            machine.communicate("end\n", timeout=30)
+        output = run(["tcpdump", "-n", "-r", capture, "icmp"])
+        assert f"{HOST} > {GUEST}: ICMP echo request" in output, output[-2000:]
+
+
+@case(timeout=60)
 def net_capture():
     """--pcap writes what tcpdump reads."""
     need("tcpdump", "nginx", "curl")

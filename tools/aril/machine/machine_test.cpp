@@ -33,6 +33,18 @@ TEST(QemuCommand, PlacesDevicesOnEveryMachine) {
   EXPECT_TRUE(contains(command, "virtio-blk-pci,disable-legacy=on,addr=0x8,drive=root"));
 }
 
+TEST(QemuCommand, CapturesWholeFramesOfATap) {
+  MachineConfig config;
+  config.image = {.image = "/i", .root = "/r"};
+  config.network = {.kind = NetworkKind::kTap, .tap = "t"};
+  EXPECT_TRUE(
+      contains(qemu_command("qemu", config), "tap,id=net,ifname=t,script=no,downscript=no"));
+  config.capture = "/c";
+  auto command = qemu_command("qemu", config);
+  EXPECT_TRUE(contains(command, "tap,id=net,ifname=t,script=no,downscript=no,vnet_hdr=off"));
+  EXPECT_TRUE(contains(command, "filter-dump,id=capture,netdev=net,file=/c"));
+}
+
 TEST(QemuCommand, NamesTheDeviceThatHasNoPlace) {
   const std::pair<MachineType, size_t> kRoom[] = {
       {MachineType::kMicrovm, 4}, {MachineType::kQ35, 23}, {MachineType::kPc, 23}};

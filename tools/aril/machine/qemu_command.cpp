@@ -89,7 +89,11 @@ std::string tap_backend(const std::string& id, const Network& network) {
 }
 
 std::string network_backend(const MachineConfig& config) {
-  if (config.network.kind == NetworkKind::kTap) return tap_backend("net", config.network);
+  if (config.network.kind == NetworkKind::kTap) {
+    // QEMU before 8.0 captures the offloads' header as if it were the frame's.
+    const std::string_view plain = config.capture.empty() ? "" : ",vnet_hdr=off";
+    return tap_backend("net", config.network) + std::string(plain);
+  }
   std::string backend = "user,id=net";
   for (const PortForward& port : config.ports) {
     backend += std::format(",hostfwd={}:{}:{}-:{}", port.protocol == Protocol::kUdp ? "udp" : "tcp",

@@ -462,67 +462,6 @@ def net_router():
             run(["ip", "netns", "del", far_name])
 
 
-@case(timeout=120)
-def net_fast_open():
-    """TCP fast open with this host's Linux, as its server and as its client: the first connection
-    brings the cookie, the others have data in their SYN."""
-    need("g++")
-    expected = ["syn data 0", "syn data 1", "syn data 1"]
-    script = os.path.join(ROOT, "tests", "network", "fast_open.py")
-    with scratch() as directory, namespace() as (inside, network):
-        run([*inside, "sysctl", "-q", "-w", "net.ipv4.tcp_fastopen=3"])
-        program = os.path.join(directory, "fast_open")
-        run(["g++", "-std=c++20", "-O2", "-static", "-o", program,
-             os.path.join(ROOT, "tests", "network", "fast_open.cpp")])
-        for server, client in (
-                ([*inside, *aril("--net", network, program, "--", "serve")],
-                 [*inside, "python3", script, "ask", GUEST]),
-                ([*inside, "python3", script, "serve"],
-                 [*inside, *aril("--net", network, program, "--", "ask", HOST)])):
-            with subprocess.Popen(server, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                  text=True) as process:
-                try:
-                    assert process.stdout.readline() == "ready\n", "the server does not start"
-                    asked = run(client, timeout=50).split("\n")
-                    assert [line for line in asked if line] == expected, asked
-                    served = process.communicate(timeout=20)[0].split("\n")
-                    assert [line for line in served if line] == expected, served
-                    assert process.returncode == 0
-                finally:
-                    process.kill()
-
-
-@case(timeout=60)
-def net_sockets():
-    """ss inside: who listens, with the program's name; the summary; a filter."""
-    need("ss", "dash", "busybox")
-    script = ("busybox nc -l -p 81 & busybox sleep 0.3; ss -tlnp; echo ==; ss -s; echo ==; "
-              "ss -Htan state listening '( sport = :82 )'; echo ==; ss -Htlne; kill $!")
-    output = run(aril("--net", "user", "--file", "/bin/busybox:/bin/busybox", "--file",
-                      "/usr/bin/ss:/usr/bin/ss", "/bin/dash", "--", "-c", script))
-    listeners, summary, others, details = output.split("==\n")
-    assert re.search(r'LISTEN +0 +1 +\*:81 .*users:\(\("busybox",pid=\d+,fd=3\)\)', listeners), output
-    assert re.search(r"^TCP: +1 ", summary, re.M) and re.search(r"^INET\s+1\s", summary, re.M), output
-    assert not others, output
-    assert re.search(r"ino:\d+ ", details), output
-
-
-@case(timeout=60)
-def net_capture_of_tap():
-    """--pcap of a tap, whose frames have no offloads then."""
-    need("tcpdump", "dash", "ping")
-    with scratch() as directory, namespace() as (inside, network):
-        capture = os.path.join(directory, "frames.pcap")
-        with subprocess.Popen([*inside, *aril("--pcap", capture, "--net", network, "/bin/dash", "--",
-                                              "-c", "echo ready; read line")],
-                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as machine:
-            assert machine.stdout.readline() == "ready\n"
-            run([*inside, "ping", "-c", "1", "-W", "5", GUEST])
-            machine.communicate("end\n", timeout=30)
-        output = run(["tcpdump", "-n", "-r", capture, "icmp"])
-        assert f"{HOST} > {GUEST}: ICMP echo request" in output, output[-2000:]
-
-
 @case(timeout=60)
 def net_capture():
     """--pcap writes what tcpdump reads."""

@@ -1,4 +1,4 @@
-"""One end of TCP fast open on this host's Linux, for tests/apps/network.py: `serve` or `ask ADDRESS`."""
+"""One end of TCP fast open on this host's Linux, for tests/apps/network_sockets.py: `serve` or `ask ADDRESS`."""
 import socket
 import struct
 import sys

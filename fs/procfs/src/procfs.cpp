@@ -92,13 +92,10 @@ Result<std::unique_ptr<Procfs>> Procfs::create(SystemSource system, ProcessSourc
   RefPtr<RootDirectory> root = ARIL_TRY(
       try_make_ref<RootDirectory>(*file_system, file_system->next_number(), std::move(context)));
   auto shared = ARIL_TRY(try_make_ref<SharedSystemSource>(std::move(system)));
-  // The file system, whose root this is, keeps it as long as the function.
-  file_system->fill_later([&root = *root, shared, &processes] {
-    add_system_files(root, shared, processes);
-    add_kernel_parameters(root, shared);
-    root.add_link("mounts", "self/mounts");
-    root.add_link("net", "self/net");
-  });
+  add_system_files(*root, shared, processes);
+  add_kernel_parameters(*root, shared);
+  root->add_link("mounts", "self/mounts");
+  root->add_link("net", "self/net");
   ARIL_TRY(file_system->adopt_root(std::move(root)));
   auto* procfs = new (std::nothrow) Procfs(std::move(file_system), std::move(net));
   if (procfs == nullptr) return fail(Errno::kNoMem);

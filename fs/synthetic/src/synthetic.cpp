@@ -21,7 +21,7 @@ void append_format(std::string& text, const char* format, ...) {
 
 namespace {
 
-/// Half a tree is of no use to anybody.
+/// Start-up code has nobody to report to.
 template <typename T>
 T must(Result<T> result) {
   if (!result) panic("out of memory for /proc and /sys: give the machine more (--memory)");
@@ -45,15 +45,6 @@ vfs::FileSystemStatus SyntheticFileSystem::status() {
   vfs::FileSystemStatus status;
   status.magic = magic_;
   return status;
-}
-
-void SyntheticFileSystem::fill_now() {
-  // Acquire: whoever finds it filled finds the tree.
-  if (filled_.load(std::memory_order_acquire)) return;
-  LockGuard hold(fill_mutex_);
-  for (const auto& fill : fills_) fill();
-  fills_.clear();
-  filled_.store(true, std::memory_order_release);
 }
 
 Directory& SyntheticFileSystem::root_directory() const {
@@ -137,7 +128,6 @@ void Directory::add_link(std::string_view name, std::string target) {
 }
 
 Result<RefPtr<vfs::Inode>> Directory::lookup(std::string_view name) {
-  synthetic_file_system().fill_now();
   auto found = children_.find(name);
   if (found != children_.end()) return RefPtr<vfs::Inode>(found->second);
   return lookup_more(name);
@@ -145,7 +135,6 @@ Result<RefPtr<vfs::Inode>> Directory::lookup(std::string_view name) {
 
 // Offset 2 + n stands for the n-th fixed name; the others follow.
 Result<void> Directory::read_directory(uint64_t offset, vfs::DirectoryEmitter& emitter) {
-  synthetic_file_system().fill_now();
   uint64_t position = 2;
   for (const auto& [name, inode] : children_) {
     if (position++ < offset) continue;

@@ -82,17 +82,27 @@ void add_memory_management(Directory& root) {
     pool.add_text(name, "0\n");
 }
 
-void add_fixed_tree(Directory& root) {
-  add_cpus(root);
-  add_memory_management(root);
+}  // namespace
+
+Result<std::unique_ptr<Sysfs>> Sysfs::create() {
+  RefPtr<SyntheticFileSystem> file_system = ARIL_TRY(SyntheticFileSystem::create("sysfs", kMagic));
+  RefPtr<Directory> root =
+      ARIL_TRY(try_make_ref<Directory>(*file_system, file_system->next_number(), 0555u));
+  add_cpus(*root);
+  add_memory_management(*root);
   for (const char* name : {"block", "bus", "class/net", "class/block", "class/tty", "dev/block",
                            "dev/char", "devices/virtual/dmi/id", "firmware", "fs/cgroup", "module",
                            "power", "kernel/debug", "kernel/security"})
-    root.add_directory(name);
+    root->add_directory(name);
+  ARIL_TRY(file_system->adopt_root(std::move(root)));
+  auto* sysfs = new (std::nothrow) Sysfs(std::move(file_system));
+  if (sysfs == nullptr) return fail(Errno::kNoMem);
+  return std::unique_ptr<Sysfs>(sysfs);
 }
 
-void add_interface(Directory& root, const NetworkInterface& interface) {
+void Sysfs::add_network_interface(const NetworkInterface& interface) {
   std::string device = "devices/virtual/net/" + interface.name;
+  Directory& root = file_system_->root_directory();
   Directory& directory = root.add_directory(device);
   root.add_link("class/net/" + interface.name, "../../" + device);
   std::string address;
@@ -139,8 +149,9 @@ void add_interface(Directory& root, const NetworkInterface& interface) {
   }
 }
 
-void add_disk(Directory& root, std::string_view name, uint64_t sectors, uint64_t device_number) {
+void Sysfs::add_block_device(std::string_view name, uint64_t sectors, uint64_t device_number) {
   std::string device = "devices/virtual/block/" + std::string(name);
+  Directory& root = file_system_->root_directory();
   Directory& directory = root.add_directory(device);
   root.add_link("class/block/" + std::string(name), "../../" + device);
   root.add_link("block/" + std::string(name), "../" + device);
@@ -154,31 +165,6 @@ void add_disk(Directory& root, std::string_view name, uint64_t sectors, uint64_t
   directory.add_text("queue/logical_block_size", "512\n");
   directory.add_text("queue/physical_block_size", "512\n");
   directory.add_text("queue/rotational", "0\n");
-}
-
-}  // namespace
-
-Result<std::unique_ptr<Sysfs>> Sysfs::create() {
-  RefPtr<SyntheticFileSystem> file_system = ARIL_TRY(SyntheticFileSystem::create("sysfs", kMagic));
-  RefPtr<Directory> root =
-      ARIL_TRY(try_make_ref<Directory>(*file_system, file_system->next_number(), 0555u));
-  // The file system, whose root this is, keeps it as long as the function.
-  file_system->fill_later([&root = *root] { add_fixed_tree(root); });
-  ARIL_TRY(file_system->adopt_root(std::move(root)));
-  auto* sysfs = new (std::nothrow) Sysfs(std::move(file_system));
-  if (sysfs == nullptr) return fail(Errno::kNoMem);
-  return std::unique_ptr<Sysfs>(sysfs);
-}
-
-void Sysfs::add_network_interface(NetworkInterface interface) {
-  file_system_->fill_later([&root = file_system_->root_directory(),
-                            interface = std::move(interface)] { add_interface(root, interface); });
-}
-
-void Sysfs::add_block_device(std::string_view name, uint64_t sectors, uint64_t device_number) {
-  file_system_->fill_later([&root = file_system_->root_directory(), name = std::string(name),
-                            sectors,
-                            device_number] { add_disk(root, name, sectors, device_number); });
 }
 
 }  // namespace aril::sysfs

@@ -25,15 +25,6 @@ TEST_F(SysfsTest, ShowsTheProcessors) {
   EXPECT_EQ(write_file("devices/system/cpu/new", "x"), EPERM);
 }
 
-TEST_F(SysfsTest, IsMadeOnceWhenSomebodyLooks) {
-  int times = 0;
-  sys->file_system()->fill_later([&] { ++times; });
-  EXPECT_EQ(times, 0);
-  EXPECT_EQ(read_file("devices/system/cpu/online"), "0\n");
-  EXPECT_EQ(list("class").names.size(), 5u);
-  EXPECT_EQ(times, 1);
-}
-
 TEST_F(SysfsTest, ShowsInterfacesAndDisks) {
   sysfs::NetworkInterface eth0{.name = "eth0", .address = {2, 0, 0, 0, 0, 0x1f}, .index = 2};
   eth0.counters = [] { return sysfs::NetworkInterface::Counters{.rx_bytes = 42}; };

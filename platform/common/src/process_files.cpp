@@ -16,13 +16,10 @@ void mount_procfs(Boot& boot) {
     linux_abi::set_host_name(name);
     return {};
   };
-  // Lives for ever: its files are added when somebody looks for one.
-  procfs::Procfs& procfs =
-      *need(procfs::Procfs::create(std::move(system), linux_abi::process_source(), boot.mounts),
-            "/proc")
-           .release();
-  procfs.file_system()->fill_later([&procfs] { linux_abi::add_registered_proc_files(procfs); });
-  Mounter(boot.mounts).mount("/proc", procfs.file_system(), kKernelMountFlags);
+  auto procfs = need(
+      procfs::Procfs::create(std::move(system), linux_abi::process_source(), boot.mounts), "/proc");
+  linux_abi::add_registered_proc_files(*procfs);
+  Mounter(boot.mounts).mount("/proc", procfs->file_system(), kKernelMountFlags);
 }
 ARIL_BOOT_PART(440, proc, mount_procfs);
 

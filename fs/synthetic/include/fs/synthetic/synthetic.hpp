@@ -4,7 +4,6 @@
 #include <map>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "fs/vfs/file_system.hpp"
 #include "fs/vfs/inode.hpp"
@@ -17,8 +16,7 @@ namespace aril::synthetic {
 
 class Directory;
 
-/// A file system of synthetic files. Its fixed tree is built before it is mounted, or when somebody
-/// looks into it first: many programs never do.
+/// A file system of synthetic files. Its fixed tree is built at start-up, before it is mounted.
 class SyntheticFileSystem final : public vfs::FileSystem {
  public:
   /// `type` is static text ("proc"); `root` null for a plain directory.
@@ -30,23 +28,16 @@ class SyntheticFileSystem final : public vfs::FileSystem {
   [[nodiscard]] std::string_view type_name() const override { return type_; }
   vfs::FileSystemStatus status() override;
   [[nodiscard]] Directory& root_directory() const;
-  /// Calls `fill` before the first lookup or listing, after the earlier ones. Before it is mounted.
-  void fill_later(std::function<void()> fill) { fills_.push_back(std::move(fill)); }
   /// For the fixed tree.
   uint64_t next_number() { return next_number_.fetch_add(1, std::memory_order_relaxed); }
 
  private:
   template <typename T, typename... A>
   friend Result<RefPtr<T>> aril::try_make_ref(A&&...);
-  friend Directory;
-  void fill_now();
   SyntheticFileSystem(std::string_view type, uint64_t magic) : type_(type), magic_(magic) {}
   const std::string_view type_;
   const uint64_t magic_;
   std::atomic<uint64_t> next_number_{1};
-  Mutex fill_mutex_{LockRank::kVolume};
-  std::vector<std::function<void()>> fills_;  // no more than called while the mutex is held
-  std::atomic<bool> filled_{false};
 };
 
 /// Writes the text of a file.
@@ -104,13 +95,13 @@ class MagicLink final : public Link {
   const Place place_;
 };
 
-/// A directory of files of the fixed tree. Derived directories add names that come and go.
+/// A directory of files added at start-up. Derived directories add names that come and go.
 class Directory : public SyntheticInode {
  public:
   Directory(SyntheticFileSystem& file_system, uint64_t number, uint32_t permissions = 0555);
 
   // Building the fixed tree. `name` may hold slashes; directories on the way are made. Panics when
-  // memory is short.
+  // memory is short: this is start-up.
   void add_file(std::string_view name, Generate generate, Store store = nullptr);
   void add_file(std::string_view name, uint32_t permissions, Generate generate, Store store);
   /// A file that always says the same.

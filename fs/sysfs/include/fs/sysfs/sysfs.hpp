@@ -32,8 +32,7 @@ class Sysfs {
   [[nodiscard]] const RefPtr<synthetic::SyntheticFileSystem>& file_system() const {
     return file_system_;
   }
-  // Before it is mounted.
-  void add_network_interface(NetworkInterface interface);
+  void add_network_interface(const NetworkInterface& interface);
   void add_block_device(std::string_view name, uint64_t sectors, uint64_t device_number);
 
  private:

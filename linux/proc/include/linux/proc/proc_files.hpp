@@ -14,7 +14,7 @@ using AddProcFiles = void (*)(procfs::Procfs& procfs);
     gnu::used]] static constinit const ::aril::linux_abi::AddProcFiles aril_proc_files_record = \
       &function
 
-/// Once, before /proc is looked into.
+/// Once, before /proc is mounted.
 void add_registered_proc_files(procfs::Procfs& procfs);
 
 }  // namespace aril::linux_abi

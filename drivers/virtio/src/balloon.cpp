@@ -138,6 +138,7 @@ constinit const DriverKind kBalloonDriver = {
             ARIL_LOG_ERROR("virtio", "no memory to run the balloon");
           }
         },
+    .can_wait = [] { return true; },
 };
 
 }  // namespace aril::virtio

@@ -73,7 +73,19 @@ void DeviceSet::add(std::unique_ptr<Transport> transport) {
     ARIL_LOG_INFO("virtio", "%s: no driver for device %u", transport->place(), id);
     return;
   }
-  const DriverKind& kind = **found;
+  if ((*found)->can_wait != nullptr && (*found)->can_wait()) {
+    waiting_.push_back({*found, std::move(transport)});
+  } else {
+    start(**found, std::move(transport));
+  }
+}
+
+void DeviceSet::start_waiting() {
+  for (Waiting& device : waiting_) start(*device.kind, std::move(device.transport));
+  waiting_.clear();
+}
+
+void DeviceSet::start(const DriverKind& kind, std::unique_ptr<Transport> transport) {
   std::unique_ptr<Driver> driver = kind.make(*this, std::move(transport));
   if (driver == nullptr) {
     ARIL_LOG_ERROR("virtio", "no memory for a %s", kind.name);

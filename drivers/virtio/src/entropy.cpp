@@ -63,6 +63,8 @@ constinit const DriverKind kEntropyDriver = {
           return make_entropy_driver(std::move(transport));
         },
     .started = [](DeviceSet&, Driver&) {},
+    // The CPU's own generator does to begin with.
+    .can_wait = [] { return random::is_seeded(); },
 };
 
 }  // namespace aril::virtio

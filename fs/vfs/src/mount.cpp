@@ -4,8 +4,10 @@
 #include <atomic>
 #include <new>
 
+#include "arch/cpu.hpp"
 #include "fs/vfs/lookup.hpp"
 #include "fs/vfs/watch.hpp"
+#include "kernel/log/log.hpp"
 
 namespace aril::vfs {
 namespace {
@@ -18,6 +20,13 @@ Mount::Mount(RefPtr<FileSystem> file_system, RefPtr<Dentry> root, std::string so
              MountFlags flags)
     : file_system_(std::move(file_system)),
       root_(std::move(root)),
+      is_ready_(true),
+      source_(std::move(source)),
+      id_(next_mount_id.fetch_add(1, std::memory_order_relaxed)),
+      flags_(flags) {}
+Mount::Mount(OnDemand on_demand, std::string source, MountFlags flags)
+    : on_demand_(std::move(on_demand)),
+      is_ready_(false),
       source_(std::move(source)),
       id_(next_mount_id.fetch_add(1, std::memory_order_relaxed)),
       flags_(flags) {}
@@ -66,21 +75,68 @@ Result<Path> MountTree::attach(const Path& at, RefPtr<FileSystem> file_system, R
   if (at.inode().is_directory() != root->inode()->is_directory()) return fail(Errno::kNotDir);
   RefPtr<Mount> mount =
       ARIL_TRY(try_make_ref<Mount>(std::move(file_system), root, std::string(source), flags));
+  ARIL_TRY(attach_mount(at, mount));
+  return Path(std::move(mount), std::move(root));
+}
+
+Result<void> MountTree::attach_mount(const Path& at, RefPtr<Mount> mount) {
   LockGuard guard(mutex_);
   if (at.mount().tree() != this) return fail(Errno::kInval);
   mount->parent_ = &at.mount();
   mount->mount_point_ = at.dentry_ref();
   mount->tree_.store(this, std::memory_order_relaxed);
   at.dentry().add_mount_point();
-  at.mount().children_.push_back(mount);
   order_.push_back(mount.get());
-  return Path(std::move(mount), std::move(root));
+  at.mount().children_.push_back(std::move(mount));
+  return {};
 }
 
 Result<Path> MountTree::mount(const Path& at, RefPtr<FileSystem> file_system,
                               std::string_view source, MountFlags flags) {
   RefPtr<Dentry> root = file_system->root();
   return attach(at, std::move(file_system), std::move(root), source, flags);
+}
+
+Result<void> MountTree::mount_on_demand(const Path& at, OnDemand file_system,
+                                        std::string_view source, MountFlags flags) {
+  if (!at.inode().is_directory()) return fail(Errno::kNotDir);
+  return attach_mount(
+      at, ARIL_TRY(try_make_ref<Mount>(std::move(file_system), std::string(source), flags)));
+}
+
+/// Whether one may go into the mount now.
+bool MountTree::make_ready(Mount& mount) {
+  if (mount.is_ready_.load(std::memory_order_acquire)) return true;
+  // What belongs inside is being mounted, by this thread.
+  if (maker_.load(std::memory_order_relaxed) == arch::current_thread() && mount.root_) return true;
+  LockGuard making(on_demand_mutex_);
+  if (mount.is_ready_.load(std::memory_order_acquire)) return true;
+  Result<RefPtr<FileSystem>> made = mount.on_demand_.make();
+  if (!made) {
+    ARIL_LOG_ERROR("mount", "%s cannot be made: error %d", mount.source_.c_str(),
+                   static_cast<int>(made.error()));
+    return false;
+  }
+  mount.root_ = (*made)->root();
+  mount.file_system_ = std::move(*made);
+  maker_.store(arch::current_thread(), std::memory_order_relaxed);
+  if (mount.on_demand_.made) mount.on_demand_.made();
+  maker_.store(nullptr, std::memory_order_relaxed);
+  mount.on_demand_ = {};
+  mount.is_ready_.store(true, std::memory_order_release);
+  return true;
+}
+
+void MountTree::make_all_ready() {
+  for (size_t i = 0;; ++i) {
+    RefPtr<Mount> mount;
+    {
+      LockGuard guard(mutex_);
+      if (i == order_.size()) return;
+      mount = RefPtr<Mount>(order_[i]);
+    }
+    make_ready(*mount);
+  }
 }
 
 Result<Path> MountTree::bind(const Path& at, const Path& what, MountFlags flags) {
@@ -120,19 +176,22 @@ Result<void> MountTree::detach(const Path& at, RefPtr<Mount>& gone, RefPtr<Dentr
   return {};
 }
 
-Path MountTree::cross_down(Path path) {
-  Path dropped;  // released after the lock
+/// What hides `place`; null when nothing does. The latest mount on a place hides the earlier ones.
+RefPtr<Mount> MountTree::mount_on(const Path& place) {
   LockGuard guard(mutex_);
+  const auto& children = place.mount().children_;
+  auto found = std::find_if(children.rbegin(), children.rend(), [&](const RefPtr<Mount>& m) {
+    return m->mount_point_ == place.dentry_ref();
+  });
+  return found != children.rend() ? *found : RefPtr<Mount>();
+}
+
+Path MountTree::cross_down(Path path) {
   while (path.dentry().is_mount_point()) {
-    const auto& children = path.mount().children_;
-    // The latest mount on a place hides the earlier ones.
-    auto found = std::find_if(children.rbegin(), children.rend(), [&](const RefPtr<Mount>& m) {
-      return m->mount_point_ == path.dentry_ref();
-    });
-    if (found == children.rend()) break;
-    Path below(*found, (*found)->root());
-    std::swap(path, below);
-    if (!dropped) dropped = std::move(below);
+    RefPtr<Mount> mount = mount_on(path);
+    if (!mount || !make_ready(*mount)) break;
+    RefPtr<Dentry> root = mount->root();
+    path = Path(std::move(mount), std::move(root));
   }
   return path;
 }
@@ -151,11 +210,13 @@ void MountTree::sync_all() {
     for (Mount* mount : order_) mounts.emplace_back(mount);
   }
   for (const RefPtr<Mount>& mount : mounts) {
-    if (!mount->is_read_only()) (void)mount->file_system().sync();
+    if (mount->is_ready_.load(std::memory_order_acquire) && !mount->is_read_only())
+      (void)mount->file_system().sync();
   }
 }
 
 std::vector<MountTree::View> MountTree::list(const Path& root) {
+  make_all_ready();
   // Paths are resolved without the lock, which resolving takes itself.
   std::vector<std::pair<RefPtr<Mount>, Path>> mounts;
   {
@@ -169,6 +230,7 @@ std::vector<MountTree::View> MountTree::list(const Path& root) {
   }
   std::vector<View> views;
   for (auto& [mount, place] : mounts) {
+    if (!mount->is_ready_.load(std::memory_order_acquire)) continue;
     View view;
     view.id = mount->id();
     view.parent_id = place ? place.mount().id() : mount->id();

@@ -80,6 +80,53 @@ TEST_F(VfsTest, ReadOnlyMountsRefuseChanges) {
   EXPECT_EQ(read_file("mnt/file"), "x");
 }
 
+TEST_F(VfsTest, MakesAFileSystemWhenSomebodyGoesThere) {
+  ASSERT_EQ(make_dir("lazy"), 0);
+  ASSERT_EQ(make_dir("never"), 0);
+  int made = 0, completed = 0;
+  bool fails = true;
+  OnDemand on_demand{.make = [&]() -> Result<RefPtr<FileSystem>> {
+                       if (fails) return fail(Errno::kNoMem);
+                       ++made;
+                       return tmpfs::Tmpfs::create({});
+                     },
+                     .made =
+                         [&] {
+                           // What belongs inside is mounted before anybody else gets in.
+                           ++completed;
+                           EXPECT_EQ(make_dir("lazy/inner"), 0);
+                           EXPECT_TRUE(tree->mount(at("lazy/inner"), *tmpfs::Tmpfs::create({}),
+                                                   "inner", MountFlags::kNone));
+                         }};
+  ASSERT_TRUE(tree->mount_on_demand(at("lazy"), on_demand, "lazy", MountFlags::kNone));
+  ASSERT_TRUE(tree->mount_on_demand(at("never"),
+                                    {.make = [] { return fail(Errno::kNoMem); }, .made = {}},
+                                    "never", MountFlags::kNone));
+  tree->sync_all();
+  EXPECT_EQ(made, 0);
+  // Without memory the place is as if nothing were mounted; the next lookup tries again.
+  EXPECT_EQ(error_of(stat("lazy/inner")), ENOENT);
+  fails = false;
+  EXPECT_EQ(write_file("lazy/inner/file", "text"), 0);
+  EXPECT_EQ(read_file("lazy/inner/file"), "text");
+  EXPECT_EQ(made, 1);
+  EXPECT_EQ(completed, 1);
+  std::vector<std::string> places;
+  for (const MountTree::View& view : tree->list(root)) places.push_back(view.mount_point);
+  EXPECT_EQ(places, (std::vector<std::string>{"/", "/lazy", "/lazy/inner"}));
+  EXPECT_EQ(error_of(tree->unmount(at("lazy"))), EBUSY);
+}
+
+TEST_F(VfsTest, ListingMountsMakesThem) {
+  ASSERT_EQ(make_dir("lazy"), 0);
+  ASSERT_TRUE(tree->mount_on_demand(
+      at("lazy"),
+      {.make = []() -> Result<RefPtr<FileSystem>> { return tmpfs::Tmpfs::create({}); }, .made = {}},
+      "lazy", MountFlags::kNone));
+  EXPECT_EQ(tree->list(root).size(), 2u);
+  EXPECT_EQ(error_of(tree->unmount(at("lazy"))), 0);
+}
+
 TEST_F(VfsTest, MountPointsAreBusy) {
   ASSERT_EQ(make_dir("mnt"), 0);
   mount_at("mnt");

@@ -5,12 +5,13 @@
 namespace aril::platform {
 namespace {
 
-void mount_message_queues(Boot& boot) {
-  Mounter(boot.mounts)
-      .mount("/dev/mqueue", need(linux_abi::message_queue_file_system(), "/dev/mqueue"),
-             kKernelMountFlags);
+Result<void> mount_message_queues(Boot& boot) {
+  return Mounter(boot.mounts)
+      .try_mount("/dev/mqueue", ARIL_TRY(linux_abi::message_queue_file_system()),
+                 kKernelMountFlags);
 }
-ARIL_BOOT_PART(431, mqueue, mount_message_queues);
+void offer_message_queues(Boot& boot) { boot.mounts_in_dev.push_back(&mount_message_queues); }
+ARIL_BOOT_PART(431, mqueue, offer_message_queues);
 
 }  // namespace
 }  // namespace aril::platform

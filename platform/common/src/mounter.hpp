@@ -25,16 +25,28 @@ class Mounter {
 
   /// Mounts at `name`, which is made when the image lacks it.
   void mount(const char* name, RefPtr<vfs::FileSystem> file_system, vfs::MountFlags flags) {
-    vfs::Path place = need(directory(name), name);
+    need(try_mount(name, std::move(file_system), flags), name);
+  }
+  /// Likewise, for when the program runs.
+  Result<void> try_mount(const char* name, RefPtr<vfs::FileSystem> file_system,
+                         vfs::MountFlags flags) {
+    vfs::Path place = ARIL_TRY(directory(name));
     std::string_view type = file_system->type_name();
-    need(mounts_.mount(place, std::move(file_system), type, flags), name);
+    ARIL_TRY(mounts_.mount(place, std::move(file_system), type, flags));
+    return {};
+  }
+  /// As mount(), with a file system that is made when somebody first goes there.
+  void mount_on_demand(const char* name, std::string_view type, vfs::OnDemand file_system,
+                       vfs::MountFlags flags) {
+    vfs::Path place = need(directory(name), name);
+    need(mounts_.mount_on_demand(place, std::move(file_system), type, flags), name);
   }
   /// Made with `mode` when the image lacks it.
   Result<vfs::Path> directory(const char* name, uint32_t mode = 0755) {
-    auto made = vfs::make_directory(context_, context_.root, name, mode);
-    if (made) return made;
-    return vfs::resolve(context_, context_.root, name,
-                        vfs::LookupFlags::kFollow | vfs::LookupFlags::kDirectory);
+    constexpr auto kDirectory = vfs::LookupFlags::kFollow | vfs::LookupFlags::kDirectory;
+    auto found = vfs::resolve(context_, context_.root, name, kDirectory);
+    if (found || found.error() != Errno::kNoEnt) return found;
+    return vfs::make_directory(context_, context_.root, name, mode);
   }
 
  private:

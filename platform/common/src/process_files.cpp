@@ -8,7 +8,7 @@
 namespace aril::platform {
 namespace {
 
-void mount_procfs(Boot& boot) {
+Result<RefPtr<vfs::FileSystem>> make_procfs(Boot& boot) {
   procfs::SystemSource system;
   system.command_line = boot.machine.command_line;
   system.host_name = [] { return linux_abi::host_name(); };
@@ -16,10 +16,16 @@ void mount_procfs(Boot& boot) {
     linux_abi::set_host_name(name);
     return {};
   };
-  auto procfs = need(
-      procfs::Procfs::create(std::move(system), linux_abi::process_source(), boot.mounts), "/proc");
+  auto procfs =
+      ARIL_TRY(procfs::Procfs::create(std::move(system), linux_abi::process_source(), boot.mounts));
   linux_abi::add_registered_proc_files(*procfs);
-  Mounter(boot.mounts).mount("/proc", procfs->file_system(), kKernelMountFlags);
+  return RefPtr<vfs::FileSystem>(procfs->file_system());
+}
+
+void mount_procfs(Boot& boot) {
+  Mounter(boot.mounts)
+      .mount_on_demand("/proc", "proc", {.make = [&boot] { return make_procfs(boot); }, .made = {}},
+                       kKernelMountFlags);
 }
 ARIL_BOOT_PART(440, proc, mount_procfs);
 

@@ -5,8 +5,8 @@
 namespace aril::platform {
 namespace {
 
-void mount_sysfs(Boot& boot) {
-  auto sysfs = need(sysfs::Sysfs::create(), "/sys");
+Result<RefPtr<vfs::FileSystem>> make_sysfs(const Boot& boot) {
+  auto sysfs = ARIL_TRY(sysfs::Sysfs::create());
   constexpr uint64_t kVirtioBlockMajor = 254, kMinorsPerDisk = 16;
   uint64_t minor = 0;
   for (BlockDevice* disk : boot.machine.block) {
@@ -15,7 +15,13 @@ void mount_sysfs(Boot& boot) {
   }
   for (const sysfs::NetworkInterface& interface : boot.interfaces)
     sysfs->add_network_interface(interface);
-  Mounter(boot.mounts).mount("/sys", sysfs->file_system(), kKernelMountFlags);
+  return RefPtr<vfs::FileSystem>(sysfs->file_system());
+}
+
+void mount_sysfs(Boot& boot) {
+  Mounter(boot.mounts)
+      .mount_on_demand("/sys", "sysfs", {.make = [&boot] { return make_sysfs(boot); }, .made = {}},
+                       kKernelMountFlags);
 }
 ARIL_BOOT_PART(450, sys, mount_sysfs);
 

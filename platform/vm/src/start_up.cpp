@@ -6,6 +6,7 @@
 #include "kernel/log/log.hpp"
 #include "kernel/memory/heap.hpp"
 #include "kernel/sched/scheduler.hpp"
+#include "kernel/sched/thread.hpp"
 #include "memory_setup.hpp"
 #include "platform/common/boot_part.hpp"
 #include "platform/common/control_line.hpp"
@@ -82,8 +83,18 @@ void obey_control_line(Boot&) {
   }
 }
 
+/// What nobody waits for: most programs have answered, or ended, before.
+void start_waiting_devices(Boot&) {
+  constexpr Duration kPatience = Duration::milliseconds(50);
+  virtio::DeviceSet& devices = virtual_machine().devices.virtio;
+  if (!devices.has_waiting()) return;
+  static_cast<void>(Thread::sleep_until(now() + kPatience, Interruptible::kNo));
+  devices.start_waiting();
+}
+
 ARIL_BOOT_PART(290, devices, show_devices);
 ARIL_BOOT_PART(910, control, obey_control_line);
+ARIL_BOOT_PART(920, waiting_devices, start_waiting_devices);
 
 }  // namespace
 

@@ -213,9 +213,9 @@ class Selector {
         {"cpus", {"100.cpus"}},
         {"strace", {"520.strace"}},
         {"signals", {"910.control"}},
-        {"random", {"113.virtio_entropy"}},
+        {"random", {"113.virtio_entropy", "920.waiting_devices"}},
         {"boot-timing", {"295.observe", "990.timing"}},
-        {"balloon", {"115.virtio_balloon"}},
+        {"balloon", {"115.virtio_balloon", "920.waiting_devices"}},
     };
     for (const std::string& feature : manifest_.features) {
       // Some are components rather than steps of the boot.
@@ -269,7 +269,7 @@ class Selector {
     }
     for (const char* part :
          {"100.cpus", "210.pci", "111.virtio_block", "113.virtio_entropy", "115.virtio_balloon",
-          "295.observe", "520.strace", "910.control", "990.timing"}) {
+          "295.observe", "520.strace", "910.control", "920.waiting_devices", "990.timing"}) {
       add_part(part, "profile default");
     }
   }

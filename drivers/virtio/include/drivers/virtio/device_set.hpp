@@ -27,6 +27,8 @@ struct DriverKind {
   std::unique_ptr<Driver> (*make)(DeviceSet& set, std::unique_ptr<Transport> transport);
   /// The device has started: puts it where its users find it.
   void (*started)(DeviceSet& set, Driver& driver);
+  /// Whether the program can start without it. Null: it cannot.
+  bool (*can_wait)() = nullptr;
 };
 extern const DriverKind kNetDriver, kBlockDriver, kConsoleDriver, kEntropyDriver, kNinepDriver,
     kBalloonDriver;
@@ -48,7 +50,8 @@ std::optional<MmioLocation> parse_mmio_option(std::string_view value);
 
 /// The virtio devices of this machine. The platform makes one at boot, shows it the places where
 /// devices may be, and hands what it found to net/, fs/ and linux/. Devices are started when they
-/// are found and live as long as the set: forever, outside tests. Start-up is thread context on the
+/// are found, or after the boot when that can wait, and live as long as the set: forever, outside
+/// tests. Start-up is thread context on the
 /// boot CPU with interrupts and the scheduler running, and waits for nothing.
 ///
 /// Every probe logs one line: what was found, or why it cannot be used.
@@ -68,6 +71,10 @@ class DeviceSet {
 
   /// Starts every virtio device behind `host`, in order of bus, device and function.
   void probe_pci(pci::Host& host);
+
+  /// Starts the devices that could wait. Once, when the program runs. Thread context.
+  void start_waiting();
+  [[nodiscard]] bool has_waiting() const { return !waiting_.empty(); }
 
   /// In order of discovery.
   [[nodiscard]] std::span<NetDevice* const> net() const { return net_; }
@@ -98,7 +105,13 @@ class DeviceSet {
 
  private:
   std::byte* map_registers(PhysicalAddress address, uint32_t size);
+  void start(const DriverKind& kind, std::unique_ptr<Transport> transport);
 
+  struct Waiting {
+    const DriverKind* kind;
+    std::unique_ptr<Transport> transport;
+  };
+  std::vector<Waiting> waiting_;
   struct Mapping {
     PhysicalAddress start;
     size_t size;

@@ -25,11 +25,20 @@ ARIL_FLAG_OPERATORS(MountFlags);
 
 class MountTree;
 
+/// A file system that is made when somebody first goes there: most programs never look into /proc.
+struct OnDemand {
+  std::function<Result<RefPtr<FileSystem>>()> make;
+  /// Then, before anybody else gets in: mounts what belongs inside. May be empty.
+  std::function<void()> made;
+};
+
 /// A file system (or a part of it) made visible at a place.
 class Mount final : public RefCounted {
  public:
   Mount(RefPtr<FileSystem> file_system, RefPtr<Dentry> root, std::string source, MountFlags flags);
   ~Mount();
+  /// Without a file system until the tree has made it.
+  Mount(OnDemand on_demand, std::string source, MountFlags flags);
   /// Of a mount that is in no tree: anonymous files (memfd, pipes).
   static Result<RefPtr<Mount>> create_detached(RefPtr<FileSystem> file_system);
 
@@ -46,8 +55,12 @@ class Mount final : public RefCounted {
 
  private:
   friend class MountTree;
-  const RefPtr<FileSystem> file_system_;
-  const RefPtr<Dentry> root_;
+  // These two are written once, before is_ready_ or by the thread that makes them; nobody has a
+  // path into the mount earlier.
+  RefPtr<FileSystem> file_system_;
+  RefPtr<Dentry> root_;
+  OnDemand on_demand_;
+  std::atomic<bool> is_ready_;
   const std::string source_;
   const uint32_t id_;
   std::atomic<MountFlags> flags_;
@@ -72,6 +85,10 @@ class MountTree {
   /// Mounts on `at` (a directory, or a file for a bind of a file). kNotDir, kNoMem.
   Result<Path> mount(const Path& at, RefPtr<FileSystem> file_system, std::string_view source,
                      MountFlags flags);
+  /// As mount(), with a file system that is made at the first lookup that goes there. When that
+  /// fails, the place looks as if nothing were mounted, and the next lookup tries again.
+  Result<void> mount_on_demand(const Path& at, OnDemand file_system, std::string_view source,
+                               MountFlags flags);
   /// Makes the subtree at `what` visible at `at` too (MS_BIND).
   Result<Path> bind(const Path& at, const Path& what, MountFlags flags);
   Result<void> remount(const Path& at, MountFlags flags);
@@ -98,8 +115,15 @@ class MountTree {
  private:
   Result<Path> attach(const Path& at, RefPtr<FileSystem> file_system, RefPtr<Dentry> root,
                       std::string_view source, MountFlags flags);
+  Result<void> attach_mount(const Path& at, RefPtr<Mount> mount);
   Result<void> detach(const Path& at, RefPtr<Mount>& gone, RefPtr<Dentry>& mount_point);
+  RefPtr<Mount> mount_on(const Path& place);
+  bool make_ready(Mount& mount);
+  void make_all_ready();
   Mutex mutex_{LockRank::kMutexLeaf};
+  /// Held while a file system is made on demand.
+  Mutex on_demand_mutex_{LockRank::kOnDemand};
+  std::atomic<Thread*> maker_{nullptr};  ///< who holds it
   RefPtr<Mount> root_;
   std::vector<Mount*> order_;
 };

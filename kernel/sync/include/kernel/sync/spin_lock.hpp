@@ -12,6 +12,7 @@ namespace aril {
 enum class LockRank : uint8_t {
   // Mutexes, outermost first.
   kGenerated = 5,  ///< an open /proc file while its contents are made, which may take any lock
+  kOnDemand = 8,   ///< a file system is made at the first lookup that goes there
   kProcess = 10,
   kFileTable = 15,
   kFilePosition = 18,  ///< an open file's position, during a read, write or seek

@@ -19,6 +19,8 @@ struct Boot {
   std::vector<sysfs::NetworkInterface> interfaces = {};
   RefPtr<vfs::FileSystem> root = nullptr;  ///< becomes "/"
   vfs::MountTree& mounts;                  ///< empty until the root is mounted
+  /// What is to be mounted in /dev, which is made when somebody first goes there.
+  std::vector<Result<void> (*)(Boot& boot)> mounts_in_dev = {};
 };
 
 /// A step of the second half of the boot, on the boot thread, which may sleep. Registered beside

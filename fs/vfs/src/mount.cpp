@@ -5,6 +5,7 @@
 #include <new>
 
 #include "arch/cpu.hpp"
+#include "base/unique.hpp"
 #include "fs/vfs/lookup.hpp"
 #include "fs/vfs/watch.hpp"
 #include "kernel/log/log.hpp"
@@ -20,13 +21,13 @@ Mount::Mount(RefPtr<FileSystem> file_system, RefPtr<Dentry> root, std::string so
              MountFlags flags)
     : file_system_(std::move(file_system)),
       root_(std::move(root)),
-      is_ready_(true),
       source_(std::move(source)),
       id_(next_mount_id.fetch_add(1, std::memory_order_relaxed)),
       flags_(flags) {}
-Mount::Mount(OnDemand on_demand, std::string source, MountFlags flags)
+Mount::Mount(std::unique_ptr<OnDemand> on_demand, Prepare* prepare, std::string source,
+             MountFlags flags)
     : on_demand_(std::move(on_demand)),
-      is_ready_(false),
+      prepare_(prepare),
       source_(std::move(source)),
       id_(next_mount_id.fetch_add(1, std::memory_order_relaxed)),
       flags_(flags) {}
@@ -100,18 +101,25 @@ Result<Path> MountTree::mount(const Path& at, RefPtr<FileSystem> file_system,
 Result<void> MountTree::mount_on_demand(const Path& at, OnDemand file_system,
                                         std::string_view source, MountFlags flags) {
   if (!at.inode().is_directory()) return fail(Errno::kNotDir);
-  return attach_mount(
-      at, ARIL_TRY(try_make_ref<Mount>(std::move(file_system), std::string(source), flags)));
+  auto on_demand = ARIL_TRY(try_make_unique<OnDemand>(std::move(file_system)));
+  return attach_mount(at, ARIL_TRY(try_make_ref<Mount>(std::move(on_demand), &make_ready,
+                                                       std::string(source), flags)));
 }
 
 /// Whether one may go into the mount now.
-bool MountTree::make_ready(Mount& mount) {
-  if (mount.is_ready_.load(std::memory_order_acquire)) return true;
+bool MountTree::is_ready(Mount& mount) {
+  // Acquire pairs with make_ready's release: the file system is there.
+  Mount::Prepare* prepare = mount.prepare_.load(std::memory_order_acquire);
+  return prepare == nullptr || prepare(*this, mount);
+}
+
+bool MountTree::make_ready(MountTree& tree, Mount& mount) {
   // What belongs inside is being mounted, by this thread.
-  if (maker_.load(std::memory_order_relaxed) == arch::current_thread() && mount.root_) return true;
-  LockGuard making(on_demand_mutex_);
-  if (mount.is_ready_.load(std::memory_order_acquire)) return true;
-  Result<RefPtr<FileSystem>> made = mount.on_demand_.make();
+  if (tree.maker_.load(std::memory_order_relaxed) == arch::current_thread() && mount.root_)
+    return true;
+  LockGuard making(tree.on_demand_mutex_);
+  if (mount.prepare_.load(std::memory_order_relaxed) == nullptr) return true;
+  Result<RefPtr<FileSystem>> made = mount.on_demand_->make();
   if (!made) {
     ARIL_LOG_ERROR("mount", "%s cannot be made: error %d", mount.source_.c_str(),
                    static_cast<int>(made.error()));
@@ -119,11 +127,11 @@ bool MountTree::make_ready(Mount& mount) {
   }
   mount.root_ = (*made)->root();
   mount.file_system_ = std::move(*made);
-  maker_.store(arch::current_thread(), std::memory_order_relaxed);
-  if (mount.on_demand_.made) mount.on_demand_.made();
-  maker_.store(nullptr, std::memory_order_relaxed);
-  mount.on_demand_ = {};
-  mount.is_ready_.store(true, std::memory_order_release);
+  tree.maker_.store(arch::current_thread(), std::memory_order_relaxed);
+  if (mount.on_demand_->made) mount.on_demand_->made();
+  tree.maker_.store(nullptr, std::memory_order_relaxed);
+  mount.on_demand_.reset();
+  mount.prepare_.store(nullptr, std::memory_order_release);
   return true;
 }
 
@@ -135,7 +143,7 @@ void MountTree::make_all_ready() {
       if (i == order_.size()) return;
       mount = RefPtr<Mount>(order_[i]);
     }
-    make_ready(*mount);
+    (void)is_ready(*mount);
   }
 }
 
@@ -189,7 +197,7 @@ RefPtr<Mount> MountTree::mount_on(const Path& place) {
 Path MountTree::cross_down(Path path) {
   while (path.dentry().is_mount_point()) {
     RefPtr<Mount> mount = mount_on(path);
-    if (!mount || !make_ready(*mount)) break;
+    if (!mount || !is_ready(*mount)) break;
     RefPtr<Dentry> root = mount->root();
     path = Path(std::move(mount), std::move(root));
   }
@@ -210,7 +218,7 @@ void MountTree::sync_all() {
     for (Mount* mount : order_) mounts.emplace_back(mount);
   }
   for (const RefPtr<Mount>& mount : mounts) {
-    if (mount->is_ready_.load(std::memory_order_acquire) && !mount->is_read_only())
+    if (mount->prepare_.load(std::memory_order_acquire) == nullptr && !mount->is_read_only())
       (void)mount->file_system().sync();
   }
 }
@@ -230,7 +238,7 @@ std::vector<MountTree::View> MountTree::list(const Path& root) {
   }
   std::vector<View> views;
   for (auto& [mount, place] : mounts) {
-    if (!mount->is_ready_.load(std::memory_order_acquire)) continue;
+    if (mount->prepare_.load(std::memory_order_acquire) != nullptr) continue;
     View view;
     view.id = mount->id();
     view.parent_id = place ? place.mount().id() : mount->id();

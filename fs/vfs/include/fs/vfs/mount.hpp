@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -37,8 +38,9 @@ class Mount final : public RefCounted {
  public:
   Mount(RefPtr<FileSystem> file_system, RefPtr<Dentry> root, std::string source, MountFlags flags);
   ~Mount();
-  /// Without a file system until the tree has made it.
-  Mount(OnDemand on_demand, std::string source, MountFlags flags);
+  /// Without a file system until `prepare` has made it.
+  Mount(std::unique_ptr<OnDemand> on_demand, bool (*prepare)(MountTree& tree, Mount& mount),
+        std::string source, MountFlags flags);
   /// Of a mount that is in no tree: anonymous files (memfd, pipes).
   static Result<RefPtr<Mount>> create_detached(RefPtr<FileSystem> file_system);
 
@@ -55,12 +57,15 @@ class Mount final : public RefCounted {
 
  private:
   friend class MountTree;
-  // These two are written once, before is_ready_ or by the thread that makes them; nobody has a
+  // These two are written once, before prepare_ is cleared; nobody but who makes them has a
   // path into the mount earlier.
   RefPtr<FileSystem> file_system_;
   RefPtr<Dentry> root_;
-  OnDemand on_demand_;
-  std::atomic<bool> is_ready_;
+  std::unique_ptr<OnDemand> on_demand_;
+  /// Makes it, unless it is there already: whether one may go in. Null: one may. A function of its
+  /// own only where something is mounted on demand, so that small images do without.
+  using Prepare = bool(MountTree& tree, Mount& mount);
+  std::atomic<Prepare*> prepare_{nullptr};
   const std::string source_;
   const uint32_t id_;
   std::atomic<MountFlags> flags_;
@@ -118,7 +123,8 @@ class MountTree {
   Result<void> attach_mount(const Path& at, RefPtr<Mount> mount);
   Result<void> detach(const Path& at, RefPtr<Mount>& gone, RefPtr<Dentry>& mount_point);
   RefPtr<Mount> mount_on(const Path& place);
-  bool make_ready(Mount& mount);
+  bool is_ready(Mount& mount);
+  static bool make_ready(MountTree& tree, Mount& mount);
   void make_all_ready();
   Mutex mutex_{LockRank::kMutexLeaf};
   /// Held while a file system is made on demand.

@@ -109,7 +109,7 @@ void add_cpus(std::vector<Rule>& rules, const ProcessBoot& boot) {
   for (uint32_t cpu = 0; cpu < boot.cpu_count; ++cpu) {
     rules.push_back({"timer_settime",
                      SYS_timer_settime,
-                     {is(0, static_cast<uint64_t>(boot.timer_ids[cpu])), is(1, 1), is(3, 0)},
+                     {is(0, static_cast<uint64_t>(boot.timer_ids[cpu])), is(1, 0), is(3, 0)},
                      "set a CPU's timer"});
     if (boot.cpu_count == 1) continue;
     rules.push_back({"tgkill",

@@ -34,11 +34,13 @@ void arm_host(CpuTimer& timer, Instant at) {
   if (at >= timer.armed) return;
   timer.armed = at;
   const ProcessBoot& boot = boot_information();
-  int64_t host_ns = std::max<int64_t>(at.ns, 0) + boot.clock_ns;
-  const HostTimer setting{0, 0, host_ns / kNsPerSecond, host_ns % kNsPerSecond};
-  constexpr int kAbsolute = 1;
+  // As time from now: the two clocks drift apart, by milliseconds in an hour, and a moment that has
+  // passed for the host but not here would come again and again. 0 would mean none.
+  int64_t left = std::max<int64_t>((at - monotonic_now()).ns, 1);
+  const HostTimer setting{0, 0, left / kNsPerSecond, left % kNsPerSecond};
+  constexpr int kRelative = 0;
   static_cast<void>(
-      host_call(HostCall::kTimerSettime, boot.timer_ids[cpu_index()], kAbsolute, &setting, 0));
+      host_call(HostCall::kTimerSettime, boot.timer_ids[cpu_index()], kRelative, &setting, 0));
 }
 
 }  // namespace

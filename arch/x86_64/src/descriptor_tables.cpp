@@ -27,7 +27,8 @@ static_assert(sizeof(InterruptGate) == 16);
 constexpr uint8_t kPresentInterruptGate = 0x8e;
 constexpr uint64_t kStubSize = 16;
 constexpr uint16_t kTaskSelector = 0x18;
-// Cleared on `syscall`: IF, and what the way back restores by IRET: TF DF IOPL NT RF AC ID (entry.S).
+// Cleared on `syscall`: IF, and what the way back restores by IRET: TF DF IOPL NT RF AC ID
+// (entry.S).
 constexpr uint64_t kSyscallFlagMask = 0x200 | 0x257500;
 
 constinit InterruptGate interrupt_table[256] = {};

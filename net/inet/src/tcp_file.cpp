@@ -198,8 +198,10 @@ Result<size_t> TcpFile::send_small(OutgoingMessage& message) {
 
 Result<size_t> TcpFile::send(OutgoingMessage& message) {
   if (has(message.flags, MessageFlags::kOutOfBand)) return fail(Errno::kOpNotSupp);
-  if (has(message.flags, MessageFlags::kFastOpen) || std::exchange(may_defer_, false))
-    return send_fast_open(message);
+  if constexpr (kHasFastOpen) {
+    if (has(message.flags, MessageFlags::kFastOpen) || std::exchange(may_defer_, false))
+      return send_fast_open(message);
+  }
   return send_stream(message);
 }
 

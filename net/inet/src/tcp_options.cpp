@@ -150,7 +150,7 @@ Result<void> TcpFile::set_tcp_option(int name, std::span<const std::byte> value)
     auto control = text == "cubic" ? CongestionControl::kCubic : CongestionControl::kReno;
     return change_options([&](TcpOptions& tcp) { tcp.congestion = control; });
   }
-  if (name == TCP_FASTOPEN_KEY) {
+  if (kHasFastOpen && name == TCP_FASTOPEN_KEY) {
     Runtime::Guard guard(runtime_);
     return handle_->set_fast_open_keys(value);
   }
@@ -198,7 +198,7 @@ Result<void> TcpFile::set_tcp_option(int name, std::span<const std::byte> value)
     case TCP_FASTOPEN:
     case TCP_FASTOPEN_CONNECT:
     case TCP_FASTOPEN_NO_COOKIE:
-      return set_fast_open_option(name, number);
+      return kHasFastOpen ? set_fast_open_option(name, number) : fail(Errno::kOpNotSupp);
     default:
       return fail(Errno::kNoProtoOpt);
   }

@@ -185,7 +185,7 @@ size_t TcpConnection::send_space() const {
 
 template <typename Append>
 Result<size_t> TcpConnection::send(SendFlags flags, Append append) {
-  if (deferred_) {
+  if (kHasFastOpen && deferred_) {
     size_t taken = has_fast_open_cookie() ? ARIL_TRY(append(size_t{syn_data_limit()})) : 0;
     start_active();
     if (taken != 0) return taken;

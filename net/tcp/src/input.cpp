@@ -68,7 +68,7 @@ void TcpConnection::receive_in_syn_sent(const TcpSegment& segment) {
     send_control(initial_send_, TcpFlags::kSyn | TcpFlags::kAck);
     return;
   }
-  if (asks_fast_open_) receive_fast_open_answer(segment);
+  if (kHasFastOpen && asks_fast_open_) receive_fast_open_answer(segment);
   send_unacknowledged_ = send_next_ = last_small_end_ = segment.acknowledgment;
   queued_.acknowledge(send_unacknowledged_);
   clear_timer(Timer::kRetransmit);

@@ -91,7 +91,7 @@ void TcpListener::receive_syn(const TcpSegment& segment, const IpPacketInfo& inf
     return send_cookie(segment, *route, flow);
   }
   std::optional<FastOpenCookie> cookie;
-  if (open_early(segment, *route, flow, minimum_sequence, cookie)) return;
+  if (kHasFastOpen && open_early(segment, *route, flow, minimum_sequence, cookie)) return;
   auto* half = new (std::nothrow) HalfOpen(*this, flow);
   if (half == nullptr || !layer_.flows_.insert(*half)) {
     delete half;

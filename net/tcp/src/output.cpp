@@ -215,7 +215,7 @@ void TcpConnection::send_control(uint32_t sequence, TcpFlags flags) {
     fields.options.sack_permitted = sack_;
     if (send_scale_ != 0 || receive_scale_ != 0) fields.options.window_scale = receive_scale_;
     if (ecn_) fields.flags |= TcpFlags::kEce;
-    if (renew_cookie_ && early_listener_)
+    if (kHasFastOpen && renew_cookie_ && early_listener_)
       fields.options.fast_open = early_listener_->fast_open_keys().cookie(key);
   }
   ++segments_out_;
@@ -241,7 +241,8 @@ void TcpConnection::send_syn() {
   fields.options.sack_permitted = true;
   fields.options.timestamps = TcpTimestamps{timestamp_now(), 0};
   std::array<TxPiece, kMaxPieces> pieces;
-  size_t count = asks_fast_open_ && retransmits_ == 0 ? fill_syn(fields, pieces) : 0;
+  bool fills = kHasFastOpen && asks_fast_open_ && retransmits_ == 0;
+  size_t count = fills ? fill_syn(fields, pieces) : 0;
   ++segments_out_;
   last_sent_ = context_.now;
   layer_.send(route_, key, fields, std::span(pieces).first(count), count != 0 ? syn_data_ : 0, 0);

@@ -212,7 +212,8 @@ void TcpConnection::on_retransmit_timeout() {
     context_.counters.add(Counter::kTcpRetransSegs);
     ++total_retransmits_;
     timing_ = false;
-    if (asks_fast_open_ && retransmits_ == 1) layer_.fast_open_.cache.note_loss(key, context_.now);
+    if (kHasFastOpen && asks_fast_open_ && retransmits_ == 1)
+      layer_.fast_open_.cache.note_loss(key, context_.now);
     if (state_ == TcpState::kSynSent) return send_syn();
     return send_control(initial_send_, TcpFlags::kSyn | TcpFlags::kAck);
   }

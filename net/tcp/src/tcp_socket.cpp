@@ -45,7 +45,7 @@ Result<void> TcpSocket::listen(unsigned backlog) {
 
 Result<void> TcpSocket::connect(const Endpoint& remote) {
   ARIL_TRY(prepare_connection(remote));
-  if (options_.fast_open_connect && connection_->defer()) return {};
+  if (kHasFastOpen && options_.fast_open_connect && connection_->defer()) return {};
   connection_->start_active();
   return fail(Errno::kInProgress);
 }

@@ -17,6 +17,13 @@
 namespace aril::net {
 
 struct FastOpenKeys;
+
+/// A tiny kernel does without fast open: its options say kOpNotSupp.
+#ifdef ARIL_TINY
+inline constexpr bool kHasFastOpen = false;
+#else
+inline constexpr bool kHasFastOpen = true;
+#endif
 class TcpConnection;
 class TcpLayer;
 class TcpListener;

@@ -140,7 +140,7 @@ void MountTree::make_all_ready() {
     RefPtr<Mount> mount;
     {
       LockGuard guard(mutex_);
-      if (i == order_.size()) return;
+      if (i >= order_.size()) return;  // it may shrink meanwhile
       mount = RefPtr<Mount>(order_[i]);
     }
     (void)is_ready(*mount);

@@ -127,6 +127,19 @@ TEST_F(VfsTest, ListingMountsMakesThem) {
   EXPECT_EQ(error_of(tree->unmount(at("lazy"))), 0);
 }
 
+TEST_F(VfsTest, MountsMayGoWhileTheyAreListed) {
+  for (const char* name : {"a", "b", "lazy"}) ASSERT_EQ(make_dir(name), 0);
+  Path a = mount_at("a"), b = mount_at("b");
+  auto make = [&]() -> Result<RefPtr<FileSystem>> {
+    EXPECT_EQ(error_of(tree->unmount(a)), 0);
+    EXPECT_EQ(error_of(tree->unmount(b)), 0);
+    return tmpfs::Tmpfs::create({});
+  };
+  ASSERT_TRUE(
+      tree->mount_on_demand(at("lazy"), {.make = make, .made = {}}, "lazy", MountFlags::kNone));
+  EXPECT_EQ(tree->list(root).size(), 2u);
+}
+
 TEST_F(VfsTest, MountPointsAreBusy) {
   ASSERT_EQ(make_dir("mnt"), 0);
   mount_at("mnt");

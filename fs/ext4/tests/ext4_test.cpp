@@ -3,109 +3,11 @@
 #include <map>
 #include <set>
 
-#include "../../vfs/tests/fs_fixture.hpp"
-#include "../src/format.hpp"
-#include "disk_image.hpp"
-#include "kernel/random/random.hpp"
+#include "ext4_fixture.hpp"
 #include "kernel/vm/page_cache.hpp"
 
 namespace aril::vfs {
 namespace {
-
-using ext4::check_image;
-using ext4::Ext4;
-using ext4::TestDisk;
-
-class Ext4Test : public FsTest {
- protected:
-  void SetUp() override {
-    FsTest::SetUp();
-    static const bool ready = (random::initialize(), true);
-    (void)ready;
-  }
-  void TearDown() override { detach(); }
-
-  void make(const std::string& size, const std::string& options = "") {
-    std::vector<std::byte> image = ext4::make_image(size, options);
-    if (image.empty()) GTEST_SKIP() << "no mkfs.ext4";
-    attach(std::move(image));
-  }
-  void attach(std::vector<std::byte> image) {
-    disk = std::make_unique<TestDisk>(std::move(image));
-    mount_disk();
-  }
-  void mount_disk(Ext4::Access access = Ext4::Access::kReadWrite) {
-    auto mounted = Ext4::mount(*disk, access);
-    ASSERT_TRUE(mounted) << error_of(mounted);
-    fs = *mounted;
-    mount(fs);
-  }
-  void detach() {
-    if (fs) EXPECT_EQ(error_of(fs->unmount()), 0);
-    drop();
-  }
-  /// As if the machine had ended.
-  void drop() {
-    cwd = root = {};
-    fs.reset();
-    tree.emplace();
-  }
-  /// Unmounted, the image must satisfy e2fsck; then it is mounted again.
-  void check_and_mount() {
-    detach();
-    EXPECT_EQ(check_image(disk->bytes()), "");
-    mount_disk();
-  }
-  std::string debugfs(const std::string& command) {
-    ext4::ImageFile file;
-    file.store(disk->bytes());
-    return ext4::run_command("debugfs -R '" + command + "' " + file.name()).second;
-  }
-  int write_at(std::string_view path, uint64_t offset, std::string_view text) {
-    auto file = open_at(path, OpenFlags::kReadWrite | OpenFlags::kCreate);
-    if (!file) return error_of(file);
-    std::string copy(text);
-    IoBuffer::Segment segment;
-    auto buffer = IoBuffer::kernel(segment, std::as_writable_bytes(std::span(copy)));
-    auto written = (*file)->write_at(buffer, offset);
-    return written ? (*written == text.size() ? 0 : -1) : error_of(written);
-  }
-  int allocate(std::string_view path, uint32_t how, uint64_t offset, uint64_t length) {
-    auto file = open_at(path, OpenFlags::kReadWrite | OpenFlags::kCreate);
-    return file ? error_of(as_node_file(**file)->allocate(how, offset, length)) : error_of(file);
-  }
-  int truncate_to(std::string_view path, uint64_t size) {
-    auto place = resolve(context(), cwd, path, LookupFlags::kFollow);
-    return place ? error_of(truncate(context(), *place, size)) : error_of(place);
-  }
-  int sync(std::string_view path) {
-    auto file = open_at(path, OpenFlags::kReadOnly);
-    return file ? error_of((*file)->sync()) : error_of(file);
-  }
-  int move(std::string_view from, std::string_view to, RenameFlags flags = RenameFlags::kNone) {
-    return error_of(vfs::rename(context(), cwd, from, cwd, to, flags));
-  }
-  int unlink(std::string_view path) { return error_of(remove_file(context(), cwd, path)); }
-  int rmdir(std::string_view path) { return error_of(remove_directory(context(), cwd, path)); }
-  std::set<std::string> names_of(std::string_view path) {
-    NameCollector names = list(path);
-    std::set<std::string> set;
-    for (auto& [name, type] : names.names) {
-      if (name != "." && name != "..") EXPECT_TRUE(set.insert(name).second) << name;
-    }
-    return set;
-  }
-
-  std::unique_ptr<TestDisk> disk;
-  RefPtr<Ext4> fs;
-};
-
-std::string pattern(size_t size, unsigned seed = 1) {
-  std::string text(size, '\0');
-  for (size_t i = 0; i < size; ++i)
-    text[i] = static_cast<char>((i * 7 + i / 4096 * 13 + seed * 31) & 0xff);
-  return text;
-}
 
 class Ext4Sizes : public Ext4Test, public ::testing::WithParamInterface<const char*> {};
 INSTANTIATE_TEST_SUITE_P(Blocks, Ext4Sizes,
@@ -442,67 +344,6 @@ TEST_F(Ext4Test, ReadOnlyDisksAreRead) {
   TestDisk other(dirty);
   other.read_only = true;
   EXPECT_EQ(error_of(Ext4::mount(other, Ext4::Access::kReadOnly)), EROFS);
-}
-
-TEST_F(Ext4Test, DamageIsAnErrorAndNothingElse) {
-  make("64M", "-b 4096");
-  if (!fs) return;
-  ASSERT_EQ(make_dir("d"), 0);
-  EXPECT_EQ(write_file("d/file", pattern(10'000)), 0);
-  detach();
-  // A bit in the directory's block: found by its name.
-  std::string_view all(reinterpret_cast<const char*>(disk->bytes().data()), disk->bytes().size());
-  size_t at = all.rfind("file");
-  ASSERT_NE(at, std::string_view::npos);
-  disk->bytes()[at + 1] ^= std::byte{1};
-  mount_disk();
-  EXPECT_EQ(error_of(stat("d/file")), EIO);
-  EXPECT_EQ(error_of(stat("d/fhle")), EIO);
-  EXPECT_EQ(write_file("other", "fine"), 0);
-}
-
-TEST_F(Ext4Test, AChangeThatBreaksOffLeavesNothingBehind) {
-  constexpr size_t kBlock = 4096;
-  make("64M", "-b 4096 -O ^metadata_csum");
-  if (!fs) return;
-  detach();
-  // The one group's block bitmap says that all is in use, its descriptor that there is room: found
-  // when the new directory has its inode already.
-  ext4::format::Le32 bitmap;
-  std::memcpy(&bitmap, disk->bytes().data() + kBlock, sizeof bitmap);
-  std::memset(disk->bytes().data() + bitmap * kBlock, 0xff, kBlock);
-  // More often than there are places in the shrinker's table, so that LeakSanitizer sees volumes
-  // that nothing else refers to.
-  for (int i = 0; i < 40; ++i) {
-    mount_disk();
-    EXPECT_EQ(make_dir("d"), ENOSPC);
-    EXPECT_EQ(write_file("file", ""), EROFS);
-    drop();
-  }
-}
-
-TEST_F(Ext4Test, TimesBeyondWhatNanosecondsCountAreTheLast) {
-  make("64M", "-O ^metadata_csum");
-  if (!fs) return;
-  EXPECT_EQ(write_file("file", "x"), 0);
-  constexpr uint32_t kMark = 0x12345678;
-  EXPECT_EQ(error_of(change_times(context(), *resolve(context(), cwd, "file", LookupFlags::kFollow),
-                                  {TimeChange::Kind::kOmit, 0},
-                                  {TimeChange::Kind::kSet, int64_t{kMark} * 1'000'000'000})),
-            0);
-  detach();
-  std::string_view all(reinterpret_cast<const char*>(disk->bytes().data()), disk->bytes().size());
-  std::string_view mark(reinterpret_cast<const char*>(&kMark), sizeof kMark);
-  // The inode's i_mtime, in its place and in the journal; the epoch bits of i_mtime_extra say 2446.
-  size_t found = 0;
-  for (size_t at = all.find(mark); at != std::string_view::npos; at = all.find(mark, at + 1)) {
-    size_t inode = at - offsetof(ext4::format::Inode, modify_time);
-    disk->bytes()[inode + offsetof(ext4::format::Inode, modify_extra)] |= std::byte{3};
-    ++found;
-  }
-  EXPECT_GE(found, 1u);
-  mount_disk();
-  EXPECT_GT(stat("file")->modify_ns, int64_t{9'200'000'000} * 1'000'000'000);
 }
 
 TEST_F(Ext4Test, SharedMappingsAreWrittenBack) {

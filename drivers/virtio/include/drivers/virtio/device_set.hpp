@@ -51,8 +51,8 @@ std::optional<MmioLocation> parse_mmio_option(std::string_view value);
 /// The virtio devices of this machine. The platform makes one at boot, shows it the places where
 /// devices may be, and hands what it found to net/, fs/ and linux/. Devices are started when they
 /// are found, or after the boot when that can wait, and live as long as the set: forever, outside
-/// tests. Start-up is thread context on the
-/// boot CPU with interrupts and the scheduler running, and waits for nothing.
+/// tests. Start-up is thread context on the boot CPU with interrupts and the scheduler running, and
+/// waits for nothing.
 ///
 /// Every probe logs one line: what was found, or why it cannot be used.
 class DeviceSet {

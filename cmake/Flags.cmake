@@ -14,13 +14,16 @@ target_compile_options(aril_freestanding_flags INTERFACE
 target_compile_definitions(aril_freestanding_flags INTERFACE
   ARIL_KERNEL=1
   $<$<COMPILE_LANGUAGE:CXX>:_LIBCPP_HARDENING_MODE=_LIBCPP_HARDENING_MODE_FAST>)
+# Many tables have room for each CPU.
 add_library(aril_kernel_flags INTERFACE)
 target_link_libraries(aril_kernel_flags INTERFACE aril_freestanding_flags)
 target_compile_options(aril_kernel_flags INTERFACE -mcmodel=kernel -fno-pic -fno-pie)
+target_compile_definitions(aril_kernel_flags INTERFACE ARIL_MAX_CPUS=32)
 # Linked above 4 GiB in a process's address space: code that finds everything relative to itself.
 add_library(aril_process_kernel_flags INTERFACE)
 target_link_libraries(aril_process_kernel_flags INTERFACE aril_freestanding_flags)
 target_compile_options(aril_process_kernel_flags INTERFACE -mcmodel=small -fPIE)
+target_compile_definitions(aril_process_kernel_flags INTERFACE ARIL_MAX_CPUS=32)
 
 # The second set of archives, for `profile = "tiny"`: the same sources for size. Hardening of the
 # standard library stays; canaries, frame pointers (backtraces) and texts about our own bugs do not.
@@ -30,7 +33,7 @@ list(REMOVE_ITEM options -O2 -g -fstack-protector-strong -fno-omit-frame-pointer
 get_target_property(definitions aril_freestanding_flags INTERFACE_COMPILE_DEFINITIONS)
 target_compile_options(aril_tiny_flags INTERFACE ${options} -mcmodel=kernel -fno-pic -fno-pie -Oz -fno-stack-protector -fomit-frame-pointer
   $<$<COMPILE_LANGUAGE:CXX>:SHELL:-mllvm -enable-machine-outliner=always>)
-target_compile_definitions(aril_tiny_flags INTERFACE ${definitions} ARIL_TINY=1)
+target_compile_definitions(aril_tiny_flags INTERFACE ${definitions} ARIL_TINY=1 ARIL_MAX_CPUS=4)
 
 add_library(aril_host_test_flags INTERFACE)
 target_compile_options(aril_host_test_flags INTERFACE

@@ -84,7 +84,6 @@ Result<void> start_init(InitConfig config) {
   if (!config.groups.empty()) {
     task->credentials.groups = ARIL_TRY(try_make_ref<GroupList>());
     task->credentials.groups->ids = std::move(config.groups);
-    std::ranges::sort(task->credentials.groups->ids);  // as setgroups(2) keeps them
   }
   task->credentials.change_group_ids(config.gid, config.gid, config.gid);
   task->credentials.change_user_ids(config.uid, config.uid, config.uid);

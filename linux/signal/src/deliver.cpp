@@ -1,7 +1,6 @@
 #include "kernel/log/log.hpp"
 #include "linux/process/family.hpp"
 #include "linux/signal/signal.hpp"
-#include "signal_frame.hpp"
 
 namespace aril::linux_abi {
 namespace {
@@ -88,7 +87,9 @@ void settle_restart(Task& task, arch::TrapFrame& frame, const SignalAction& acti
 void run_handler(Task& task, arch::TrapFrame& frame, const Delivery& delivery) {
   if (task.sequence.address != 0) settle_restartable_sequence(task, frame);
   SignalSet previous = enter_handler_mask(task, delivery);
-  if (build_signal_frame(task, frame, delivery.action, delivery.info, previous)) return;
+  if (build_signal_frame != nullptr &&
+      build_signal_frame(task, frame, delivery.action, delivery.info, previous))
+    return;
   // No room for the frame: the process ends as Linux ends it.
   report_fatal_signal(frame, SignalInfo{.signal = kSigSegv, .code = kSiKernel});
   task.process().request_exit({.signal = kSigSegv});

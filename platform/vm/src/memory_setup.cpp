@@ -13,8 +13,9 @@ namespace {
 
 using arch::MemoryRegion;
 
-/// Below lie real mode's tables and the page where further CPUs start.
-constexpr PhysicalAddress kFirstUsable = 0x10000;
+/// Below lie real mode's interrupt table and the BIOS data area. What loaders leave above it (start
+/// information, command line, tables of a first CPU) has been read by now.
+constexpr PhysicalAddress kFirstUsable = 0x1000;
 /// What boot.S mapped.
 constexpr PhysicalAddress kMappedAtBoot = kGiB;
 constexpr size_t kLargePage = 2 * kMiB;

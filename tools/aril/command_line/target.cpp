@@ -44,8 +44,7 @@ SpecialKernel choose_kernel(const ContentOptions& options, const Manifest& manif
   const char* variable = getenv("ARIL_KERNEL");
   const bool named = !options.kernel.empty() || (variable != nullptr && variable[0] != '\0');
   const bool special = manifest.profile == Profile::kTiny || manifest.profile == Profile::kDefault;
-  if (named || !special)
-    return {.files = {.elf = find_kernel(options.kernel), .unpacker = {}}, .contents = {}};
+  if (named || !special) return {.files = {.elf = find_kernel(options.kernel)}, .contents = {}};
   return make_special_kernel(executable_directory().parent_path() / "lib" / "aril", manifest, tree);
 }
 

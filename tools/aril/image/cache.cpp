@@ -114,6 +114,19 @@ fs::path cached(const std::string& key, Make make) {
   return failed ? fresh.path() : directory;
 }
 
+uint64_t memory_end(const fs::path& image) {
+  return read_image(MappedFile(image).bytes()).memory_end;
+}
+
+/// Whether the image fits below 640 KiB; if not, what is at `output` is not to be used.
+bool write_low_image(const KernelFiles& kernel, const std::optional<fs::path>& root,
+                     const fs::path& output) {
+  write_image(kernel.low_elf, root, output);
+  if (memory_end(output) > kLowMemoryEnd) return false;  // even before it is packed
+  pack_image(output, kernel.unpacker);
+  return memory_end(output) <= kLowMemoryEnd;
+}
+
 }  // namespace
 
 ImageFiles write_image_files(const KernelFiles& kernel, const Tree& tree, RootPlacement placement,
@@ -126,14 +139,14 @@ ImageFiles write_image_files(const KernelFiles& kernel, const Tree& tree, RootPl
   const bool in_memory =
       placement == RootPlacement::kMemory ||
       (placement == RootPlacement::kAutomatic && fs::file_size(root) <= kLargestRootInMemory);
-  if (in_memory) {
-    write_image(kernel.elf, root, output);
-    fs::remove(root);
-  } else {
-    write_image(kernel.elf, std::nullopt, output);
-    files.root = root;
+  if (!in_memory) files.root = root;
+  const auto in_image = in_memory ? std::optional(root) : std::nullopt;
+  const bool is_low = !kernel.low_elf.empty() && write_low_image(kernel, in_image, output);
+  if (!is_low) {
+    write_image(kernel.elf, in_image, output);
+    if (!kernel.unpacker.empty()) pack_image(output, kernel.unpacker);
   }
-  if (!kernel.unpacker.empty()) pack_image(output, kernel.unpacker);
+  if (in_memory) fs::remove(root);
   return files;
 }
 

@@ -22,8 +22,12 @@ inline constexpr uint64_t kLargestRootInMemory = uint64_t{64} << 20;
 /// What an image is made from beside its root.
 struct KernelFiles {
   std::filesystem::path elf;
-  std::filesystem::path unpacker;  ///< empty: the image is not packed (packed_image.hpp)
+  std::filesystem::path unpacker = {};  ///< empty: the image is not packed (packed_image.hpp)
+  /// The same kernel below 640 KiB, for machines that have no more; it is taken when the packed
+  /// image, itself and what it unpacks to beside each other, ends below kLowMemoryEnd. May be empty.
+  std::filesystem::path low_elf = {};
 };
+inline constexpr uint64_t kLowMemoryEnd = 0x98000;
 
 /// Writes kernel and tree as `output` and, when the root is placed on a disk, `output`.root.
 ImageFiles write_image_files(const KernelFiles& kernel, const Tree& tree, RootPlacement placement,

@@ -70,7 +70,7 @@ enum class MachineType { kMicrovm, kQ35, kPc };
 struct User {
   uint32_t uid = 0;
   uint32_t gid = 0;
-  std::vector<uint32_t> groups;  ///< supplementary ones
+  std::vector<uint32_t> groups;  ///< supplementary ones, ascending
 };
 
 inline constexpr uint64_t kDefaultMemory = uint64_t{128} << 20;

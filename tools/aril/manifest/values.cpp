@@ -242,7 +242,7 @@ Disk parse_disk(std::string_view text, const fs::path& directory) {
 
 namespace {
 
-/// The groups that this host's account belongs to beside `primary`.
+/// The groups that this host's account belongs to beside `primary`, in ascending order.
 std::vector<uint32_t> groups_of(const std::string& name, uint32_t primary) {
   std::vector<gid_t> all(16);
   int count = static_cast<int>(all.size());
@@ -252,6 +252,7 @@ std::vector<uint32_t> groups_of(const std::string& name, uint32_t primary) {
   }
   all.resize(static_cast<size_t>(count));
   std::erase(all, primary);
+  std::ranges::sort(all);
   return {all.begin(), all.end()};
 }
 

@@ -19,10 +19,8 @@ struct LinkedKernel {
 /// Where a kernel lies in physical memory.
 enum class Placement {
   kHigh,  ///< from 1 MiB on
-  kLow,   ///< below 640 KiB: for machines that have no more, when all of the image fits there
+  kLow,   ///< below 640 KiB (KernelFiles::low_elf)
 };
-/// What an image that is placed low may take, itself packed and unpacked beside each other.
-inline constexpr uint64_t kLowMemoryEnd = 0x98000;
 
 /// Links the archives with ld.lld, keeping what `selection` names and what that refers to. The same
 /// selection of the same archives is found again in the cache. Throws Error with the linker's words

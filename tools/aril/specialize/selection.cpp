@@ -16,9 +16,8 @@ namespace {
 
 constexpr uint32_t kUnix = 1, kInet = 2, kInet6 = 10, kNetlink = 16, kPacket = 17;
 
-/// What any program may run into, and what costs next to nothing: the end of a process and the
-/// return from a signal handler, which the kernel itself puts on the stack.
-constexpr const char* kAlways[] = {"exit", "exit_group", "rt_sigreturn", "restart_syscall"};
+/// What any program may run into, and what costs next to nothing.
+constexpr const char* kAlways[] = {"exit", "exit_group", "restart_syscall"};
 
 constexpr const char* kNamedComponent = "the manifest's components";
 
@@ -134,6 +133,7 @@ class Selector {
         throw Error(std::format("system_calls: no component serves '{}'", name));
       }
     }
+    if (selection_.calls.contains("rt_sigaction")) add_call("rt_sigreturn", "signal handlers");
     if (evidence.unresolved != 0) {
       selection_.notes.push_back(
           std::format("{} syscall instructions get their number in a way that the analysis does "

@@ -8,7 +8,7 @@ class Thread;
 
 namespace aril::arch {
 
-inline constexpr unsigned kMaxCpus = 32;
+inline constexpr unsigned kMaxCpus = ARIL_MAX_CPUS;
 
 /// One CPU's block, found through the GS base, which belongs to the kernel at all times: Aril's
 /// applications run at the kernel's privilege level and use only FS. Assembly and the compiler's

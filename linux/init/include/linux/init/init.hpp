@@ -20,7 +20,7 @@ struct InitConfig {
   std::string working_directory = "/";
   std::string host_name = "aril";
   uint32_t uid = 0, gid = 0;
-  std::vector<uint32_t> groups;  ///< supplementary
+  std::vector<uint32_t> groups;  ///< supplementary, ascending as setgroups(2) keeps them
   /// Descriptors 0, 1 and 2.
   RefPtr<File> standard_input, standard_output, standard_error;
   bool randomize_addresses = true;  ///< aslr=on

@@ -66,12 +66,17 @@ AfterSignals deliver_signals(arch::TrapFrame& frame, SystemCallReturn system_cal
 
 /// Before the task goes on in the application after it was away from its CPU, or enters a signal
 /// handler: aborts the critical section that `frame` is in, and tells the CPU's number. A bad area
-/// raises SIGSEGV. The task has a registered sequence.
-void settle_restartable_sequence(Task& task, arch::TrapFrame& frame);
+/// raises SIGSEGV. The task has a registered sequence: null in an image without linux/rseq, where
+/// none has.
+[[gnu::weak]] void settle_restartable_sequence(Task& task, arch::TrapFrame& frame);
 
-/// rt_sigreturn: puts the registers, SIMD state and mask back that the frame on the application's
-/// stack holds. kFault when it cannot be read or holds nonsense.
-Result<void> return_from_signal(arch::TrapFrame& frame);
+/// Lays the signal frame on the application's stack (or its alternate one) and points `frame` at
+/// the handler. `previous` is the mask that rt_sigreturn brings back. kFault when the stack cannot
+/// take it; nothing has changed then. Null in an image without the component linux/handlers, where
+/// no handler can be set.
+[[gnu::weak]] Result<void> build_signal_frame(Task& task, arch::TrapFrame& frame,
+                                              const SignalAction& action, const SignalInfo& info,
+                                              SignalSet previous);
 
 /// Writes the report of a fatal signal as "report" records: what, registers, backtrace.
 void report_fatal_signal(const arch::TrapFrame& frame, const SignalInfo& info);

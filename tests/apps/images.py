@@ -8,7 +8,7 @@ from example_images import EXAMPLES, build_examples, build_image, inspect
 from harness import ARIL, ROOT, case, free_port, get, instance, need, run, scratch
 
 # Ceilings in bytes: what was measured, and some room.
-HELLO_LIMIT, DNS_LIMIT, WEB_LIMIT = 104_000, 215_000, 217_000
+HELLO_LIMIT, DNS_LIMIT, WEB_LIMIT = 102_400, 213_000, 214_000
 # For the address of example.test, over TCP.
 DNS_QUERY = (b"\x00\x1e\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00"
              b"\x07example\x04test\x00\x00\x01\x00\x01")
@@ -30,7 +30,7 @@ def a_tiny_hello_runs():
             directory, '#include <stdio.h>\nint main(void) { puts("hello, world"); return 3; }\n')
         image = build_image(directory, "--profile", "tiny", program)
         assert os.path.getsize(image) < HELLO_LIMIT, f"{os.path.getsize(image)} bytes"
-        output = run([ARIL, "run", "--net", "none", "--memory", "2M", image], status=3)
+        output = run([ARIL, "run", "--net", "none", "--memory", "1M", image], status=3)
         assert output == "hello, world\n", output
         seen = inspect(image)
         assert seen["packed"] and "writev" in seen["system_calls"]
@@ -123,7 +123,7 @@ def the_dns_server_answers():
         # On Linux: a zone that does not fit is refused, not cut.
         run([os.path.join(ROOT, "build", "examples", "dns"), large], status=1)
         port = free_port()
-        with instance("--memory", "4M", "--port", f"{port}:53", "--port", f"{port}:53/udp",
+        with instance("--memory", "2M", "--port", f"{port}:53", "--port", f"{port}:53/udp",
                       image) as server:
             server.wait_for(port, probe=DNS_QUERY)
 
@@ -151,7 +151,7 @@ def the_web_server_serves():
         assert os.path.getsize(image) < WEB_LIMIT, f"{os.path.getsize(image)} bytes"
         inspect(image)
         port = free_port()
-        with instance("--memory", "6M", "--port", f"{port}:80", image) as server:
+        with instance("--memory", "3M", "--port", f"{port}:80", image) as server:
             server.wait_for(port, probe=b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             url = f"http://127.0.0.1:{port}"
             with open(f"{EXAMPLES}/web/site/index.html", "rb") as file:

@@ -79,6 +79,17 @@ def nginx_serves_its_page():
         assert status == 0, f"status {status} after SIGINT"
 
 
+@case(timeout=90)
+def nginx_serves_its_page_in_little_memory():
+    """Its files alone would fill most of it: they stay on a disk."""
+    port = harness.free_port()
+    with instance("--memory", "12M", "--port", f"{port}:80", example("nginx.aril")) as nginx:
+        nginx.wait_for(port, probe=PROBE)
+        for _ in range(20):
+            assert get(f"http://127.0.0.1:{port}/").decode() == welcome()
+        assert nginx.stop(signal.SIGTERM) == 0
+
+
 @case(timeout=120)
 def nginx_serves_its_page_over_ipv6():
     need("curl")

@@ -27,8 +27,8 @@ int build(const BuildOptions& options) {
   }
   plan.tree.add_content(kBootRecordsPath, to_file_content(plan.records));
   const SpecialKernel kernel = choose_kernel(options.content, manifest, plan.tree);
-  const ImageFiles files =
-      write_image_files(kernel.files, plan.tree, root_placement(options.content), options.output);
+  const ImageFiles files = write_image_files(
+      kernel.files, plan.tree, largest_root_in_memory(options.content, manifest), options.output);
   if (!kernel.contents.empty()) write_file(options.output + kContentsSuffix, kernel.contents);
   const auto describe = [](const std::filesystem::path& path) {
     return std::format("{} ({})", path.string(), human_size(std::filesystem::file_size(path)));

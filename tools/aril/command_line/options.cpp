@@ -1,6 +1,7 @@
 #include "command_line/options.hpp"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <ranges>
 
 #include "manifest/values.hpp"
@@ -9,6 +10,9 @@
 namespace aril::tool {
 
 namespace {
+
+/// Roots up to this size are loaded with the kernel unless the machine is small.
+constexpr uint64_t kLargestRootInMemory = uint64_t{64} << 20;
 
 void add_content_options(CLI::App& app, ContentOptions& options) {
   app.add_option(
@@ -33,7 +37,7 @@ void add_content_options(CLI::App& app, ContentOptions& options) {
       ->type_name("FILE");
   app.add_option("--disk-root", options.disk_root,
                  "Attach the root as a disk in place of loading it into memory (default auto: from "
-                 "64 MiB on)")
+                 "64 MiB or half of the memory on)")
       ->type_name("on|off|auto");
   app.add_option("--profile", options.profile,
                  "How much of the kernel the image gets (default: all with run, what the program "
@@ -211,10 +215,12 @@ void apply(const RunOptions& options, Manifest& manifest) {
   }
 }
 
-RootPlacement root_placement(const ContentOptions& options) {
-  if (options.disk_root == "auto") return RootPlacement::kAutomatic;
-  if (options.disk_root == "on") return RootPlacement::kDisk;
-  if (options.disk_root == "off") return RootPlacement::kMemory;
+uint64_t largest_root_in_memory(const ContentOptions& options, const Manifest& manifest) {
+  if (options.disk_root == "auto") {
+    return std::min(kLargestRootInMemory, manifest.memory.value_or(kDefaultMemory) / 2);
+  }
+  if (options.disk_root == "on") return 0;
+  if (options.disk_root == "off") return UINT64_MAX;
   throw Error(std::format("--disk-root: '{}' is none of on, off, auto", options.disk_root));
 }
 

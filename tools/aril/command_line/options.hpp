@@ -75,6 +75,7 @@ void add_components_options(CLI::App& app, ComponentsOptions& options);
 /// Lays the options over what a manifest said.
 void apply(const ContentOptions& options, Manifest& manifest);
 void apply(const RunOptions& options, Manifest& manifest);
-RootPlacement root_placement(const ContentOptions& options);
+/// Larger roots become disks of their own (write_image_files).
+uint64_t largest_root_in_memory(const ContentOptions& options, const Manifest& manifest);
 
 }  // namespace aril::tool

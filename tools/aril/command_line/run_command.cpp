@@ -98,12 +98,12 @@ Boot boot_of_program(const RunOptions& options, const Manifest& manifest) {
                       missing.needed_by.string(), missing.name));
     }
   }
-  const RootPlacement placement = root_placement(options.content);
-  boot.image = cached_image(kernel, plan.tree, placement);
+  const uint64_t largest = largest_root_in_memory(options.content, manifest);
+  boot.image = cached_image(kernel, plan.tree, largest);
   if (!options.keep.empty()) {
     Tree complete = plan.tree;
     complete.add_content(kBootRecordsPath, to_file_content(plan.records));
-    write_image_files(kernel, complete, placement, options.keep);
+    write_image_files(kernel, complete, largest, options.keep);
   }
   boot.tree = std::move(plan.tree);
   boot.program = plan.program;

@@ -45,7 +45,8 @@ SpecialKernel choose_kernel(const ContentOptions& options, const Manifest& manif
   const bool named = !options.kernel.empty() || (variable != nullptr && variable[0] != '\0');
   const bool special = manifest.profile == Profile::kTiny || manifest.profile == Profile::kDefault;
   if (named || !special) return {.files = {.elf = find_kernel(options.kernel)}, .contents = {}};
-  return make_special_kernel(executable_directory().parent_path() / "lib" / "aril", manifest, tree);
+  return make_special_kernel(executable_directory().parent_path() / "lib" / "aril", manifest, tree,
+                             largest_root_in_memory(options, manifest));
 }
 
 std::optional<fs::path> host_file(const Tree& tree, const std::string& path) {

@@ -26,11 +26,11 @@ constexpr uint64_t kKeptBytes = uint64_t{4} << 30;
 /// An image that somebody has just been given must not vanish before their machine has opened it.
 constexpr auto kSafeAge = std::chrono::minutes(10);
 
-std::string kernel_key(const KernelFiles& files, RootPlacement placement) {
+std::string kernel_key(const KernelFiles& files, uint64_t largest_in_memory) {
   const fs::path& kernel = files.elf;
   struct stat status = {};
   if (stat(kernel.c_str(), &status) != 0) fail_with_errno(kernel.string(), errno);
-  return std::format("{}{}\n{} {} {} {}.{}\n", static_cast<int>(placement),
+  return std::format("{}{}\n{} {} {} {}.{}\n", largest_in_memory,
                      files.unpacker.empty() ? "" : " packed", kernel.string(), status.st_size,
                      status.st_ino, status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
 }
@@ -129,16 +129,14 @@ bool write_low_image(const KernelFiles& kernel, const std::optional<fs::path>& r
 
 }  // namespace
 
-ImageFiles write_image_files(const KernelFiles& kernel, const Tree& tree, RootPlacement placement,
-                             const fs::path& output) {
+ImageFiles write_image_files(const KernelFiles& kernel, const Tree& tree,
+                             uint64_t largest_in_memory, const fs::path& output) {
   const fs::path directory = fs::absolute(output).parent_path();
   ImageFiles files = {.image = output};
   fs::path root = output;
   root += ".root";
   write_erofs(tree, root, directory);
-  const bool in_memory =
-      placement == RootPlacement::kMemory ||
-      (placement == RootPlacement::kAutomatic && fs::file_size(root) <= kLargestRootInMemory);
+  const bool in_memory = fs::file_size(root) <= largest_in_memory;
   if (!in_memory) files.root = root;
   const auto in_image = in_memory ? std::optional(root) : std::nullopt;
   const bool is_low = !kernel.low_elf.empty() && write_low_image(kernel, in_image, output);
@@ -150,10 +148,11 @@ ImageFiles write_image_files(const KernelFiles& kernel, const Tree& tree, RootPl
   return files;
 }
 
-ImageFiles cached_image(const KernelFiles& kernel, const Tree& tree, RootPlacement placement) {
-  return files_in(cached(key_of(kernel_key(kernel, placement), tree), [&](const fs::path& folder) {
-    write_image_files(kernel, tree, placement, folder / "image");
-  }));
+ImageFiles cached_image(const KernelFiles& kernel, const Tree& tree, uint64_t largest_in_memory) {
+  return files_in(
+      cached(key_of(kernel_key(kernel, largest_in_memory), tree), [&](const fs::path& folder) {
+        write_image_files(kernel, tree, largest_in_memory, folder / "image");
+      }));
 }
 
 fs::path cached_root(const Tree& tree) {

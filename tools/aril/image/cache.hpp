@@ -13,29 +13,25 @@ struct ImageFiles {
   std::optional<std::filesystem::path> root;  ///< EROFS, to be attached as a disk
 };
 
-/// Where a root goes that is too large to be loaded with the kernel.
-enum class RootPlacement { kAutomatic, kMemory, kDisk };
-
-/// Roots up to this size go into the image and are in memory at boot.
-inline constexpr uint64_t kLargestRootInMemory = uint64_t{64} << 20;
-
 /// What an image is made from beside its root.
 struct KernelFiles {
   std::filesystem::path elf;
   std::filesystem::path unpacker = {};  ///< empty: the image is not packed (packed_image.hpp)
   /// The same kernel below 640 KiB, for machines that have no more; it is taken when the packed
-  /// image, itself and what it unpacks to beside each other, ends below kLowMemoryEnd. May be empty.
+  /// image, itself and what it unpacks to beside each other, ends below kLowMemoryEnd. May be
+  /// empty.
   std::filesystem::path low_elf = {};
 };
 inline constexpr uint64_t kLowMemoryEnd = 0x98000;
 
-/// Writes kernel and tree as `output` and, when the root is placed on a disk, `output`.root.
-ImageFiles write_image_files(const KernelFiles& kernel, const Tree& tree, RootPlacement placement,
-                             const std::filesystem::path& output);
+/// Writes kernel and tree as `output`, and a root of more than `largest_in_memory` bytes as
+/// `output`.root.
+ImageFiles write_image_files(const KernelFiles& kernel, const Tree& tree,
+                             uint64_t largest_in_memory, const std::filesystem::path& output);
 
 /// The same in aril's cache, found again as long as the kernel and everything in the tree keep
 /// their names, sizes, times and inodes. Images that were not used for long are removed.
-ImageFiles cached_image(const KernelFiles& kernel, const Tree& tree, RootPlacement placement);
+ImageFiles cached_image(const KernelFiles& kernel, const Tree& tree, uint64_t largest_in_memory);
 
 /// The tree alone, as an EROFS file, likewise.
 std::filesystem::path cached_root(const Tree& tree);

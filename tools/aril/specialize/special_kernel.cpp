@@ -8,11 +8,22 @@
 
 namespace aril::tool {
 
+namespace {
+
+constexpr uint64_t kFileSystemOverhead = 64 << 10;
+
+}  // namespace
+
 SpecialKernel make_special_kernel(const std::filesystem::path& directory, const Manifest& manifest,
-                                  const Tree& tree) {
+                                  const Tree& tree, uint64_t largest_root_in_memory) {
   const std::string set = manifest.profile == Profile::kTiny ? "tiny" : "default";
   const std::vector<Component> components = read_components(directory, set);
-  const Selection selection = select_components(manifest, tree, components);
+  Selection selection = select_components(manifest, tree, components);
+  // How large the file system will be is not known to the byte.
+  const uint64_t root = tree.total_size();
+  if (root + root / 8 + kFileSystemOverhead > largest_root_in_memory) {
+    selection.parts.emplace("111.virtio_block", "the root may be on a disk");
+  }
   // A PC's firmware may want low memory for itself.
   const bool may_be_low = set == "tiny" && !selection.parts.contains("210.pci");
   const LinkedKernel kernel = link_kernel(directory, components, selection, Placement::kHigh);

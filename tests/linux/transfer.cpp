@@ -2,6 +2,7 @@
 // and the limit of a file's size.
 #include <fcntl.h>
 #include <limits.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -163,6 +164,49 @@ PROPERTY(sendfile_to_a_file_and_to_a_pipe) {
   CHECK_EQ(sendfile(pipe.out, from, nullptr, 4), 4);
   CHECK(pipe.take() == "send");
   CHECK_EQ(lseek(from, 0, SEEK_CUR), 4);
+}
+/// What comes out of a TCP connection when `count` bytes of `file` from `offset` on are sent there.
+std::string through_tcp(int file, off_t offset, size_t count) {
+  int listener = socket(AF_INET, SOCK_STREAM, 0), out = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+  socklen_t length = sizeof address;
+  bind(listener, (sockaddr*)&address, length);
+  listen(listener, 1);
+  getsockname(listener, (sockaddr*)&address, &length);
+  std::string text;
+  if (connect(out, (sockaddr*)&address, length) == 0) {
+    int in = accept(listener, nullptr, nullptr);
+    fcntl(out, F_SETFL, O_NONBLOCK);
+    size_t sent = 0;
+    while (text.size() < count) {
+      ssize_t more = sent < count ? sendfile(out, file, &offset, count - sent) : 0;
+      if (more > 0) sent += more;
+      char buffer[5000];
+      ssize_t got = read(in, buffer, sizeof buffer);
+      if (got <= 0) break;
+      text.append(buffer, got);
+    }
+    close(in);
+  }
+  close(out);
+  close(listener);
+  return text;
+}
+PROPERTY(sendfile_lends_pages_to_a_connection) {
+  int program = open("/proc/self/exe", O_RDONLY);
+  std::string expected(30000, '\0');
+  CHECK_EQ(pread(program, expected.data(), expected.size(), 777), 30000);
+  CHECK(through_tcp(program, 777, 30000) == expected);
+  CHECK(through_tcp(program, 4096, 4096) == expected.substr(4096 - 777, 4096));
+  close(program);
+  // Pages that were made in another order than they have in the file.
+  File file;
+  std::string whole(40 * 4096 + 100, '\0');
+  for (size_t i = 0; i < whole.size(); ++i) whole[i] = char(i * 7 + i / 4096);
+  for (int i = 40; i >= 0; --i)
+    pwrite(file, whole.data() + i * 4096, i == 40 ? 100 : 4096, i * 4096L);
+  CHECK(through_tcp(file, 0, whole.size()) == whole);
+  CHECK(through_tcp(file, 4095, 100000) == whole.substr(4095, 100000));
 }
 PROPERTY(sendfile_errors) {
   File file("x");

@@ -124,8 +124,9 @@ bool NetDriver::arm_interrupt() {
   bool quiet = receive_->arm_interrupt();
   if (quiet && transmit_blocked_.load(std::memory_order_acquire)) {
     LockGuard guard(transmit_lock_);
-    // Room that a poll has made since is told by one more poll.
-    quiet = free_slot_count_ == 0 && !transmit_->has_used();
+    // Room that has been made since is left alone until the batch is done: filling it frame by
+    // frame would keep the CPU busy for as long as the device is.
+    quiet = transmit_armed_;
     if (!quiet) transmit_blocked_.store(false, std::memory_order_relaxed);
   }
   if (quiet) return true;

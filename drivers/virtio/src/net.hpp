@@ -126,6 +126,8 @@ class NetDriver final : public Driver, public NetDevice {
   std::atomic<bool> receive_armed_{false};
   /// transmit() found no room and nobody has been told of room since.
   std::atomic<bool> transmit_blocked_{false};
+  /// While blocked: an interrupt will tell of room. Under transmit_lock_.
+  bool transmit_armed_ = false;
 
   DmaPool receive_pool_;
   std::unique_ptr<uint16_t[]> buffer_of_head_;

@@ -82,7 +82,9 @@ Result<void> NetDriver::transmit(const TxFrame& frame, void (*release)(void*), v
     LockGuard guard(transmit_lock_);
     // Seldom enough that finished frames come in batches, early enough that the ring never fills
     // while the device keeps up.
-    if (free_slot_count_ <= sizes_.transmit_slots / 2) reclaim_locked(releases);
+    if (free_slot_count_ <= sizes_.transmit_slots / 2 ||
+        transmit_->free_descriptors() <= transmit_->size() / 2)
+      reclaim_locked(releases);
     queued = queue_locked(outgoing) || queue_when_full_locked(outgoing, releases);
     // A batch that takes half the ring is on its way while the caller makes the next half; and what
     // fills the ring must be, or no interrupt would ever tell of room.
@@ -103,7 +105,8 @@ Result<void> NetDriver::transmit(const TxFrame& frame, void (*release)(void*), v
 bool NetDriver::queue_when_full_locked(Outgoing& outgoing, Releases& releases) {
   ++counters_.transmit_full;
   bool others_wait = transmit_blocked_.exchange(true, std::memory_order_acq_rel);
-  if (transmit_->arm_interrupt(transmit_->outstanding() / 2)) return false;
+  transmit_armed_ = transmit_->arm_interrupt(transmit_->outstanding() / 2);
+  if (transmit_armed_) return false;
   reclaim_locked(releases);
   if (!queue_locked(outgoing)) return false;
   if (!others_wait) {

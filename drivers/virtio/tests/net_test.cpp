@@ -297,15 +297,36 @@ TEST_F(NetTest, FullRingInterruptsWhenThereIsRoom) {
   EXPECT_TRUE(send(frame).has_value());
 }
 
-TEST_F(NetTest, RoomMadeByPollingIsTold) {
+TEST_F(NetTest, RoomMadeByPollingWaitsForItsBatch) {
   start();
   auto frame = frame_of(60);
   while (send(frame).has_value()) {}
-  sent();
-  transmitted().push(last_sent_, 0);
+  for (int used = 1; used <= 3; ++used) {
+    sent();
+    transmitted().push(last_sent_, 0);
+    poll();
+    EXPECT_TRUE(net_->arm_interrupt());
+    device_.interrupt(1);
+    EXPECT_EQ(wakes_, used == 3 ? 1u : 0u) << used;
+  }
+}
+
+TEST_F(NetTest, SleepsWhenDescriptorsRunOut) {
+  start();
+  auto frame = frame_of(9 * 700);
+  std::array<TxFrame::Piece, 9> pieces;
+  for (size_t i = 0; i < pieces.size(); ++i) pieces[i] = {frame.data() + i * 700, 700};
+  auto send_pieces = [&] { return net_->transmit({.pieces = pieces}, [](void*) {}, nullptr); };
+  // Each takes a slot, of four, and ten descriptors, of sixteen.
+  ASSERT_TRUE(send_pieces().has_value());
+  EXPECT_EQ(send_pieces().error(), Errno::kAgain);
   poll();
-  EXPECT_FALSE(net_->arm_interrupt());
   EXPECT_TRUE(net_->arm_interrupt());
+  EXPECT_EQ(sent(), frame);
+  transmitted().push(last_sent_, 0);
+  device_.interrupt(1);
+  EXPECT_EQ(wakes_, 1u);
+  EXPECT_TRUE(send_pieces().has_value());
 }
 
 TEST_F(NetTest, FailureReleasesFramesUnderWay) {

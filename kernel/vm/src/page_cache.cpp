@@ -127,9 +127,11 @@ Result<PageRef> PageCache::get(uint64_t index, PageAccess access, Bound bound) {
   bool is_prepared = !writes || state.backing == nullptr;
   for (;;) {
     uint64_t removals;
+    bool is_past_end;
     {
       LockGuard hold(state.mutex);
-      if (bound == Bound::kSize && index >= pages_for(state.size)) return fail(Errno::kFault);
+      is_past_end = index >= pages_for(state.size);
+      if (bound == Bound::kSize && is_past_end) return fail(Errno::kFault);
       if (PageTree::Slot* slot = state.tree.find(index)) {
         if (is_prepared || slot->is_dirty()) {
           PageRef page = PageRef::share(slot->page());
@@ -144,7 +146,7 @@ Result<PageRef> PageCache::get(uint64_t index, PageAccess access, Bound bound) {
       is_prepared = true;
       continue;
     }
-    if (state.backing == nullptr || index >= pages_for(size())) {
+    if (state.backing == nullptr || is_past_end) {
       PageRef fresh = ARIL_TRY(allocate_page(page_allocator::Fill::kZero));
       ARIL_TRY(enter(index, std::move(fresh), removals, access));
     } else if (PageRef in_place = state.backing->in_place(index)) {

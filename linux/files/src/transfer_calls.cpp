@@ -60,7 +60,7 @@ Result<size_t> send_pages(File& in, uint64_t offset, size_t count, net::Socket& 
   if (offset >= size) return 0;
   count = static_cast<size_t>(std::min<uint64_t>(count, size - offset));
   RefPtr<MemoryObject> object = ARIL_TRY(in.memory_object());
-  constexpr size_t kBatch = 16;
+  constexpr size_t kBatch = 32;
   size_t total = 0;
   while (total < count) {
     net::PagePiece pieces[kBatch];

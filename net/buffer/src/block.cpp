@@ -16,7 +16,7 @@ Result<RefPtr<Block>> Block::allocate(size_t capacity) {
   return adopt_ref(new (memory) Block(storage, static_cast<uint32_t>(capacity)));
 }
 
-Result<RefPtr<Block>> Block::wrap(std::span<const std::byte> bytes, void (*release)(void*),
+Result<RefPtr<Block>> Block::wrap(std::span<const std::byte> bytes, Release release,
                                   void* context) {
   void* memory = ::operator new(sizeof(Block), std::nothrow);
   if (memory == nullptr) return fail(Errno::kNoMem);
@@ -29,7 +29,7 @@ Result<RefPtr<Block>> Block::wrap(std::span<const std::byte> bytes, void (*relea
 }
 
 Block::~Block() {
-  if (release_ != nullptr) release_(context_);
+  if (release_ != nullptr) release_(context_, {data_, capacity_});
 }
 
 void Block::operator delete(void* memory) { ::operator delete(memory); }

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/unique.hpp"
+#include "kernel/memory/page_allocator.hpp"
 
 namespace aril::net {
 
@@ -278,17 +279,32 @@ Result<size_t> TcpFile::send_stream(OutgoingMessage& message) {
   return total;
 }
 
+namespace {
+
+/// Drops the reference to each page of a block of pages.
+void release_pages(void*, std::span<const std::byte> bytes) {
+  for (; !bytes.empty(); bytes = bytes.subspan(kPageSize))
+    PageRef::adopt(page_allocator::page_of(arch::virtual_to_physical(bytes.data()))).reset();
+}
+
+}  // namespace
+
 Result<size_t> TcpFile::send_pages(std::span<const PagePiece> pieces, MessageFlags flags) {
   BlockChain chain;
-  for (const PagePiece& piece : pieces) {
-    // The stack shares the page until the data is acknowledged; this reference keeps it.
-    PageRef page = piece.page;
-    auto block = ARIL_TRY(Block::wrap(
-        page->bytes(), [](void* context) { PageRef::adopt(static_cast<Page*>(context)).reset(); },
-        page.get()));
-    (void)page.leak();
-    std::byte* data = block->data() + piece.offset;
-    ARIL_TRY(chain.append({std::move(block), data, piece.length}));
+  while (!pieces.empty()) {
+    // Pages that lie one behind the other, as those of a file in the image do, make one block.
+    const std::byte* first_page = pieces.front().page->data();
+    const std::byte* start = first_page + pieces.front().offset;
+    const std::byte* end = start + pieces.front().length;
+    size_t count = 1;
+    while (count < pieces.size() && pieces[count].offset == 0 && pieces[count].page->data() == end)
+      end += pieces[count++].length;
+    auto block = ARIL_TRY(Block::wrap({first_page, count * kPageSize}, release_pages, nullptr));
+    // The stack shares the pages until the data is acknowledged; these references keep them.
+    for (const PagePiece& piece : pieces.first(count)) (void)PageRef(piece.page).leak();
+    std::byte* data = block->data() + (start - first_page);
+    ARIL_TRY(chain.append({std::move(block), data, static_cast<uint32_t>(end - start)}));
+    pieces = pieces.subspan(count);
   }
   return send_chain(chain, flags);
 }

@@ -259,7 +259,7 @@ TEST_F(RuntimeTest, SharesBlocksWithTheDeviceUntilItIsDone) {
   {
     Runtime::Guard guard(*runtime);
     EXPECT_EQ(socket->state(), TcpState::kEstablished);
-    auto block = Block::wrap(page, [](void*) { ++released; }, nullptr).value();
+    auto block = Block::wrap(page, [](void*, auto) { ++released; }, nullptr).value();
     std::byte* data = block->data();
     BlockChain chain;
     ASSERT_TRUE(chain.append({std::move(block), data, 8000}).has_value());

@@ -199,7 +199,7 @@ TEST_F(TcpSend, SharesBlocksWithoutCopying) {
   static int released = 0;
   released = 0;
   static Bytes page = data(4096);
-  auto block = Block::wrap(page, [](void*) { ++released; }, nullptr).value();
+  auto block = Block::wrap(page, [](void*, auto) { ++released; }, nullptr).value();
   std::byte* start = block->data();
   BlockChain chain;
   ASSERT_TRUE(chain.append({std::move(block), start, 4096}).has_value());

@@ -19,10 +19,11 @@ class Block final : public RefCounted {
 
   /// kNoMem.
   static Result<RefPtr<Block>> allocate(size_t capacity = kCapacity);
-  /// Shares `bytes`, which stay valid and unmoved until `release(context)` is called, once, from
-  /// whatever thread drops the last reference (thread context). kNoMem: then `release` is not
+  /// Shares `bytes`, which stay valid and unmoved until `release(context, bytes)` is called, once,
+  /// from whatever thread drops the last reference (thread context). kNoMem: then `release` is not
   /// called.
-  static Result<RefPtr<Block>> wrap(std::span<const std::byte> bytes, void (*release)(void*),
+  using Release = void (*)(void* context, std::span<const std::byte> bytes);
+  static Result<RefPtr<Block>> wrap(std::span<const std::byte> bytes, Release release,
                                     void* context);
   ~Block();
 
@@ -40,7 +41,7 @@ class Block final : public RefCounted {
 
   std::byte* data_;
   uint32_t capacity_;
-  void (*release_)(void*) = nullptr;
+  Release release_ = nullptr;
   void* context_ = nullptr;
 };
 static_assert(sizeof(Block) <= 64);

@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstring>
+#include <span>
 
 #include "address_space_state.hpp"
 
@@ -59,28 +61,54 @@ bool AddressSpace::Implementation::is_filled_up_to_locked(const Region& region, 
          is_mapped(run.end + half - kPageSize);
 }
 
+/// What is missing from `address` upwards, where memory is being filled that way: at most twice as
+/// much as is mapped below, wherever it begins and ends. One page where it is not.
+auto AddressSpace::Implementation::upward_run_locked(const Region& region, uint64_t address) const
+    -> Run {
+  uint64_t limit = std::min(address + (kPageSize << fault_order), region.end);
+  Run run{address, table.next_present(address, limit)};
+  auto is_mapped = [&](uint64_t at) { return at >= region.start && table.query(at).has_value(); };
+  if (!is_mapped(address - kPageSize)) return {address, address + kPageSize};
+  while (run.end - run.start > kPageSize) {
+    uint64_t half = align_up((run.end - run.start) / 2, kPageSize);
+    if (is_mapped(address - half)) break;
+    run.end = run.start + half;
+  }
+  return run;
+}
+
+/// Maps `run`, in which `address` lies and nothing else, from a block of 2^order pages of which
+/// those at the end of it are given back when it is shorter. Whether there is a page at `address`
+/// now.
+bool AddressSpace::Implementation::map_run_locked(const Run& run, uint64_t address, unsigned order,
+                                                  arch::PageFlags flags) {
+  Result<Page*> pages = page_allocator::allocate_pages(order, page_allocator::Fill::kZero);
+  if (!pages) return false;
+  bool mapped = false, failed = false;
+  for (Page& each : std::span(*pages, size_t{1} << order)) {
+    PageRef page = PageRef::adopt(&each);
+    uint64_t at = run.start + (static_cast<uint64_t>(&each - *pages) << kPageShift);
+    failed = failed || at >= run.end || !map_page_locked(at, std::move(page), flags);
+    if (!failed && at == address) mapped = true;
+  }
+  return mapped;
+}
+
 /// Gives a write to `address` the pages that are missing of an aligned block, the largest of up to
 /// 2^fault_order of which most is missing, where memory is being filled: twice as much each time.
 /// What is touched here and there stays small. False when it is to get a single page.
 bool AddressSpace::Implementation::map_cluster_locked(const Region& region, uint64_t address,
                                                       arch::PageFlags flags) {
   if (fault_order == 0 || !has_memory_to_spare()) return false;
+  Run up = upward_run_locked(region, address);
+  if (uint64_t count = (up.end - up.start) >> kPageShift; count > 1)
+    return map_run_locked(up, address, static_cast<unsigned>(std::bit_width(count - 1)), flags);
   for (unsigned order = fault_order; order > 0; --order) {
     uint64_t size = kPageSize << order;
     Run run = empty_run_locked(region, address, order);
     if (2 * (run.end - run.start) <= size || !is_filled_up_to_locked(region, address, run))
       continue;
-    Result<Page*> pages = page_allocator::allocate_pages(order, page_allocator::Fill::kZero);
-    if (!pages) return false;
-    bool mapped = true;
-    uint64_t start = align_down(address, size);
-    for (uint64_t at = start; at < start + size; at += kPageSize) {
-      PageRef page = PageRef::adopt(*pages + ((at - start) >> kPageShift));
-      if (at < run.start || at >= run.end) continue;  // given back: it has one
-      // Once a table was had for the first, the others are in the same one.
-      mapped = mapped && map_page_locked(at, std::move(page), flags).has_value();
-    }
-    return mapped;
+    return map_run_locked(run, address, order, flags);
   }
   return false;
 }

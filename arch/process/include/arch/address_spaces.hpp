@@ -7,6 +7,6 @@ namespace aril::arch {
 inline constexpr bool kCpusHaveOwnPageTables = false;
 /// How many pages of fresh memory a fault gets at most, as a power of two: a fault is a signal of
 /// the host's and a mapping made there, some 5 us.
-inline constexpr unsigned kFaultOrder = 4;
+inline constexpr unsigned kFaultOrder = 6;
 
 }  // namespace aril::arch

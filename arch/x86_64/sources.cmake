@@ -46,6 +46,7 @@ set(ARIL_ARCH_PROCESS_SOURCES
   process/src/events.cpp
   process/src/gate.S
   process/src/host_calls.cpp
+  process/src/huge_pages.cpp
   process/src/report.cpp
   process/src/signals.cpp
   process/src/timer.cpp

@@ -9,6 +9,7 @@ namespace {
 constexpr uint64_t kApplicationSize = kProcessApplicationEnd - kProcessApplicationStart;
 constexpr uint64_t kAnyProtection = PROT_READ | PROT_WRITE | PROT_EXEC;
 constexpr uint64_t kMostPolled = 16;
+constexpr uint64_t kCollapse = 25;  // MADV_COLLAPSE, Linux 6.1: older libraries do not name it
 
 Condition is_in_application(unsigned argument) {
   return is_within(argument, kProcessApplicationStart, kProcessApplicationEnd - 1);
@@ -22,6 +23,24 @@ Condition shows_shared(unsigned argument) {
   return {argument, kFlags, kFlags, ~uint64_t{MAP_POPULATE}};
 }
 Condition is_length(unsigned argument) { return is_within(argument, 1, kProcessLongestMapping); }
+
+constexpr Condition has_no_flags() { return {5, 0, 0}; }
+
+Rule file_call(const char* call, unsigned number, int descriptor, const char* reason) {
+  return {call, number, {is(0, static_cast<uint64_t>(descriptor)), has_no_flags()}, reason};
+}
+/// At no offset: the file's own place, as read and writev have it.
+Rule stream_call(const char* call, unsigned number, int descriptor, const char* reason) {
+  Rule rule = file_call(call, number, descriptor, reason);
+  rule.conditions.push_back(is(3, ~uint64_t{0}));
+  return rule;
+}
+Rule stream_read(int descriptor, const char* reason) {
+  return stream_call("preadv2", SYS_preadv2, descriptor, reason);
+}
+Rule stream_write(int descriptor, const char* reason) {
+  return stream_call("pwritev2", SYS_pwritev2, descriptor, reason);
+}
 
 void add_memory(std::vector<Rule>& rules, const ProcessBoot& boot) {
   const auto memory = static_cast<uint64_t>(boot.memory_descriptor);
@@ -51,6 +70,13 @@ void add_memory(std::vector<Rule>& rules, const ProcessBoot& boot) {
                    "change to another program"});
   rules.push_back(
       {"munmap", SYS_munmap, {is_in_kernel_map(0), is_length(1)}, "free a kernel thread's stack"});
+  if (boot.memory_size >= kProcessHugePage) {
+    rules.push_back({"madvise",
+                     SYS_madvise,
+                     {is_within(0, kMemoryBase, kMemoryBase + boot.memory_size - kProcessHugePage),
+                      is(1, kProcessHugePage), is(2, kCollapse)},
+                     "have memory that comes into use from the host in pieces of 2 MiB"});
+  }
   const uint64_t first_end = boot.vdso_end != 0 ? boot.vdso_start : kProcessHostEnd;
   rules.push_back({"munmap",
                    SYS_munmap,
@@ -65,39 +91,33 @@ void add_memory(std::vector<Rule>& rules, const ProcessBoot& boot) {
 }
 
 void add_stream(std::vector<Rule>& rules, const ProcessBoot& boot) {
-  auto descriptor = [](int number) { return is(0, static_cast<uint64_t>(number)); };
-  rules.push_back({"read",
-                   SYS_read,
-                   {descriptor(boot.console_descriptors[0])},
-                   "the program's standard input"});
-  rules.push_back({"writev",
-                   SYS_writev,
-                   {descriptor(boot.console_descriptors[1])},
-                   "the program's standard output"});
-  rules.push_back({"writev",
-                   SYS_writev,
-                   {descriptor(boot.console_descriptors[2])},
-                   "the program's standard error, and the kernel's log"});
-  if (boot.network_descriptor < 0) return;
-  rules.push_back({"read", SYS_read, {descriptor(boot.network_descriptor)}, "receive a frame"});
-  rules.push_back({"writev", SYS_writev, {descriptor(boot.network_descriptor)}, "send a frame"});
+  if (boot.network_descriptor >= 0) {
+    rules.push_back(stream_read(boot.network_descriptor, "receive a frame"));
+    rules.push_back(stream_write(boot.network_descriptor, "send a frame"));
+  }
+  rules.push_back(stream_read(boot.console_descriptors[0], "the program's standard input"));
+  rules.push_back(stream_write(boot.console_descriptors[1], "the program's standard output"));
+  rules.push_back(stream_write(boot.console_descriptors[2],
+                               "the program's standard error, and the kernel's log"));
 }
 
 void add_disks(std::vector<Rule>& rules, const ProcessBoot& boot) {
   for (uint32_t i = 0; i < boot.disk_count; ++i) {
-    const Condition disk = is(0, static_cast<uint64_t>(boot.disks[i].descriptor));
-    rules.push_back({"preadv", SYS_preadv, {disk}, "read from a disk"});
+    const int disk = boot.disks[i].descriptor;
+    rules.push_back(file_call("preadv2", SYS_preadv2, disk, "read from a disk"));
     if (boot.disks[i].read_only != 0) continue;
-    rules.push_back({"pwritev", SYS_pwritev, {disk}, "write to a disk"});
-    rules.push_back({"fdatasync", SYS_fdatasync, {disk}, "make a disk's data last"});
+    rules.push_back(file_call("pwritev2", SYS_pwritev2, disk, "write to a disk"));
+    rules.push_back({"fdatasync",
+                     SYS_fdatasync,
+                     {is(0, static_cast<uint64_t>(disk))},
+                     "make a disk's data last"});
   }
 }
 
 void add_control(std::vector<Rule>& rules, const ProcessBoot& boot) {
   if (boot.control_descriptor < 0) return;
-  const Condition line = is(0, static_cast<uint64_t>(boot.control_descriptor));
-  rules.push_back({"read", SYS_read, {line}, "be told by aril"});
-  rules.push_back({"writev", SYS_writev, {line}, "tell aril of reports, and the log"});
+  rules.push_back(stream_read(boot.control_descriptor, "be told by aril"));
+  rules.push_back(stream_write(boot.control_descriptor, "tell aril of reports, and the log"));
 }
 
 void add_cpus(std::vector<Rule>& rules, const ProcessBoot& boot) {

@@ -6,7 +6,7 @@
 
 namespace aril::tender {
 
-/// Every host call that an instance may make, for what it was given; at most twelve different ones.
+/// Every host call that an instance may make, for what it was given; eleven different ones at most.
 std::vector<Rule> policy(const ProcessBoot& boot);
 
 }  // namespace aril::tender

@@ -14,6 +14,7 @@ constexpr Gate kGate{kProcessKernelBase + 0x40, kProcessKernelBase + 0xc0};
 ProcessBoot full_boot() {
   ProcessBoot boot{};
   boot.memory_descriptor = 10;
+  boot.memory_size = (64 << 20) + 4096;
   boot.root_descriptor = 11;
   boot.network_descriptor = 12;
   boot.control_descriptor = 13;
@@ -64,13 +65,13 @@ class Policy : public testing::Test {
   const std::vector<sock_filter> program_ = compile(rules_, kGate);
 };
 
-TEST_F(Policy, HasTwelveCallsAndAReasonForEach) {
+TEST_F(Policy, HasElevenCallsAndAReasonForEach) {
   std::set<unsigned> numbers;
   for (const Rule& rule : rules_) {
     numbers.insert(rule.number);
     EXPECT_NE(std::string_view(rule.reason), "") << rule.call;
   }
-  EXPECT_EQ(numbers.size(), 12u);
+  EXPECT_EQ(numbers.size(), 11u);
 }
 
 TEST_F(Policy, AllowsWhatItListsFromTheGateAlone) {
@@ -142,11 +143,28 @@ TEST_F(Policy, NeverWritesToTheRootOrAReadOnlyDisk) {
   EXPECT_EQ(ask(call), SECCOMP_RET_TRAP);
   call.arguments[2] = 5;
   EXPECT_EQ(ask(call), SECCOMP_RET_ALLOW);
-  call = {.number = 296,
+  call = {.number = 328,
           .arguments = {21},
           .instruction_pointer = kGate.start,
           .architecture = AUDIT_ARCH_X86_64};
   EXPECT_EQ(ask(call), SECCOMP_RET_TRAP);
+}
+
+TEST_F(Policy, AsksForHugePagesOfTheMemoryAlone) {
+  auto answer = [&](uint64_t address, uint64_t length, uint64_t advice) {
+    return ask({.number = 28,
+                .arguments = {address, length, advice},
+                .instruction_pointer = kGate.start,
+                .architecture = AUDIT_ARCH_X86_64});
+  };
+  constexpr uint64_t kLast = kMemoryBase + (62 << 20);
+  EXPECT_EQ(answer(kLast, kProcessHugePage, 25), SECCOMP_RET_ALLOW);
+  EXPECT_EQ(answer(kLast + kProcessHugePage, kProcessHugePage, 25), SECCOMP_RET_TRAP);
+  EXPECT_EQ(answer(kMemoryBase, 2 * kProcessHugePage, 25), SECCOMP_RET_TRAP);
+  EXPECT_EQ(answer(kRootBase, kProcessHugePage, 25), SECCOMP_RET_TRAP);
+  // MADV_REMOVE, MADV_HWPOISON.
+  EXPECT_EQ(answer(kMemoryBase, kProcessHugePage, 9), SECCOMP_RET_TRAP);
+  EXPECT_EQ(answer(kMemoryBase, kProcessHugePage, 100), SECCOMP_RET_TRAP);
 }
 
 TEST_F(Policy, EndsWhatComesByAnotherDoor) {

@@ -14,6 +14,9 @@ struct HostTime {
   int64_t seconds, nanoseconds;
 };
 
+// With this offset the calls for files are those for streams [preadv2(2)].
+constexpr uint64_t kNoOffset = ~uint64_t{0};
+
 Result<size_t> result_of(int64_t returned) {
   if (returned < 0) return fail(static_cast<Errno>(-returned));
   return static_cast<size_t>(returned);
@@ -22,20 +25,22 @@ Result<size_t> result_of(int64_t returned) {
 }  // namespace
 
 Result<size_t> host_read(int descriptor, std::span<std::byte> to) {
-  return result_of(host_call(HostCall::kRead, descriptor, to.data(), to.size()));
+  const HostVector piece{to.data(), to.size()};
+  return host_read_at(descriptor, {&piece, 1}, kNoOffset);
 }
 
 Result<size_t> host_write(int descriptor, std::span<const HostVector> pieces) {
-  return result_of(host_call(HostCall::kWritev, descriptor, pieces.data(), pieces.size()));
+  return host_write_at(descriptor, pieces, kNoOffset);
 }
 
 // The offset comes in two halves, of which 64-bit Linux ignores the second.
 Result<size_t> host_read_at(int descriptor, std::span<const HostVector> pieces, uint64_t offset) {
-  return result_of(host_call(HostCall::kPreadv, descriptor, pieces.data(), pieces.size(), offset));
+  return result_of(host_call(HostCall::kPreadv2, descriptor, pieces.data(), pieces.size(), offset));
 }
 
 Result<size_t> host_write_at(int descriptor, std::span<const HostVector> pieces, uint64_t offset) {
-  return result_of(host_call(HostCall::kPwritev, descriptor, pieces.data(), pieces.size(), offset));
+  return result_of(
+      host_call(HostCall::kPwritev2, descriptor, pieces.data(), pieces.size(), offset));
 }
 
 Result<void> host_synchronize(int descriptor) {

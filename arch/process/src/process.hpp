@@ -13,17 +13,16 @@ namespace aril::arch {
 
 // The host's numbers [linux/arch/x86/entry/syscalls/syscall_64.tbl].
 enum class HostCall : uint64_t {
-  kRead = 0,
   kMmap = 9,
   kMunmap = 11,
-  kWritev = 20,
+  kMadvise = 28,
   kTgkill = 234,
   kFdatasync = 75,
   kTimerSettime = 223,
   kExitGroup = 231,
   kPpoll = 271,
-  kPreadv = 295,
-  kPwritev = 296,
+  kPreadv2 = 327,
+  kPwritev2 = 328,
 };
 extern "C" int64_t aril_host_call(HostCall number, uint64_t a0, uint64_t a1, uint64_t a2,
                                   uint64_t a3, uint64_t a4, uint64_t a5);
@@ -63,9 +62,17 @@ inline constexpr uint64_t kInterruptTrap = 256;
 
 /// The page that a fault missed is in the tables, and allowed: makes the host show it. Any context;
 /// interrupts disabled.
-bool fill_translation(uint64_t address, PageFlags wanted);
+enum class Show : uint8_t {
+  kAround,  ///< with neighbours below and above
+  kUpwards  ///< what was just put into the tables from `address` on: what is below may be shown
+};
+bool fill_translation(uint64_t address, PageFlags wanted, Show extent = Show::kAround);
 /// The root that translations of the application are filled from.
 PhysicalAddress active_root();
+
+/// Whether the memory there is one of the host's pages of 2 MiB, after asking for one at first use.
+/// One caller at a time.
+bool is_in_huge_page(PhysicalAddress address);
 
 /// Handles what interrupts_pending said. Interrupts disabled.
 void handle_interrupts(uint32_t pending);

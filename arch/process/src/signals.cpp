@@ -190,8 +190,11 @@ extern "C" bool aril_on_trap(TrapFrame& frame, uint64_t kind, uint64_t address) 
     uint64_t error = frame.error_code;
     handle_exception(frame, static_cast<unsigned>(kind), address);
     // What was resolved is shown at once, instead of at a second fault.
-    if (kind == kPageFault)
-      fill_translation(address, (error & kWriteError) != 0 ? PageFlags::kWrite : PageFlags::kRead);
+    if (kind == kPageFault) {
+      bool is_write = (error & kWriteError) != 0;
+      fill_translation(address, is_write ? PageFlags::kWrite : PageFlags::kRead,
+                       is_write ? Show::kUpwards : Show::kAround);
+    }
   }
   return is_application_address(frame.rip);
 }

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <atomic>
 
+#include "arch/address_spaces.hpp"
 #include "arch/startup.hpp"
 #include "base/units.hpp"
 #include "process.hpp"
@@ -98,8 +99,8 @@ struct Run {
 };
 
 /// Extends the page at `run` over neighbours that continue it, within 64 KiB, or the 2 MiB of a
-/// large page.
-void extend(PhysicalAddress root, Run& run) {
+/// large page; upwards over what one fault of the application's gets at most.
+void extend(PhysicalAddress root, Run& run, Show extent) {
   auto continues = [&](uint64_t address, PhysicalAddress physical) {
     std::optional<Translation> next = translate(root, address);
     return next && next->physical == physical && next->flags == run.flags;
@@ -107,6 +108,10 @@ void extend(PhysicalAddress root, Run& run) {
   uint64_t span = kNeighbours * kPageSize;
   if (is_large_page(root, run.start)) span = kLargePageSize;
   uint64_t floor = align_down(run.start, span), ceiling = floor + span;
+  if (extent == Show::kUpwards && span < kLargePageSize) {
+    floor = run.start;
+    ceiling = floor + (kPageSize << kFaultOrder);
+  }
   while (run.start > floor && run.physical >= kPageSize &&
          continues(run.start - kPageSize, run.physical - kPageSize)) {
     run.start -= kPageSize;
@@ -126,8 +131,10 @@ int64_t show(const Run& run) {
   // The host takes a fault for each page that is written to first. A few are worth having done at
   // once; more are mostly new memory, which costs the same either way, but only where it is used.
   // Of a file the neighbours come with the first page.
+  // What is there already comes cheaply.
   uint64_t length = run.end - run.start;
-  if (!is_root && length > kPageSize && length <= kMostPopulated) flags |= kMapPopulate;
+  bool is_cheap = !is_root && (is_in_huge_page(run.physical) || length <= kMostPopulated);
+  if (is_cheap && length > kPageSize) flags |= kMapPopulate;
   return host_call(HostCall::kMmap, run.start, run.end - run.start, protection, flags,
                    is_root ? boot.root_descriptor : boot.memory_descriptor,
                    is_root ? run.physical - kRootPhysical : run.physical);
@@ -150,7 +157,7 @@ void forget_tender() {
 
 PhysicalAddress active_root() { return shown_root.load(std::memory_order_relaxed); }
 
-bool fill_translation(uint64_t address, PageFlags wanted) {
+bool fill_translation(uint64_t address, PageFlags wanted, Show extent) {
   bool is_kernel = in_kernel_window(address);
   if (!is_kernel && !is_application_address(address)) return false;
   Section section;
@@ -160,7 +167,7 @@ bool fill_translation(uint64_t address, PageFlags wanted) {
   std::optional<Translation> found = translate(root, page);
   if (!found || (found->flags & wanted) != wanted) return false;
   Run run{page, page + kPageSize, found->physical, found->flags};
-  extend(root, run);
+  extend(root, run, extent);
   int64_t result = show(run);
   if (result == kHostNoMemory) {
     // Too many pieces for the host (vm.max_map_count): what is shown is only a copy.

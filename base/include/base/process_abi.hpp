@@ -3,7 +3,7 @@
 #include <cstdint>
 
 /// The contract between the tender (tools/tender) and the kernel that runs as a Linux process,
-/// version 2. Both include this header; a change of meaning raises kProcessAbiVersion.
+/// version 3. Both include this header; a change of meaning raises kProcessAbiVersion.
 ///
 /// The kernel is an ELF64 executable, linked at addresses that a Linux process has and nothing else
 /// uses, with a note (owner "Aril", type kProcessNoteType) whose content is a ProcessKernel.
@@ -29,7 +29,7 @@
 /// unmaps everything else that the tender has left in the process.
 namespace aril {
 
-inline constexpr uint32_t kProcessAbiVersion = 2;
+inline constexpr uint32_t kProcessAbiVersion = 3;
 inline constexpr uint32_t kProcessNoteType = 0x41'52'49'4c;  // "ARIL"
 inline constexpr size_t kProcessMaxCpus = 32;
 inline constexpr size_t kProcessMaxDisks = 8;
@@ -54,6 +54,9 @@ inline constexpr uint64_t kProcessHostEnd = 0x7fff'ffff'f000;
 /// The longest piece of the windows above that one host call maps or unmaps, but for the
 /// application's window as a whole: what follows each window is empty for as long.
 inline constexpr uint64_t kProcessLongestMapping = uint64_t{4} << 30;
+
+/// What the host can give of memory in one piece: madvise(MADV_COLLAPSE) on the direct map.
+inline constexpr uint64_t kProcessHugePage = uint64_t{2} << 20;
 
 inline constexpr int kTimerSignal = 34;  ///< from the CPU's own timer
 inline constexpr int kKickSignal = 35;   ///< from another CPU

@@ -1,14 +1,13 @@
 #include "manifest/values.hpp"
 
 #include <arpa/inet.h>
-#include <grp.h>
 #include <net/if.h>
-#include <pwd.h>
 
 #include <algorithm>
 #include <format>
 #include <ranges>
 
+#include "support/accounts.hpp"
 #include "support/error.hpp"
 #include "support/text.hpp"
 
@@ -240,24 +239,6 @@ Disk parse_disk(std::string_view text, const fs::path& directory) {
   return disk;
 }
 
-namespace {
-
-/// The groups that this host's account belongs to beside `primary`, in ascending order.
-std::vector<uint32_t> groups_of(const std::string& name, uint32_t primary) {
-  std::vector<gid_t> all(16);
-  int count = static_cast<int>(all.size());
-  while (getgrouplist(name.c_str(), primary, all.data(), &count) < 0) {
-    all.resize(std::max(all.size() * 2, static_cast<size_t>(count)));
-    count = static_cast<int>(all.size());
-  }
-  all.resize(static_cast<size_t>(count));
-  std::erase(all, primary);
-  std::ranges::sort(all);
-  return {all.begin(), all.end()};
-}
-
-}  // namespace
-
 User parse_user(std::string_view text) {
   const std::vector<std::string> parts = split(text, ':');
   const auto number = [](const std::string& part) -> std::optional<uint32_t> {
@@ -267,16 +248,15 @@ User parse_user(std::string_view text) {
   };
   auto uid = number(parts[0]);
   auto gid = uid;
-  if (!uid) {
-    if (const passwd* account = getpwnam(parts[0].c_str())) {
-      uid = account->pw_uid;
-      gid = account->pw_gid;
-    }
+  std::optional<Account> account;
+  if (!uid) account = find_account(parts[0]);
+  if (account) {
+    uid = account->uid;
+    gid = account->gid;
   }
   if (parts.size() > 1) {
     gid = number(parts[1]);
-    const group* named = gid ? nullptr : getgrnam(parts[1].c_str());
-    if (named != nullptr) gid = named->gr_gid;
+    if (!gid) gid = find_group(parts[1]);
   }
   if (parts.size() > 2 || !uid || !gid) {
     throw Error(std::format("'{}' is not a user", text),
@@ -285,7 +265,7 @@ User parse_user(std::string_view text) {
   User user{.uid = *uid, .gid = *gid};
   // As login(1) and container engines do: a name stands for all of its groups, a group that was
   // named for itself alone.
-  if (parts.size() == 1 && !number(parts[0])) user.groups = groups_of(parts[0], *gid);
+  if (parts.size() == 1 && account) user.groups = std::move(account->groups);
   return user;
 }
 

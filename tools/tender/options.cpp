@@ -74,8 +74,6 @@ Options parse_options(int count, char** words) {
       options.memory == 0 || options.cpus == 0 || options.disks.size() > kProcessMaxDisks)
     die("aril-tender is started by `aril run --platform process`");
   options.command_line = words[optind];
-  if (options.command_line.size() >= sizeof ProcessBoot{}.command_line)
-    die("the kernel's command line is too long");
   return options;
 }
 

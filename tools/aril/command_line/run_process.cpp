@@ -20,6 +20,9 @@
 #include "support/file.hpp"
 #include "support/process.hpp"
 #include "symbolizer/symbolizer.hpp"
+#include "tender/clock.hpp"
+#include "tender/options.hpp"
+#include "tender/tender.hpp"
 
 namespace aril::tool {
 
@@ -75,46 +78,51 @@ std::string kernel_words(const RunOptions& options, const Manifest& manifest,
   return line;
 }
 
-/// The tender's words, and the descriptors that it is to inherit.
+/// What the tender is to open, and descriptors that it is to have.
+struct Instance {
+  tender::Options options;
+  std::vector<Descriptor> held;
+
+  int hold(Descriptor descriptor) {
+    held.push_back(std::move(descriptor));
+    return held.back().get();
+  }
+};
+
+/// The tender as a program of its own: its words, and the descriptors that it inherits, each under
+/// a number that the streams and the control line leave.
 class TenderCommand {
  public:
-  TenderCommand() : words_({installed("bin", "aril-tender")}) {}
-
-  void add(std::string word) { words_.push_back(std::move(word)); }
-  void add(std::string option, std::string value) {
-    add(std::move(option));
-    add(std::move(value));
-  }
-  /// Under a number that the streams and the control line leave.
-  void add(std::string option, Descriptor descriptor) {
-    const int number = MachineProcess::kTenderControl + 1 + static_cast<int>(inherited_.size());
-    numbers_.emplace_back(descriptor.get(), number);
-    inherited_.push_back(std::move(descriptor));
-    add(std::move(option), std::to_string(number));
+  explicit TenderCommand(const tender::Options& options)
+      : words_({installed("bin", "aril-tender")}) {
+    add("--kernel", options.kernel);
+    add("--root", options.root);
+    add("--memory", std::to_string(options.memory));
+    add("--cpus", std::to_string(options.cpus));
+    if (!options.tap.empty()) add("--tap", options.tap);
+    if (options.frame_stream >= 0) add("--frame-stream", inherited(options.frame_stream));
+    for (const tender::DiskFile& disk : options.disks)
+      add(disk.read_only ? "--read-only-disk" : "--disk", inherited(disk.descriptor));
+    if (options.control >= 0) add("--control", std::to_string(options.control));
+    add("--", options.command_line);
   }
 
   const std::vector<std::string>& words() const { return words_; }
   /// Descriptors of this process, and the numbers that the tender knows them by.
   const std::vector<std::pair<int, int>>& descriptors() const { return numbers_; }
 
-  /// This process becomes the tender.
-  [[noreturn]] void execute() {
-    // First out of the way of the numbers that are going to be assigned.
-    constexpr int kOutOfTheWay = 100;
-    for (auto& [from, to] : numbers_) from = fcntl(from, F_DUPFD_CLOEXEC, kOutOfTheWay);
-    for (const auto& [from, to] : numbers_) {
-      if (dup2(from, to) < 0) fail_with_errno("dup2", errno);
-    }
-    std::vector<char*> pointers;
-    for (std::string& word : words_) pointers.push_back(word.data());
-    pointers.push_back(nullptr);
-    execv(pointers.front(), pointers.data());
-    fail_with_errno(words_.front(), errno);
+ private:
+  void add(const char* option, std::string value) {
+    words_.emplace_back(option);
+    words_.push_back(std::move(value));
+  }
+  std::string inherited(int descriptor) {
+    const int number = MachineProcess::kTenderControl + 1 + static_cast<int>(numbers_.size());
+    numbers_.emplace_back(descriptor, number);
+    return std::to_string(number);
   }
 
- private:
   std::vector<std::string> words_;
-  std::vector<Descriptor> inherited_;
   std::vector<std::pair<int, int>> numbers_;
 };
 
@@ -134,6 +142,7 @@ int attend(const TenderCommand& command, const RunOptions& options, const Tree& 
 }  // namespace
 
 int run_as_process(const RunOptions& options, const Manifest& manifest) {
+  const tender::ClockMeter clock;
   refuse_what_only_machines_have(options, manifest);
   RootPlan plan = plan_root(manifest);
   std::string records = to_command_line(plan.records);
@@ -142,33 +151,34 @@ int run_as_process(const RunOptions& options, const Manifest& manifest) {
     records.clear();
   }
 
-  TenderCommand command;
-  command.add("--kernel", installed("lib/aril", "process-kernel.elf"));
-  command.add("--root", cached_root(plan.tree));
-  command.add("--memory", std::to_string(manifest.memory.value_or(kDefaultMemory)));
-  command.add("--cpus", std::to_string(manifest.cpus.value_or(1)));
+  Instance instance;
+  tender::Options& wanted = instance.options;
+  wanted.kernel = installed("lib/aril", "process-kernel.elf");
+  wanted.root = cached_root(plan.tree);
+  wanted.memory = manifest.memory.value_or(kDefaultMemory);
+  wanted.cpus = manifest.cpus.value_or(1);
+  wanted.command_line = kernel_words(options, manifest, records);
   const Network network = network_of(manifest);
-  if (network.kind == NetworkKind::kTap) command.add("--tap", network.tap);
+  if (network.kind == NetworkKind::kTap) wanted.tap = network.tap;
   if (!options.dry_run) {
     std::vector<Descriptor> disks = prepare_disks(
         manifest.disks, [](const std::string& line) { std::fputs((line + "\n").c_str(), stderr); });
-    for (size_t i = 0; i < disks.size(); ++i) {
-      command.add(manifest.disks[i].read_only ? "--read-only-disk" : "--disk", std::move(disks[i]));
-    }
+    for (size_t i = 0; i < disks.size(); ++i)
+      wanted.disks.push_back({instance.hold(std::move(disks[i])), manifest.disks[i].read_only});
     if (network.kind == NetworkKind::kUser) {
       check_ports(manifest.ports);
-      command.add("--frame-stream", start_passt(manifest.ports));
+      wanted.frame_stream = instance.hold(start_passt(manifest.ports));
     }
   }
   const bool is_attended = !terminal_words().empty();
-  if (is_attended) command.add("--control", std::to_string(MachineProcess::kTenderControl));
-  command.add("--", kernel_words(options, manifest, records));
+  if (is_attended) wanted.control = MachineProcess::kTenderControl;
   if (options.dry_run) {
-    std::puts(shell_quote(command.words()).c_str());
+    std::puts(shell_quote(TenderCommand(wanted).words()).c_str());
     return 0;
   }
-  if (is_attended) return attend(command, options, plan.tree);
-  command.execute();
+  if (is_attended) return attend(TenderCommand(wanted), options, plan.tree);
+  // Without an exec, which costs a tenth of what starting an instance takes.
+  tender::become_instance(wanted, clock);
 }
 
 }  // namespace aril::tool

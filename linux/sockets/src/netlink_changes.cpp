@@ -30,7 +30,8 @@ Result<void> change_address(net::IpLayer& ip, uint16_t type, std::span<const std
   if (!address) address = attributes.address(kAddressAddress);
   if (!address || body.prefix_length > net::max_prefix(*address)) return fail(Errno::kInval);
   if (type == kDeleteAddress) {
-    if (interface->is_loopback() || !interface->has_address(*address))
+    // Programs rely on these.
+    if (address->is_loopback() || !interface->has_address(*address))
       return fail(Errno::kAddrNotAvail);
     ip.remove_address(*interface, *address);
     return {};

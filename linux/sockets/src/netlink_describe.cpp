@@ -20,7 +20,8 @@ void describe_link(AnswerWriter& out, const net::Interface& interface, uint16_t 
   constexpr uint16_t kEthernet = 1, kHardwareLoopback = 772;
   constexpr uint16_t kAddress = 1, kBroadcastAddress = 2, kName = 3, kMtu = 4, kQueueLength = 13,
                      kOperationalState = 16, kStatistics = 23;
-  uint32_t flags = kUp | kRunning | kLowerUp;
+  uint32_t flags = kUp;
+  if (interface.has_carrier()) flags |= kRunning | kLowerUp;
   flags |= interface.is_loopback() ? kLoopback : kBroadcast | kMulticast;
   out.begin(kNewLink, answer_flags,
             LinkMessage{.type = interface.is_loopback() ? kHardwareLoopback : kEthernet,
@@ -29,7 +30,8 @@ void describe_link(AnswerWriter& out, const net::Interface& interface, uint16_t 
                         .change = ~0u});
   out.text(kName, interface.name());
   out.attribute(kQueueLength, uint32_t{1000});
-  out.attribute(kOperationalState, uint8_t{6});  // IF_OPER_UP
+  constexpr uint8_t kDown = 2, kOperational = 6;  // IF_OPER_*
+  out.attribute(kOperationalState, interface.has_carrier() ? kOperational : kDown);
   out.attribute(kMtu, interface.mtu());
   // struct rtnl_link_stats64
   const auto& count = interface.statistics();
@@ -44,11 +46,11 @@ void describe_link(AnswerWriter& out, const net::Interface& interface, uint16_t 
 }
 
 void describe_address(AnswerWriter& out, const net::Interface& interface,
-                      const net::InterfaceAddress& address) {
+                      const net::InterfaceAddress& address, uint16_t flags) {
   constexpr uint16_t kAddress = 1, kLocal = 2, kLabel = 3, kBroadcastAddress = 4;
   constexpr uint8_t kPermanent = 0x80, kScopeGlobal = 0, kScopeHost = 254;
   uint32_t own = network_order(address.address);
-  out.begin(kNewAddress, kMulti,
+  out.begin(kNewAddress, flags,
             AddressMessage{.family = std::to_underlying(net::Family::kInet) & 0xff,
                            .prefix_length = address.prefix_length,
                            .flags = kPermanent,
@@ -63,7 +65,8 @@ void describe_address(AnswerWriter& out, const net::Interface& interface,
 }
 
 void describe_address(AnswerWriter& out, const net::Interface& interface,
-                      const net::Ipv6InterfaceAddress& address, Instant now) {
+                      const net::Ipv6InterfaceAddress& address, Instant now,
+                      uint16_t answer_flags) {
   constexpr uint16_t kAddress = 1, kCacheInformation = 6;
   constexpr uint8_t kPermanent = 0x80, kDeprecated = 0x20, kOptimistic = 4;
   constexpr uint8_t kScopeGlobal = 0, kScopeLink = 253, kScopeHost = 254;
@@ -73,7 +76,7 @@ void describe_address(AnswerWriter& out, const net::Interface& interface,
   auto seconds = [&](Instant end) {
     return end == Instant::never() ? ~0u : static_cast<uint32_t>((end - now).ns / 1'000'000'000);
   };
-  out.begin(kNewAddress, kMulti,
+  out.begin(kNewAddress, answer_flags,
             AddressMessage{.family = kInet6,
                            .prefix_length = address.prefix_length,
                            .flags = flags,
@@ -110,11 +113,11 @@ void describe_route(AnswerWriter& out, const net::RouteEntry& route, uint16_t fl
   out.finish();
 }
 
-void describe_neighbour(AnswerWriter& out, const net::Neighbours::View& neighbour) {
+void describe_neighbour(AnswerWriter& out, const net::NeighbourView& neighbour, uint16_t flags) {
   constexpr uint16_t kDestination = 1, kLinkAddress = 2;
   constexpr uint16_t kIncomplete = 1, kReachable = 2;  // NUD_*
   constexpr uint8_t kUnicast = 1;
-  out.begin(kNewNeighbour, kMulti,
+  out.begin(kNewNeighbour, flags,
             NeighbourMessage{.family = neighbour.address.is_v4() ? kInet : kInet6,
                              .padding = 0,
                              .padding2 = 0,

@@ -61,11 +61,15 @@ inline constexpr uint32_t kUp = 1, kBroadcast = 2, kLoopback = 8, kRunning = 0x4
 /// Netlink messages, each aligned to 4, of one answer.
 class AnswerWriter {
  public:
-  AnswerWriter(uint32_t sequence, uint32_t port) : sequence_(sequence), port_(port) {}
+  /// `presence`: that what is described is no more makes other messages of it.
+  AnswerWriter(uint32_t sequence, uint32_t port, net::Presence presence = net::Presence::kThere)
+      : sequence_(sequence), port_(port), presence_(presence) {}
 
   template <typename Body>
   void begin(uint16_t type, uint16_t flags, const Body& body) {
     start_ = text_.size();
+    // RTM_DELLINK follows RTM_NEWLINK, and so on.
+    if (presence_ == net::Presence::kGone) ++type;
     put(NetlinkHeader{0, type, flags, sequence_, port_});
     put(body);
   }
@@ -97,6 +101,7 @@ class AnswerWriter {
   std::string text_;
   size_t start_ = 0;
   uint32_t sequence_, port_;
+  net::Presence presence_;
 };
 
 /// struct ndmsg.
@@ -130,11 +135,13 @@ class Attributes {
 /// `flags`: kMulti in an answer of several messages.
 void describe_link(AnswerWriter& out, const net::Interface& interface, uint16_t flags = kMulti);
 void describe_address(AnswerWriter& out, const net::Interface& interface,
-                      const net::InterfaceAddress& address);
+                      const net::InterfaceAddress& address, uint16_t flags = kMulti);
 void describe_address(AnswerWriter& out, const net::Interface& interface,
-                      const net::Ipv6InterfaceAddress& address, Instant now);
+                      const net::Ipv6InterfaceAddress& address, Instant now,
+                      uint16_t flags = kMulti);
 void describe_route(AnswerWriter& out, const net::RouteEntry& route, uint16_t flags = kMulti);
-void describe_neighbour(AnswerWriter& out, const net::Neighbours::View& neighbour);
+void describe_neighbour(AnswerWriter& out, const net::NeighbourView& neighbour,
+                        uint16_t flags = kMulti);
 
 /// RTM_NEWADDR, RTM_DELADDR, RTM_NEWROUTE and RTM_DELROUTE; under the stack's lock. kInval, kNoDev,
 /// kSrch, kExist, kNoSpc, kOpNotSupp for other types.

@@ -13,9 +13,19 @@ constexpr size_t kMaxRequest = 4096;
 // What may wait for the program: enough to dump some ten thousand sockets.
 constexpr size_t kMaxAnswers = 1024, kMaxAnswerBytes = 4 * kMiB;
 
-net::SocketAddress to_address(uint32_t port) {
+constexpr unsigned kMaxGroup = 64;
+constexpr int kLevel = 270;  // SOL_NETLINK
+enum Option : int {
+  kAddMembership = 1,
+  kDropMembership = 2,
+  kNoBufferErrors = 5,
+  kListMemberships = 9,
+};
+
+net::SocketAddress to_address(uint32_t port, uint32_t groups = 0) {
   NetlinkAddress address;
   address.port = port;
+  address.groups = groups;
   net::SocketAddress raw;
   raw.length = sizeof(address);
   memcpy(raw.bytes.data(), &address, sizeof(address));
@@ -29,9 +39,70 @@ Result<void> NetlinkSocket::bind(const net::SocketAddress& raw) {
   if (raw.length < sizeof(address) || raw.family() != net::Family::kNetlink)
     return fail(Errno::kInval);
   memcpy(&address, raw.bytes.data(), sizeof(address));
-  LockGuard guard(mutex_);
-  port_ = address.port != 0 ? address.port : static_cast<uint32_t>(owner_.pid);
+  {
+    LockGuard guard(mutex_);
+    port_ = address.port != 0 ? address.port : static_cast<uint32_t>(owner_.pid);
+  }
+  // An address names the first 32 groups; membership of others is kept.
+  set_groups((groups() & ~uint64_t{~0u}) | address.groups);
   return {};
+}
+
+void NetlinkSocket::set_groups(uint64_t groups) {
+  groups_.store(groups, std::memory_order_relaxed);
+  groups_changed();
+}
+
+Result<void> NetlinkSocket::set_protocol_option(int level, int name,
+                                                std::span<const std::byte> value) {
+  if (level != kLevel) return fail(Errno::kNoProtoOpt);
+  auto number = static_cast<uint32_t>(ARIL_TRY(net::option_int(value)));
+  if (name == kAddMembership || name == kDropMembership) {
+    if (number == 0 || number > kMaxGroup) return fail(Errno::kInval);
+    uint64_t bit = uint64_t{1} << (number - 1);
+    set_groups(name == kAddMembership ? groups() | bit : groups() & ~bit);
+  } else if (name == kNoBufferErrors) {
+    LockGuard guard(mutex_);
+    ignores_loss_ = number != 0;
+  }
+  // The others shape errors and what comes with messages.
+  return {};
+}
+
+Result<net::OptionValue> NetlinkSocket::get_protocol_option(int level, int name) {
+  if (level != kLevel || name != kListMemberships) return fail(Errno::kNoProtoOpt);
+  return net::OptionValue::of(groups());
+}
+
+void NetlinkSocket::notify(unsigned group, std::string message) {
+  if ((groups() >> (group - 1) & 1) == 0) return;
+  if (notifications_.size() >= kMaxAnswers ||
+      notification_bytes_ + message.size() > kMaxAnswerBytes) {
+    has_lost_.store(true, std::memory_order_relaxed);
+  } else {
+    notification_bytes_ += message.size();
+    notifications_.push_back({std::move(message), uint32_t{1} << (group - 1)});
+  }
+  // Release: who sees it finds the message, or the loss.
+  has_notifications_.store(true, std::memory_order_release);
+  queue_.wake_all(std::to_underlying(kReadable));
+}
+
+void NetlinkSocket::collect_notifications() {
+  if (!has_notifications_.load(std::memory_order_acquire)) return;
+  LockGuard guard(mutex_);
+  net::Runtime::StateGuard state(runtime_);
+  bool has_room = true;
+  while (!notifications_.empty() && has_room) {
+    size_t size = notifications_.front().bytes.size();
+    has_room = answers_.size() < kMaxAnswers && answer_bytes_ + size <= kMaxAnswerBytes;
+    if (!has_room) break;
+    answer_bytes_ += size;
+    notification_bytes_ -= size;
+    answers_.push_back(std::move(notifications_.front()));
+    notifications_.pop_front();
+  }
+  if (has_room) has_notifications_.store(false, std::memory_order_relaxed);
 }
 
 Result<void> NetlinkSocket::connect(const net::SocketAddress& raw) {
@@ -40,7 +111,7 @@ Result<void> NetlinkSocket::connect(const net::SocketAddress& raw) {
 
 Result<net::SocketAddress> NetlinkSocket::local_address() {
   LockGuard guard(mutex_);
-  return to_address(port_);
+  return to_address(port_, static_cast<uint32_t>(groups()));
 }
 
 Result<net::SocketAddress> NetlinkSocket::peer_address() { return to_address(0); }
@@ -65,8 +136,11 @@ Result<size_t> NetlinkSocket::send(net::OutgoingMessage& message) {
 
 Result<size_t> NetlinkSocket::receive(net::IncomingMessage& message) {
   for (;;) {
+    collect_notifications();
     {
       LockGuard guard(mutex_);
+      if (has_lost_.exchange(false, std::memory_order_relaxed) && !ignores_loss_)
+        return fail(Errno::kNoBufs);
       if (!answers_.empty()) return take_locked(message);
     }
     if (!may_wait(message.flags)) return fail(Errno::kAgain);
@@ -87,16 +161,17 @@ void* NetlinkSocket::facet(const void* tag) {
 
 PollEvents NetlinkSocket::poll(PollRegistrar* registrar) {
   if (registrar != nullptr) registrar->watch(queue_);
+  if (has_notifications_.load(std::memory_order_acquire)) return kWritable | kReadable;
   LockGuard guard(mutex_);
   return answers_.empty() ? kWritable : kWritable | kReadable;
 }
 
 Result<size_t> NetlinkSocket::take_locked(net::IncomingMessage& message) {
-  const std::string& next = answers_.front();
+  const auto& [next, groups] = answers_.front();
   size_t length = next.size();
   size_t count = std::min(length, message.data.remaining());
   if (count != 0) ARIL_TRY(message.data.copy_out(std::as_bytes(std::span(next)).first(count)));
-  message.source = to_address(0);
+  message.source = to_address(0, groups);
   if (!has(message.flags, net::MessageFlags::kPeek)) {
     answer_bytes_ -= length;
     answers_.pop_front();
@@ -107,12 +182,14 @@ Result<size_t> NetlinkSocket::take_locked(net::IncomingMessage& message) {
 }
 
 Result<void> NetlinkSocket::queue_answer(std::string answer) {
+  // What a request changed is told before its outcome.
+  collect_notifications();
   {
     LockGuard guard(mutex_);
     if (answers_.size() >= kMaxAnswers || answer_bytes_ + answer.size() > kMaxAnswerBytes)
       return fail(Errno::kNoBufs);
     answer_bytes_ += answer.size();
-    answers_.push_back(std::move(answer));
+    answers_.push_back({std::move(answer)});
   }
   queue_.wake_all(std::to_underlying(kReadable));
   return {};

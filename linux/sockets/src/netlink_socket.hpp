@@ -1,4 +1,5 @@
 #pragma once
+#include <atomic>
 #include <deque>
 #include <string>
 
@@ -8,7 +9,7 @@
 namespace aril::linux_abi::netlink {
 
 /// What the protocols of AF_NETLINK share [netlink(7)]: requests are answered as they are sent, and
-/// answers wait for the program.
+/// answers wait for the program. So do notifications of the groups that it is a member of.
 class NetlinkSocket : public net::Socket, public MessageSink {
  public:
   NetlinkSocket(net::Runtime& runtime, net::SocketType type, int protocol, OpenFlags flags)
@@ -26,11 +27,17 @@ class NetlinkSocket : public net::Socket, public MessageSink {
   PollEvents poll(PollRegistrar* registrar) override;
 
  protected:
-  /// NETLINK_* options only shape notifications and errors.
-  Result<void> set_protocol_option(int, int, std::span<const std::byte>) override { return {}; }
+  Result<void> set_protocol_option(int level, int name, std::span<const std::byte> value) override;
+  Result<net::OptionValue> get_protocol_option(int level, int name) override;
 
   /// Answers one request, of which `body` lies behind the header.
   virtual Result<void> answer(const NetlinkHeader& request, std::span<const std::byte> body) = 0;
+
+  /// Which groups the program wants to hear, one bit each from group 1 on, has changed.
+  virtual void groups_changed() {}
+  [[nodiscard]] uint64_t groups() const { return groups_.load(std::memory_order_relaxed); }
+  /// A message to a group of which this is a member; under the stack's lock.
+  void notify(unsigned group, std::string message);
 
   [[nodiscard]] uint32_t port();
   /// kNoBufs for a program that asks and does not read.
@@ -44,12 +51,26 @@ class NetlinkSocket : public net::Socket, public MessageSink {
   net::Runtime& runtime_;
 
  private:
+  struct Queued {
+    std::string bytes;
+    uint32_t groups = 0;  ///< that it was sent to, as bits
+  };
   Result<size_t> take_locked(net::IncomingMessage& message);
+  void set_groups(uint64_t groups);
+  /// Puts the notifications so far behind what waits already.
+  void collect_notifications();
 
   Mutex mutex_{LockRank::kSocket};
-  std::deque<std::string> answers_;
+  std::deque<Queued> answers_;
   size_t answer_bytes_ = 0;
   uint32_t port_ = 0;
+  std::atomic<uint64_t> groups_{0};
+  bool ignores_loss_ = false;  // NETLINK_NO_ENOBUFS
+
+  // Under the stack's lock, under which this socket's cannot be taken.
+  std::deque<Queued> notifications_;
+  size_t notification_bytes_ = 0;
+  std::atomic<bool> has_notifications_{false}, has_lost_{false};
   WaitQueue queue_;
 };
 

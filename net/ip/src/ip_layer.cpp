@@ -72,6 +72,7 @@ Result<void> IpLayer::add_address(Interface& interface, const InterfaceAddress& 
                       .interface = &interface,
                       .source = address.address}));
   interface.addresses_[interface.address_count_++] = address;
+  changed(interface, address, Presence::kThere);
   if (!interface.is_loopback()) announce(interface, address.address);
   return {};
 }
@@ -93,10 +94,14 @@ Result<void> IpLayer::add_ipv6_address(Interface& interface, const Ipv6Interface
   if (!interface.is_loopback()) ARIL_TRY(join_group(interface, solicited_node(added.address)));
   Ipv6InterfaceAddress& own = interface.ipv6_addresses_[interface.ipv6_address_count_++];
   own = added;
-  if (interface.is_loopback()) return {};
+  if (interface.is_loopback()) {
+    changed(interface, own, Presence::kThere);
+    return {};
+  }
   // [RFC 4862] 5.4, [RFC 4429]: asks once whether anybody has it, and uses it meanwhile.
   own.is_optimistic = true;
   own.probe_end = context_.now + Duration::seconds(1);
+  changed(interface, own, Presence::kThere);
   send_neighbour_message(interface, Icmpv6::kNeighbourSolicitation, IpAddress::v6(0, 0),
                          solicited_node(own.address), own.address, 0, false);
   arm_ipv6_timer(own.probe_end);
@@ -110,7 +115,8 @@ void IpLayer::remove_address(Interface& interface, IpAddress address) {
     auto* list = interface.ipv6_addresses_.data();
     std::copy(list + at + 1, list + interface.ipv6_address_count_, list + at);
     --interface.ipv6_address_count_;
-    leave_group(interface, solicited_node(address));
+    changed(interface, removed, Presence::kGone);
+    if (!interface.is_loopback()) leave_group(interface, solicited_node(address));
     bool prefix_used = std::ranges::any_of(interface.ipv6_addresses(), [&](const auto& other) {
       return !other.is_autoconfigured && other.prefix_length == removed.prefix_length &&
              network_of(other.address, other.prefix_length) ==
@@ -124,15 +130,17 @@ void IpLayer::remove_address(Interface& interface, IpAddress address) {
     return;
   }
   auto* end = interface.addresses_.data() + interface.address_count_;
-  auto* kept = std::remove_if(interface.addresses_.data(), end,
-                              [&](const auto& own) { return own.address == address; });
-  interface.address_count_ = static_cast<uint8_t>(kept - interface.addresses_.data());
-  auto* routes_end = routes_.data() + route_count_;
-  auto* kept_routes = std::remove_if(routes_.data(), routes_end, [&](const RouteEntry& route) {
+  auto* own = std::find_if(interface.addresses_.data(), end,
+                           [&](const auto& other) { return other.address == address; });
+  if (own == end) return;
+  InterfaceAddress removed = *own;
+  std::copy(own + 1, end, own);
+  --interface.address_count_;
+  changed(interface, removed, Presence::kGone);
+  remove_routes([&](const RouteEntry& route) {
     return route.interface == &interface && route.network.is_v4() &&
            (route.source == address || interface.address_count_ == 0);
   });
-  route_count_ = static_cast<size_t>(kept_routes - routes_.data());
 }
 
 Result<void> IpLayer::add_route(const RouteEntry& route) {
@@ -145,16 +153,15 @@ Result<void> IpLayer::add_route(const RouteEntry& route) {
   for (; at > 0 && routes_[at - 1].prefix_length < route.prefix_length; --at)
     routes_[at] = routes_[at - 1];
   routes_[at] = route;
+  changed(route, Presence::kThere);
   return {};
 }
 
 void IpLayer::remove_route(const RouteEntry& route) {
-  auto* end = routes_.data() + route_count_;
-  auto* kept = std::remove_if(routes_.data(), end, [&](const RouteEntry& entry) {
+  remove_routes([&](const RouteEntry& entry) {
     return entry.network == route.network && entry.prefix_length == route.prefix_length &&
            entry.interface == route.interface && entry.gateway == route.gateway;
   });
-  route_count_ = static_cast<size_t>(kept - routes_.data());
 }
 
 bool IpLayer::is_local(IpAddress address) const {

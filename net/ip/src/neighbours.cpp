@@ -43,7 +43,9 @@ void Neighbours::evict_one() {
   for (Entry* head : buckets_)
     for (Entry* entry = head; entry != nullptr; entry = entry->next)
       if (oldest == nullptr || entry->used < oldest->used) oldest = entry;
-  if (oldest != nullptr) destroy(*oldest);
+  if (oldest == nullptr) return;
+  owner_.changed(oldest->view(), Presence::kGone);
+  destroy(*oldest);
 }
 
 const EthernetAddress* Neighbours::resolve(Interface& interface, IpAddress address) {
@@ -116,11 +118,13 @@ void Neighbours::advertised(Interface& interface, IpAddress address,
 }
 
 void Neighbours::learn(Entry& entry, const EthernetAddress& hardware, Instant confirmed) {
+  bool is_news = entry.state == State::kIncomplete || entry.hardware != hardware;
   entry.hardware = hardware;
   entry.state = State::kReachable;
   entry.confirmed = confirmed;
   entry.probes = 0;
   context_.timers.cancel(entry.timer);
+  if (is_news) owner_.changed(entry.view(), Presence::kThere);
   while (!entry.pending.empty()) {
     PacketPtr packet = std::move(entry.pending.front());
     entry.pending.pop_front();
@@ -146,6 +150,8 @@ void Neighbours::on_timer(Entry& entry) {
   Ring<PacketPtr, 4> pending = std::move(entry.pending);
   Interface& interface = *entry.interface;
   owner_.lost(interface, entry.address);
+  entry.state = State::kIncomplete;
+  owner_.changed(entry.view(), Presence::kGone);
   destroy(entry);
   for (size_t i = 0; i < pending.size(); ++i) {
     context_.counters.drop(DropReason::kNeighbourUnresolved);

@@ -178,14 +178,8 @@ void IpLayer::arm_ipv6_timer(Instant deadline) {
 
 void IpLayer::on_ipv6_timer() {
   Instant next = Instant::never();
-  for (size_t i = 0; i < route_count_;) {
-    if (routes_[i].expiry <= context_.now) {
-      std::copy(routes_.data() + i + 1, routes_.data() + route_count_, routes_.data() + i);
-      --route_count_;
-      continue;
-    }
-    next = std::min(next, routes_[i++].expiry);
-  }
+  remove_routes([this](const RouteEntry& route) { return route.expiry <= context_.now; });
+  for (const RouteEntry& route : routes()) next = std::min(next, route.expiry);
   for (uint32_t i = 1; i < interface_count_; ++i) run_ipv6_timers(*interfaces_[i], next);
   arm_ipv6_timer(next);
 }
@@ -200,7 +194,10 @@ void IpLayer::run_ipv6_timers(Interface& interface, Instant& next) {
       tell(interface, Ipv6Event::kAddressExpired, expired);
       continue;
     }
-    if (own.is_optimistic && own.probe_end <= context_.now) own.is_optimistic = false;
+    if (own.is_optimistic && own.probe_end <= context_.now) {
+      own.is_optimistic = false;
+      changed(interface, own, Presence::kThere);
+    }
     next = std::min({next, own.valid_until, own.is_optimistic ? own.probe_end : Instant::never()});
     ++i;
   }

@@ -106,6 +106,7 @@ void Link::run(void* self) {
 }
 
 bool Link::poll(unsigned budget) {
+  core_.stack->ip().set_carrier(*interface_, device_.link_up());
   drain_backlog();
   unsigned count = device_.poll_receive(
       budget,
@@ -278,7 +279,8 @@ void Link::send_dhcp(std::span<const std::byte> message, IpAddress destination) 
 }
 
 void Link::lease_acquired(const DhcpLease& lease) {
-  if (lease.mtu >= 576 && lease.mtu < device_.mtu()) interface_->set_mtu(lease.mtu);
+  if (lease.mtu >= 576 && lease.mtu < device_.mtu())
+    core_.stack->ip().set_mtu(*interface_, lease.mtu);
   // Renewing the same address must not disturb connections.
   bool same = configuration_.address == lease.address && configuration_.gateway == lease.gateway &&
               configuration_.prefix_length == lease.prefix_length;

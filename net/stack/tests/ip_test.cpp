@@ -60,6 +60,53 @@ TEST_F(Arp, QueuesWhileResolvingAndReportsFailure) {
   EXPECT_EQ(lost->take_error().error(), Errno::kHostUnreach);
 }
 
+/// Writes down what it is told, a letter each: capital when it is there, small when it is gone.
+struct Witness final : ChangeObserver {
+  std::string told;
+  void note(char letter, Presence presence) {
+    told += static_cast<char>(presence == Presence::kThere ? letter : letter + 32);
+  }
+  void link_changed(const Interface&) override { note('L', Presence::kThere); }
+  void address_changed(const Interface&, const InterfaceAddress&, Presence presence) override {
+    note('A', presence);
+  }
+  void address_changed(const Interface&, const Ipv6InterfaceAddress&, Presence presence) override {
+    note('B', presence);
+  }
+  void route_changed(const RouteEntry&, Presence presence) override { note('R', presence); }
+  void neighbour_changed(const NeighbourView&, Presence presence) override { note('N', presence); }
+};
+
+TEST_F(Arp, TellsWhatChanges) {
+  Witness witness;
+  stack->ip().add_observer(witness);
+  auto socket = stack->create_udp_socket().value();
+  IpAddress stranger = IpAddress::v4(10, 0, 0, 9);
+  EXPECT_EQ(socket->send(data(1), Endpoint{stranger, 9}).value(), 1u);
+  EXPECT_EQ(witness.told, "");
+  for (uint8_t station : {9, 9, 8}) {
+    auto reply = ArpPacket::make(ArpPacket::kReply, {2, 0, 0, 0, 0, station}, stranger.v4_value(),
+                                 kOurHardware, kOurs.v4_value());
+    send_frame(kEtherTypeArp, std::as_bytes(std::span(&reply, 1)));
+  }
+  EXPECT_EQ(witness.told, "NN");  // the second said what was known
+  EXPECT_EQ(socket->send(data(1), Endpoint{IpAddress::v4(10, 0, 0, 10), 9}).value(), 1u);
+  elapse(Duration::seconds(5));
+  EXPECT_EQ(witness.told, "NNn");  // nobody there
+  witness.told.clear();
+  stack->ip().set_carrier(*interface, false);
+  stack->ip().set_carrier(*interface, false);
+  stack->ip().set_mtu(*interface, 1400);
+  EXPECT_EQ(witness.told, "LL");
+  witness.told.clear();
+  IpAddress second = IpAddress::v4(10, 7, 0, 1);
+  ASSERT_TRUE(stack->ip().add_address(*interface, {second, 24}).has_value());
+  stack->ip().remove_address(*interface, second);
+  EXPECT_EQ(witness.told, "RAar");
+  stack->ip().remove_observer(witness);
+  socket->close();
+}
+
 TEST_F(Arp, IsNotTakenInByUnaskedRepliesOrForgeries) {
   auto unasked =
       ArpPacket::make(ArpPacket::kReply, {2, 0, 0, 0, 0, 66},

@@ -107,7 +107,8 @@ class Interface {
   [[nodiscard]] bool is_loopback() const { return kind_ == Kind::kLoopback; }
   [[nodiscard]] const EthernetAddress& hardware() const { return hardware_; }
   [[nodiscard]] uint32_t mtu() const { return mtu_; }
-  void set_mtu(uint32_t mtu) { mtu_ = mtu; }
+  /// The device is connected to something.
+  [[nodiscard]] bool has_carrier() const { return has_carrier_; }
   [[nodiscard]] LinkFeatures features() const { return features_; }
 
   [[nodiscard]] std::span<const InterfaceAddress> addresses() const {
@@ -162,6 +163,7 @@ class Interface {
   Kind kind_;
   uint8_t name_length_ = 0;
   uint8_t address_count_ = 0;
+  bool has_carrier_ = true;
   std::array<char, 16> name_ = {};
   EthernetAddress hardware_;
   uint32_t mtu_;

@@ -8,6 +8,7 @@
 
 #include "base/result.hpp"
 #include "net/buffer/packet.hpp"
+#include "net/ip/change_observer.hpp"
 #include "net/ip/context.hpp"
 #include "net/ip/interface.hpp"
 #include "net/ip/neighbours.hpp"
@@ -208,6 +209,15 @@ class IpLayer final : private NeighbourOwner {
     ipv6_hook_ = hook;
     ipv6_hook_context_ = context;
   }
+  /// Told of what changes from here on, until it is removed. Both under the stack's lock.
+  void add_observer(ChangeObserver& observer) { observers_.push_back(observer); }
+  void remove_observer(ChangeObserver& observer) { observer.observer_node_.unlink(); }
+  /// Whose request the changes are, until told otherwise.
+  void set_change_origin(ChangeOrigin origin) { change_origin_ = origin; }
+  [[nodiscard]] ChangeOrigin change_origin() const { return change_origin_; }
+  void set_mtu(Interface& interface, uint32_t mtu);
+  /// The device's connection.
+  void set_carrier(Interface& interface, bool is_up);
   /// What a router or a DHCPv6 server granted, for so many seconds (~0: for ever), or grants again.
   /// Addresses set by hand stay as they are; what exceeds the limits is dropped and counted.
   void learn_address(Interface& interface, IpAddress address, uint8_t prefix_length,
@@ -284,6 +294,24 @@ class IpLayer final : private NeighbourOwner {
   void send_resolved(Interface& interface, const EthernetAddress& destination,
                      std::span<const std::byte> packet) override;
   void unresolved(Interface& interface, std::span<const std::byte> packet) override;
+  // changes.cpp: what observers are told.
+  void changed(const Interface& interface, const InterfaceAddress& address, Presence presence);
+  void changed(const Interface& interface, const Ipv6InterfaceAddress& address, Presence presence);
+  void changed(const RouteEntry& route, Presence presence);
+  void changed(const NeighbourView& neighbour, Presence presence) override;
+  /// Removes the routes for which `is_it` holds.
+  template <typename Predicate>
+  void remove_routes(Predicate is_it) {
+    size_t kept = 0;
+    for (size_t i = 0; i < route_count_; ++i) {
+      if (is_it(routes_[i])) {
+        changed(routes_[i], Presence::kGone);
+      } else {
+        routes_[kept++] = routes_[i];
+      }
+    }
+    route_count_ = kept;
+  }
 
   void send_arp(Interface& interface, const ArpPacket& packet, const EthernetAddress& destination);
   void receive_arp(Interface& interface, std::span<const std::byte> bytes);
@@ -435,6 +463,8 @@ class IpLayer final : private NeighbourOwner {
   WheelTimer ipv6_timer_;
   void (*ipv6_hook_)(void*, Interface&, Ipv6Event, IpAddress) = nullptr;
   void* ipv6_hook_context_ = nullptr;
+  IntrusiveList<ChangeObserver, &ChangeObserver::observer_node_> observers_;
+  ChangeOrigin change_origin_;
 };
 
 }  // namespace aril::net

@@ -12,6 +12,17 @@
 
 namespace aril::net {
 
+/// Whether what a change is about is there now, new or different, or is no more.
+enum class Presence : uint8_t { kThere, kGone };
+
+/// A neighbour as others see it.
+struct NeighbourView {
+  IpAddress address;
+  const Interface* interface;
+  EthernetAddress hardware;
+  bool is_complete;
+};
+
 /// What the table of neighbours asks of the layer that owns it.
 class NeighbourOwner {
  public:
@@ -24,6 +35,8 @@ class NeighbourOwner {
   virtual void unresolved(Interface& interface, std::span<const std::byte> packet) = 0;
   /// Nobody answers at an address any more.
   virtual void lost(Interface& interface, IpAddress address) = 0;
+  /// What is known of a neighbour is another thing now.
+  virtual void changed(const NeighbourView& neighbour, Presence presence) = 0;
 
  protected:
   ~NeighbourOwner() = default;
@@ -54,19 +67,12 @@ class Neighbours {
   void advertised(Interface& interface, IpAddress address, const EthernetAddress* hardware,
                   bool is_solicited, bool is_override);
 
-  struct View {
-    IpAddress address;
-    const Interface* interface;
-    EthernetAddress hardware;
-    bool is_complete;
-  };
+  using View = NeighbourView;
   /// For /proc/net/arp.
   template <typename Function>
   void for_each(Function function) {
     for (Entry* entry : buckets_)
-      for (; entry != nullptr; entry = entry->next)
-        function(View{entry->address, entry->interface, entry->hardware,
-                      entry->state != State::kIncomplete});
+      for (; entry != nullptr; entry = entry->next) function(entry->view());
   }
 
  private:
@@ -79,6 +85,9 @@ class Neighbours {
     Entry(Neighbours& owner, Interface& link, IpAddress target)
         : table(&owner), interface(&link), address(target), timer(run_timer, this) {}
     static void run_timer(void* entry);
+    [[nodiscard]] View view() const {
+      return {address, interface, hardware, state != State::kIncomplete};
+    }
     Neighbours* table;
     Interface* interface;
     IpAddress address;

@@ -21,7 +21,7 @@ a real client. Written by `./dev test apps --table`, which runs `tests/apps/NAME
 of `tests/apps/NAME/NAME.aril` on each machine type; do not edit.
 
 *Memory* is the smallest machine that passes the check (microvm, 1 CPU; of 8, 12, 16, 24, 32, 48, ...
-MiB); images of up to 64 MiB are held in it too. *First answer* is the time from `aril run` (QEMU's
+MiB); images of up to half of it are held in it too. *First answer* is the time from `aril run` (QEMU's
 start included, the image built before) to the program's first answer or output: the least of five
 starts, on the machine that wrote this file ({host}).
 

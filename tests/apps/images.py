@@ -73,6 +73,47 @@ int main(void) {
 
 
 @case(timeout=120)
+def static_programs_enter_the_kernel_by_jumps():
+    with scratch() as directory:
+        program = compile_static(directory, """#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/time.h>
+#include <unistd.h>
+static volatile int ticks, waits;
+static int ends[2];
+static void tick(int number) {
+  (void)number;
+  ++ticks;
+  if (waits && --waits == 0) write(ends[1], "x", 1);
+}
+int main(void) {
+  struct sigaction action = {.sa_handler = tick, .sa_flags = SA_RESTART};
+  struct itimerval often = {{0, 1000}, {0, 1000}};
+  pid_t own = getpid(), parent = getppid();
+  char text[8] = "";
+  if (pipe(ends) || sigaction(SIGALRM, &action, 0) || setitimer(ITIMER_REAL, &often, 0)) return 1;
+  for (int i = 0; i < 100000 || ticks < 200; ++i) {
+    if (getpid() != own || getppid() != parent) return 2;
+    if (write(-1, "", 1) != -1 || errno != EBADF) return 3;
+    if (i % 10000 != 0) continue;
+    waits = 8; /* Interrupted so often, and each time made again. */
+    if (read(ends[0], text, 1) != 1 || strcmp(text, "x")) return 4;
+  }
+  puts("all as before");
+  return 0;
+}
+""")
+        assert run([program]) == "all as before\n"
+        for profile in ("tiny", "default"):
+            image = build_image(directory, "--profile", profile, program)
+            (counts,) = inspect(image)["rewritten"].values()
+            assert counts["jumps"] >= counts["instructions"] / 2, counts
+            assert run([ARIL, "run", "--net", "none", image]) == "all as before\n"
+
+
+@case(timeout=120)
 def what_was_left_out_is_named():
     with scratch() as directory:
         # The number comes out of memory: no analysis sees it.

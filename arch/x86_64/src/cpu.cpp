@@ -5,12 +5,14 @@
 #include "arch/context.hpp"
 #include "arch/device_fence.hpp"
 #include "arch/startup.hpp"
+#include "arch/syscall_entry.hpp"
 #include "machine.hpp"
 
 extern "C" {
 extern std::byte aril_boot_stack_bottom[], aril_boot_stack_top[];
 constinit aril::arch::CpuBlock aril_boot_cpu{
     .self = &aril_boot_cpu,
+    .patched_entry = aril::arch::aril_patched_entry,
 };
 }
 

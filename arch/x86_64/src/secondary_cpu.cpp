@@ -2,6 +2,7 @@
 #include <new>
 
 #include "arch/page_table.hpp"
+#include "arch/syscall_entry.hpp"
 #include "arch/timer.hpp"
 #include "machine.hpp"
 
@@ -76,6 +77,7 @@ Result<void> start_cpu(uint32_t apic_id, std::span<std::byte> memory, PhysicalAd
       .stack_canary = this_cpu().stack_canary,
       .apic_id = apic_id,
       .kernel_stack_bottom = reinterpret_cast<uint64_t>(cpu->stack),
+      .patched_entry = aril_patched_entry,
   };
   cpu->entry = entry;
   cpu->tables.task_state = {};

@@ -191,6 +191,7 @@ void print_json(const std::string& path, const Inspection& image) {
     json["profile"] = image.contents["profile"];
     json["system_calls"] = image.contents["system_calls"];
     json["boot_parts"] = image.contents["boot_parts"];
+    json["rewritten"] = image.contents.value("rewritten", nlohmann::ordered_json::object());
     json["notes"] = image.contents["notes"];
   }
   nlohmann::ordered_json files = nlohmann::ordered_json::array();
@@ -227,6 +228,13 @@ void print_text(const std::string& path, const Inspection& image) {
         text += std::format("{} {}: {}\n",
                             std::string_view(kind) == "boot_parts" ? "boot part" : "system call",
                             name, reason.get<std::string>());
+      }
+    }
+    if (image.contents.contains("rewritten")) {
+      for (const auto& [program, counts] : image.contents["rewritten"].items()) {
+        text +=
+            std::format("{}: {} of {} syscall instructions became jumps\n", program,
+                        counts["jumps"].get<uint64_t>(), counts["instructions"].get<uint64_t>());
       }
     }
     for (const auto& note : image.contents["notes"]) text += note.get<std::string>() + "\n";

@@ -85,6 +85,7 @@ Boot boot_of_image(const RunOptions& options, const Manifest& manifest) {
 Boot boot_of_program(const RunOptions& options, const Manifest& manifest) {
   Boot boot;
   RootPlan plan = plan_root(manifest);
+  boot.tree = plan.tree;  // for symbols: the host's files as they are
   const KernelFiles kernel = choose_kernel(options.content, manifest, plan.tree).files;
   boot.kernel = kernel.elf;
   boot.words = to_command_line(plan.records);
@@ -105,7 +106,6 @@ Boot boot_of_program(const RunOptions& options, const Manifest& manifest) {
     complete.add_content(kBootRecordsPath, to_file_content(plan.records));
     write_image_files(kernel, complete, largest, options.keep);
   }
-  boot.tree = std::move(plan.tree);
   boot.program = plan.program;
   return boot;
 }

@@ -39,8 +39,7 @@ fs::path find_kernel(const std::string& option) {
   return path;
 }
 
-SpecialKernel choose_kernel(const ContentOptions& options, const Manifest& manifest,
-                            const Tree& tree) {
+SpecialKernel choose_kernel(const ContentOptions& options, const Manifest& manifest, Tree& tree) {
   const char* variable = getenv("ARIL_KERNEL");
   const bool named = !options.kernel.empty() || (variable != nullptr && variable[0] != '\0');
   const bool special = manifest.profile == Profile::kTiny || manifest.profile == Profile::kDefault;

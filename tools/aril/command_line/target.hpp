@@ -23,9 +23,9 @@ Manifest manifest_of(const std::string& target, TargetKind kind);
 std::filesystem::path find_kernel(const std::string& option);
 
 /// The kernel for an image of `tree`: with `profile` tiny or default one that is linked for it,
-/// else find_kernel's. A kernel that was named is taken as it is.
-SpecialKernel choose_kernel(const ContentOptions& options, const Manifest& manifest,
-                            const Tree& tree);
+/// for which the tree's programs are changed too (make_special_kernel), else find_kernel's. A
+/// kernel that was named is taken as it is.
+SpecialKernel choose_kernel(const ContentOptions& options, const Manifest& manifest, Tree& tree);
 
 /// The host's file behind a path in the image; nothing when it is not a host's.
 std::optional<std::filesystem::path> host_file(const Tree& tree, const std::string& path);

@@ -224,9 +224,7 @@ void strip_programs(Tree& tree) {
     std::memcpy(content.data(), &*header, sizeof *header);
     stripped[path] = std::move(content);
   }
-  for (auto& [path, content] : stripped) {
-    tree.add_content(path, std::move(content), tree.find(path)->mode);
-  }
+  for (auto& [path, content] : stripped) tree.replace_content(path, std::move(content));
 }
 
 }  // namespace

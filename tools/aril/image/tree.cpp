@@ -171,6 +171,14 @@ void Tree::add_content(const fs::path& guest, std::string content, mode_t mode) 
   put(guest, {.kind = EntryKind::kContent, .text = std::move(content), .mode = mode});
 }
 
+void Tree::replace_content(const fs::path& guest, std::string content) {
+  TreeEntry& entry = entries_.at(resolve(guest));
+  entry.kind = EntryKind::kContent;
+  entry.host.clear();
+  entry.size = entry.inode = 0;
+  entry.text = std::move(content);
+}
+
 void Tree::add_directory(const fs::path& guest, mode_t mode) {
   const TreeEntry* existing = find(guest);
   if (existing != nullptr && existing->kind == EntryKind::kDirectory) return;

@@ -41,6 +41,8 @@ class Tree {
   void add_mirrored(const std::filesystem::path& path, const std::filesystem::path& root = {});
 
   void add_content(const std::filesystem::path& guest, std::string content, mode_t mode = 0644);
+  /// Gives a file that is there other bytes. Its owner, permissions and times stay.
+  void replace_content(const std::filesystem::path& guest, std::string content);
   void add_directory(const std::filesystem::path& guest, mode_t mode = 0755);
   void add_link(const std::filesystem::path& guest, const std::string& target);
 

@@ -77,6 +77,7 @@ struct Evidence {
   std::set<uint32_t> families;
   bool any_family = false;
   size_t unresolved = 0;
+  std::map<std::string, SystemCallScan> scans;
 };
 
 void scan_file(const std::string& name, std::span<const std::byte> bytes, Evidence& evidence) {
@@ -94,6 +95,7 @@ void scan_file(const std::string& name, std::span<const std::byte> bytes, Eviden
     evidence.any_family = true;
   }
   evidence.unresolved += scan.unresolved;
+  evidence.scans.emplace(name, std::move(scan));
 }
 
 Evidence scan_tree(const Tree& tree) {
@@ -121,7 +123,7 @@ class Selector {
   }
 
   Selection run(const Tree& tree) {
-    const Evidence evidence = scan_tree(tree);
+    Evidence evidence = scan_tree(tree);
     for (const auto& [number, file] : evidence.calls) {
       if (const auto found = numbers_.find(number); found != numbers_.end()) {
         add_call(found->second, "in " + file);
@@ -169,6 +171,7 @@ class Selector {
       add_part("460.temporary", selection_.parts["402.overlay"]);
     }
     decide_on_optional_components();
+    selection_.scans = std::move(evidence.scans);
     return std::move(selection_);
   }
 

@@ -9,6 +9,7 @@
 #include "image/tree.hpp"
 #include "manifest/manifest.hpp"
 #include "specialize/component_table.hpp"
+#include "specialize/system_call_scan.hpp"
 
 namespace aril::tool {
 
@@ -20,6 +21,7 @@ struct Selection {
   std::set<std::string> components;          ///< wanted whole
   std::set<std::string> left_out;            ///< must not come along, even if something mentions it
   std::vector<std::string> notes;            ///< what the analysis could not see
+  std::map<std::string, SystemCallScan> scans;  ///< of the tree's ELF files, by their paths
 };
 
 /// Decides what `manifest` needs: from the system calls in the ELF files of `tree`, the machine,

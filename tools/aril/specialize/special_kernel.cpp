@@ -5,6 +5,8 @@
 #include "specialize/component_table.hpp"
 #include "specialize/kernel_linker.hpp"
 #include "specialize/selection.hpp"
+#include "specialize/system_call_rewriter.hpp"
+#include "support/file.hpp"
 
 namespace aril::tool {
 
@@ -12,10 +14,23 @@ namespace {
 
 constexpr uint64_t kFileSystemOverhead = 64 << 10;
 
+/// What became of the `syscall` instructions of one program, as JSON.
+void rewrite_programs(Tree& tree, const Selection& selection, nlohmann::ordered_json& report) {
+  for (const auto& [path, scan] : selection.scans) {
+    const TreeEntry& entry = tree.entries().at(path);
+    const std::string content =
+        entry.kind == EntryKind::kContent ? entry.text : read_file(entry.host);
+    auto rewritten = rewrite_system_calls(bytes_of(content), scan);
+    if (!rewritten) continue;
+    report[path] = {{"instructions", scan.sites.size()}, {"jumps", rewritten->jumps}};
+    tree.replace_content(path, std::move(rewritten->file));
+  }
+}
+
 }  // namespace
 
 SpecialKernel make_special_kernel(const std::filesystem::path& directory, const Manifest& manifest,
-                                  const Tree& tree, uint64_t largest_root_in_memory) {
+                                  Tree& tree, uint64_t largest_root_in_memory) {
   const std::string set = manifest.profile == Profile::kTiny ? "tiny" : "default";
   const std::vector<Component> components = read_components(directory, set);
   Selection selection = select_components(manifest, tree, components);
@@ -34,11 +49,11 @@ SpecialKernel make_special_kernel(const std::filesystem::path& directory, const 
                       {"zeroed", share.memory},
                       {"because_of", share.reasons}});
   }
-  const nlohmann::ordered_json contents = {{"profile", set},
-                                           {"system_calls", selection.calls},
-                                           {"boot_parts", selection.parts},
-                                           {"notes", selection.notes},
-                                           {"components", shares}};
+  auto rewritten = nlohmann::ordered_json::object();
+  rewrite_programs(tree, selection, rewritten);
+  const nlohmann::ordered_json contents = {
+      {"profile", set},         {"system_calls", selection.calls}, {"boot_parts", selection.parts},
+      {"rewritten", rewritten}, {"notes", selection.notes},        {"components", shares}};
   KernelFiles files = {.elf = kernel.elf};
   if (set == "tiny") files.unpacker = directory / "unpack.bin";
   if (may_be_low)

@@ -21,6 +21,8 @@ constexpr uint64_t kNumberLimit = 512;
 constexpr int kMaximumDepth = 5;
 constexpr size_t kMaximumSteps = 4000;
 constexpr size_t kMaximumCallers = 400;
+/// Of a jump with a displacement of 32 bits.
+constexpr uint64_t kJumpSize = 5;
 
 /// The 64-bit register that a register is part of.
 x86_reg whole(x86_reg part) {
@@ -135,6 +137,23 @@ class Code {
     return found;
   }
   uint64_t address(size_t index) const { return instructions_[index].address; }
+  bool changes_gs() const { return changes_gs_; }
+
+  /// SystemCallSite::movable_from of the instruction at `index`.
+  uint64_t movable_from(size_t index) {
+    const uint64_t end = instructions_[index].address;
+    for (size_t first = index; first != 0;) {
+      // Only what stands first may be the target of a branch.
+      if (first != index && is_target(instructions_[first].address)) return 0;
+      const Instruction& before = instructions_[--first];
+      if (before.address + before.size != instructions_[first + 1].address) return 0;
+      if (!is_movable(first)) return 0;
+      if (end - before.address < kJumpSize) continue;
+      const bool is_alone = first + 1 == index;
+      return is_alone || !has_hidden_branches(before.address) ? before.address : 0;
+    }
+    return 0;
+  }
 
   /// What `reg` holds before the instruction at `index`: the definitions that reach it, over every
   /// path backwards.
@@ -203,8 +222,12 @@ class Code {
           callers_.emplace(relative(1), decoded.address);
         }
         break;
+      case X86_INS_WRGSBASE:
+        changes_gs_ = true;
+        break;
       case X86_INS_JMP:
         instruction.kind = Kind::kJump;
+        if (code[0] != 0xe9 && code[0] != 0xeb) indirect_jumps_.insert(decoded.address);
         if (code[0] == 0xe9) jumps_.emplace(relative(1), decoded.address);
         if (code[0] == 0xeb) note_short_jump(decoded);
         break;
@@ -236,6 +259,33 @@ class Code {
                                   instruction.address);
     }
     return nullptr;
+  }
+
+  bool is_target(uint64_t address) const {
+    return jumps_.contains(address) || entries_.contains(address);
+  }
+
+  /// Whether the function around `address` has jumps of which nobody knows where they go.
+  bool has_hidden_branches(uint64_t address) const {
+    const auto next = entries_.upper_bound(address);
+    const uint64_t begin = next == entries_.begin() ? 0 : *std::prev(next);
+    const auto jump = indirect_jumps_.lower_bound(begin);
+    return jump != indirect_jumps_.end() && (next == entries_.end() || *jump < *next);
+  }
+
+  /// Moves and the like, none of which is relative to where it stands.
+  bool is_movable(size_t index) {
+    if (instructions_[index].kind != Kind::kOther) return false;
+    const cs_insn* decoded = decode(index);
+    if (decoded == nullptr) return false;
+    static constexpr unsigned kMovable[] = {X86_INS_MOV, X86_INS_MOVABS, X86_INS_MOVSXD,
+                                            X86_INS_XOR, X86_INS_LEA,    X86_INS_MOVZX};
+    const cs_x86& detail = decoded->detail->x86;
+    return std::ranges::contains(kMovable, decoded->id) &&
+           std::ranges::none_of(
+               std::span(detail.operands, detail.op_count), [](const cs_x86_op& operand) {
+                 return operand.type == X86_OP_MEM && operand.mem.base == X86_REG_RIP;
+               });
   }
 
   bool writes(const cs_insn& decoded, x86_reg reg) const {
@@ -313,6 +363,8 @@ class Code {
   std::multimap<uint64_t, uint64_t> callers_;
   std::multimap<uint64_t, uint64_t> jumps_;
   std::set<uint64_t> entries_;
+  std::set<uint64_t> indirect_jumps_;
+  bool changes_gs_ = false;
 };
 
 std::set<std::string> paths_in(std::span<const std::byte> file) {
@@ -344,6 +396,7 @@ SystemCallScan scan_system_calls(std::span<const std::byte> file) {
     SystemCallSite site = {.address = code.address(index)};
     const Values numbers = code.values(index, X86_REG_RAX);
     site.complete = numbers.complete;
+    site.movable_from = code.movable_from(index);
     for (const uint64_t number : numbers.known) {
       const auto value = static_cast<uint32_t>(number);
       if (value < kNumberLimit) site.numbers.insert(value);
@@ -359,6 +412,7 @@ SystemCallScan scan_system_calls(std::span<const std::byte> file) {
     }
     scan.sites.push_back(std::move(site));
   }
+  scan.changes_gs = code.changes_gs();
   return scan;
 }
 

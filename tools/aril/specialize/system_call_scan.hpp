@@ -14,6 +14,9 @@ struct SystemCallSite {
   uint64_t address = 0;
   std::set<uint32_t> numbers;  ///< that RAX can hold there, as far as the analysis sees
   bool complete = false;       ///< no other number can come there
+  /// The instructions from here up to `address` are five bytes or more that do the same wherever
+  /// they stand, and whoever comes to them comes to the first. 0: there are no such.
+  uint64_t movable_from = 0;
 };
 
 /// What the code of one ELF file asks of the kernel.
@@ -24,6 +27,7 @@ struct SystemCallScan {
   /// constant.
   std::optional<std::set<uint32_t>> socket_families = std::set<uint32_t>();
   size_t unresolved = 0;        ///< sites of which no number is known
+  bool changes_gs = false;      ///< has a WRGSBASE
   std::set<std::string> paths;  ///< "/proc", "/dev", ...: with which strings in the file begin
 };
 

@@ -31,6 +31,7 @@ struct CpuBlock {
   // Where interrupts are signals of a host (arch/process), these stand for the CPU's own flag.
   uint32_t interrupts_enabled;  ///< 0x48
   uint32_t interrupts_pending;  ///< 0x4c one bit for each kind that came while disabled
+  void (*patched_entry)();      ///< 0x50 for programs that `aril build` rewrote (syscall_entry.hpp)
 };
 inline constexpr uint32_t kReturnWork = 2;
 static_assert(offsetof(CpuBlock, stack_canary) == 0x28);
@@ -38,6 +39,7 @@ static_assert(offsetof(CpuBlock, reschedule_needed) == 0x30);
 static_assert(offsetof(CpuBlock, kernel_stack_bottom) == 0x40);
 static_assert(offsetof(CpuBlock, interrupts_enabled) == 0x48);
 static_assert(offsetof(CpuBlock, interrupts_pending) == 0x4c);
+static_assert(offsetof(CpuBlock, patched_entry) == 0x50);
 
 inline CpuBlock& this_cpu() {
   CpuBlock* block;

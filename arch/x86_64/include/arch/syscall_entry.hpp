@@ -7,10 +7,12 @@
 /// There are two doors with one meaning:
 ///
 ///   `syscall`            the CPU jumps to aril_syscall_entry (LSTAR).
-///   aril_patched_entry   for call sites that linux/patch rewrote into a jump to a stub. The stub
+///   aril_patched_entry   for call sites that linux/patch rewrote into a jump to a stub, or `aril
+///                        build` (tools/aril/specialize/system_call_rewriter.hpp). The stub
 ///                        does what the instruction would have done to rcx, and jumps:
 ///                            stub:   movabs $address_after_the_site, %rcx   (or lea, RIP-relative)
 ///                                    jmp *aril_patched_entry's address       (absolute, in memory)
+///                        or      jmp *%gs:0x50                 (CpuBlock::patched_entry)
 ///                        It must not touch any other register, the flags, or memory at or below
 ///                        RSP: the 128 bytes below it may be the caller's red zone.
 ///

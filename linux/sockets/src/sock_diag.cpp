@@ -5,9 +5,11 @@
 
 #include "net/inet/inet_socket.hpp"
 #include "netlink_socket.hpp"
+#include "sock_diag_filter.hpp"
+#include "unix_diag.hpp"
 
 /// NETLINK_SOCK_DIAG [sock_diag(7)] for AF_INET and AF_INET6: TCP, UDP and raw sockets, as `ss`
-/// asks for them. A connection is of the family of its addresses.
+/// asks for them. A connection is of the family of its addresses. AF_UNIX is unix_diag.cpp's.
 namespace aril::linux_abi::netlink {
 
 namespace {
@@ -84,6 +86,7 @@ class DiagSocket final : public NetlinkSocket {
     Request request;
     AnswerWriter out;
     bool is_dump;
+    std::optional<SocketFilter> filter = {};
     bool found = false;
     std::vector<std::string> answers = {};
 
@@ -118,6 +121,13 @@ bool DiagSocket::Dump::begin(const net::Endpoint& local, const net::Endpoint& re
   message.family = request.family;
   message.id = id_of(local, remote, interface);
   if (!matches(message.id)) return false;
+  if (filter && !filter->matches({.family = request.family,
+                                  .source_port = message.id.source_port,
+                                  .destination_port = message.id.destination_port,
+                                  .source = message.id.source,
+                                  .destination = message.id.destination,
+                                  .interface = message.id.interface}))
+    return false;
   // What names a socket to who asks again; the inode does, except before there is one.
   message.id.cookie[0] = message.inode;
   out.begin(kByFamily, is_dump ? kMulti : uint16_t{0}, message);
@@ -210,6 +220,12 @@ Result<void> DiagSocket::answer(const NetlinkHeader& header, std::span<const std
             .is_dump = (header.flags & kDump) == kDump};
   auto refuse = [&](Errno error) { return conclude(header, fail(error), dump.out); };
   if (header.type != kByFamily || body.empty()) return refuse(Errno::kInval);
+  if (std::to_integer<uint8_t>(body[0]) == std::to_underlying(net::Family::kUnix)) {
+    auto answers = list_unix_sockets(body, header, port());
+    if (!answers) return refuse(answers.error());
+    for (std::string& answer : *answers) ARIL_TRY(queue_answer(std::move(answer)));
+    return dump.is_dump ? queue_done(header) : conclude(header, {}, dump.out);
+  }
   memcpy(&dump.request, body.data(), std::min(body.size(), sizeof(Request)));
   Request& request = dump.request;
   if (request.family != kInet && request.family != kInet6) return refuse(Errno::kNoEnt);
@@ -217,6 +233,13 @@ Result<void> DiagSocket::answer(const NetlinkHeader& header, std::span<const std
   if (request.protocol != kTcp && request.protocol != kUdp && request.protocol != kRaw) {
     // As Linux, which has begun the dump when it looks.
     return dump.is_dump ? queue_done(header, fail(Errno::kNoEnt)) : refuse(Errno::kNoEnt);
+  }
+  constexpr uint16_t kFilter = 1;  // INET_DIAG_REQ_BYTECODE
+  if (auto program = Attributes(body.subspan(sizeof(Request))).find(kFilter);
+      program && dump.is_dump) {
+    auto filter = SocketFilter::create(*program);
+    if (!filter) return refuse(filter.error());
+    dump.filter = *filter;
   }
   if (!dump.is_dump) request.states = ~0u;
   collect(dump);

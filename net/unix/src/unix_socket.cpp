@@ -5,6 +5,7 @@
 #include "kernel/log/log.hpp"
 #include "net/socket/option_names.hpp"
 #include "unix_names.hpp"
+#include "unix_sockets.hpp"
 
 namespace aril::net {
 
@@ -45,7 +46,10 @@ UnixSocket::UnixSocket(SocketType type, OpenFlags flags, RefPtr<UnixChannel> in,
       local_(unnamed()),
       peer_(unnamed()),
       in_(std::move(in)),
-      out_(std::move(out)) {}
+      out_(std::move(out)) {
+  in_->reader_inode.store(inode(), std::memory_order_relaxed);
+  UnixSockets::add(*this);
+}
 
 Result<RefPtr<UnixSocket>> UnixSocket::make(SocketType type, OpenFlags flags) {
   auto kind =
@@ -79,6 +83,7 @@ Result<std::pair<RefPtr<Socket>, RefPtr<Socket>>> UnixSocket::create_pair(
     second->datagram_peer_ = first->in_;
   }
   for (UnixSocket* socket : {first.get(), second.get()}) {
+    LockGuard guard(socket->mutex_);
     socket->state_ = State::kConnected;
     socket->peer_owner_ = socket->owner_ = owner;
   }
@@ -86,11 +91,13 @@ Result<std::pair<RefPtr<Socket>, RefPtr<Socket>>> UnixSocket::create_pair(
 }
 
 UnixSocket::~UnixSocket() {
+  UnixSockets::remove(*this);
   if (name_) {
     name_->forget_socket();
     abstract_names::remove(*name_);
   }
   if (discard_) return;
+  in_->reader_inode.store(0, std::memory_order_relaxed);
   bool unread = in_->close_reader();
   if (out_) {
     // [Linux unix_release_sock] Closing with unread data resets the peer.
@@ -162,12 +169,23 @@ Result<RefPtr<UnixSocket>> UnixSocket::find_target(const SocketAddress& address)
 }
 
 Result<void> UnixSocket::enqueue(const RefPtr<UnixSocket>& connection) {
+  SocketAddress local;
+  PeerCredentials owner;
+  {
+    LockGuard guard(mutex_);
+    local = local_;
+    owner = owner_;
+  }
+  {
+    // Before it can be accepted, and not under both locks at once.
+    LockGuard guard(connection->mutex_);
+    connection->local_ = local;
+    connection->owner_ = owner;
+  }
   {
     LockGuard guard(mutex_);
     if (state_ != State::kListening || in_->reader_closed()) return fail(Errno::kConnRefused);
     if (pending_.size() > backlog_) return fail(Errno::kAgain);
-    connection->local_ = local_;
-    connection->owner_ = owner_;
     pending_.push_back(connection);
   }
   accept_queue_.wake_all(std::to_underlying(kReadable));
@@ -182,9 +200,12 @@ Result<void> UnixSocket::connect_stream(UnixSocket& listener) {
   }
   // The server's end reads what this end writes.
   auto server = ARIL_TRY(try_make_ref<UnixSocket>(type(), OpenFlags{}, out_, in_));
-  server->state_ = State::kConnected;
-  server->peer_ = local_;
-  server->peer_owner_ = owner_;
+  {
+    LockGuard guard(server->mutex_);
+    server->state_ = State::kConnected;
+    server->peer_ = local_;
+    server->peer_owner_ = owner_;
+  }
   for (;;) {
     auto queued = listener.enqueue(server);
     if (queued) break;

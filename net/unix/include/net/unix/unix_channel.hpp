@@ -1,4 +1,5 @@
 #pragma once
+#include <atomic>
 #include <memory>
 
 #include "base/intrusive_list.hpp"
@@ -56,6 +57,8 @@ class UnixChannel final : public RefCounted {
   PollEvents poll_writer();
   [[nodiscard]] size_t readable_bytes();
   void set_limit(size_t limit);
+  /// The inode of the socket that reads, for who lists sockets; 0: nobody does.
+  std::atomic<uint64_t> reader_inode{0};
 
   WaitQueue readers;  ///< woken when something is to read, or the end
   WaitQueue writers;  ///< woken when there is room, or the reader is gone

@@ -2,6 +2,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "net/socket/socket.hpp"
 #include "net/unix/unix_channel.hpp"
@@ -34,6 +35,20 @@ struct UnixPathNames {
 /// Once, at start-up.
 void set_unix_path_names(const UnixPathNames& names);
 
+/// What others may see of a Unix socket.
+struct UnixView {
+  /// As Linux numbers them, like TCP's.
+  enum class State : uint8_t { kConnected = 1, kClosed = 7, kListening = 10 };
+  SocketType type;
+  State state;
+  bool receive_shut, send_shut;
+  uint64_t inode, peer_inode;  ///< 0: no peer
+  uint32_t user;
+  std::string name;  ///< a path with its NUL, or an abstract name
+  /// Of a listener: connections that wait, and how many may.
+  size_t receive_queue, send_queue;
+};
+
 /// A Unix socket [unix(7)]: a stream or packet connection, a listener, or a datagram socket.
 ///
 /// Life cycle: create() or create_pair() -> bind, connect or listen -> ... -> last close. A
@@ -50,6 +65,9 @@ class UnixSocket final : public Socket {
   /// start-up; without it the maker counts.
   using SenderIdentity = PeerCredentials (*)();
   static void set_sender_identity(SenderIdentity identity);
+  /// All that exist at some moment during the call. Thread context, no lock. As many as memory is
+  /// there for.
+  static std::vector<UnixView> views();
 
   Result<void> bind(const SocketAddress& address) override;
   Result<void> listen(int backlog) override;
@@ -87,6 +105,8 @@ class UnixSocket final : public Socket {
   Result<void> push_waiting(UnixChannel& channel, std::unique_ptr<UnixPacket>& packet,
                             MessageFlags flags);
   void label(UnixPacket& packet, OutgoingMessage& message);
+  UnixView view();
+  friend struct UnixSockets;
 
   Mutex mutex_{LockRank::kSocketState};  // guards what follows
   State state_ = State::kIdle;
@@ -102,6 +122,7 @@ class UnixSocket final : public Socket {
   const RefPtr<UnixChannel> out_;  // null for datagram sockets
   WaitQueue accept_queue_;         // of a listener: a connection waits, or it was shut down
   WaitQueue connect_queue_;        // of a listener: there is room for connections
+  ListNode all_node_;              // in the list of all
 };
 
 }  // namespace aril::net

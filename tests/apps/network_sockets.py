@@ -1,4 +1,4 @@
-"""Sockets as tools and this host's Linux see them: ss, TCP fast open, captures of a tap."""
+"""Sockets as tools and this host's Linux see them: ss, ip monitor, TCP fast open, captures."""
 import os
 import re
 import subprocess
@@ -51,6 +51,23 @@ def net_sockets():
     assert re.search(r"^TCP: +1 ", summary, re.M) and re.search(r"^INET\s+1\s", summary, re.M), output
     assert not others, output
     assert re.search(r"ino:\d+ ", details), output
+
+
+@case(timeout=60)
+def net_monitor():
+    """ip monitor inside: addresses and routes that come and go."""
+    need("ip", "dash", "busybox")
+    # Until the monitor has begun to listen, nobody hears of it.
+    script = ("ip monitor address route >/tmp/told & for i in $(busybox seq 100); do "
+              "ip addr add 10.9.9.9/32 dev lo; ip route add 192.0.2.0/24 dev lo; "
+              "ip addr del 10.9.9.9/32 dev lo; ip route del 192.0.2.0/24 dev lo; "
+              "busybox sleep 0.1; busybox grep -q 'Deleted 192' /tmp/told && break; done; "
+              "kill $!; busybox cat /tmp/told")
+    output = run(aril("--net", "none", "--file", "/bin/busybox:/bin/busybox", "--file",
+                      "/usr/bin/ip:/usr/bin/ip", "/bin/dash", "--", "-c", script))
+    for line in (r"1: lo +inet 10\.9\.9\.9/32", r"192\.0\.2\.0/24 dev lo",
+                 r"Deleted 1: lo +inet 10\.9\.9\.9/32"):
+        assert re.search(line, output), output
 
 
 @case(timeout=60)

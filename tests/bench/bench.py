@@ -425,9 +425,11 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=[*BENCHES, "all", "process"])
     parser.add_argument("--runs", type=int, default=3, help="repetitions of each side (default 3)")
+    parser.add_argument("--only", action="append", choices=process.MEASUREMENTS,
+                        help="process: some of its measurements")
     options = parser.parse_args()
     if options.name == "process":
-        process.main(options.runs)
+        process.main(options.runs, options.only)
         return
     for tool in ("qemu-system-x86_64", "wrk", "ab", "musl-gcc", "cpio", "busybox", "ip", "curl"):
         if not shutil.which(tool):

@@ -1,4 +1,4 @@
-"""./dev bench process: the same programs natively and with --platform process, alternately.
+"""./dev bench process [--only NAME]: the same programs natively and with --platform process, alternately.
 
 Natively they run in a network namespace behind a veth pair, as processes behind a tap; the server has
 one CPU and the client another. Times of starting count from `exec`; `aril run` has the program's image
@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import os
 import re
+import resource
 import signal
 import statistics
 import subprocess
@@ -18,7 +19,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("ARIL_BUILD", os.path.join(ROOT, "build"))
 ARIL = os.path.join(BUILD, "bin", "aril")
-STARTS, HELLOS = 9, 40  # of which the median counts
+STARTS, HELLOS, STATEMENTS = 9, 40, 5  # of which the median counts
 CLIENT, SERVER = f"aril-bc{os.getpid()}", f"aril-bs{os.getpid()}"
 NATIVE_ADDRESS, ARIL_ADDRESS = "10.78.1.2", "10.78.2.2"
 NGINX = """daemon off; master_process off; error_log stderr crit; pid {scratch}/pid;
@@ -233,10 +234,7 @@ def number(pattern, text):
     return float(re.search(pattern, text)[1])
 
 
-def measure(side, scratch, results):
-    def add(name, value):
-        results.setdefault(name, {}).setdefault(side, []).append(value)
-
+def measure_nginx(side, scratch, add):
     startup = []
     nginx = ["/usr/sbin/nginx", [scratch, "/etc/passwd", "/etc/group"], "-c", f"{scratch}/nginx.conf"]
     if side == "aril":
@@ -245,18 +243,6 @@ def measure(side, scratch, results):
     for _ in range(STARTS):
         with serving(side, nginx, 80, startup):
             pass
-    web = [f"{BUILD}/examples/web", [f"{ROOT}/examples/web/site:/srv"]]
-    if side == "native":
-        web += [f"{ROOT}/examples/web/site"]
-    web_startup = []
-    for _ in range(STARTS):
-        with serving(side, web, 80, web_startup):
-            pass
-    add("examples/web, start to first response (ms)", statistics.median(web_startup[1:]))
-    with serving(side, web, 80) as (_, pid):
-        time.sleep(0.5)
-        add("examples/web, idle, resident (KiB)", resident_kib(pid))
-        add("examples/web, idle, its share (KiB)", share_kib(pid))
     with serving(side, nginx, 80) as (address, pid):
         add("nginx, start to first response (ms)", statistics.median(startup))
         time.sleep(0.5)
@@ -270,28 +256,65 @@ def measure(side, scratch, results):
             r"Requests/sec:\s+([\d.]+)", client("wrk", "-t1", "-c30", "-d5s", url)))
         add("nginx, a connection each (requests/s)", number(
             r"Requests per second:\s+([\d.]+)", client("ab", "-q", "-n5000", "-c30", url)))
+
+
+def measure_web(side, _, add):
+    web = [f"{BUILD}/examples/web", [f"{ROOT}/examples/web/site:/srv"]]
+    if side == "native":
+        web += [f"{ROOT}/examples/web/site"]
+    startup = []
+    for _ in range(STARTS):
+        with serving(side, web, 80, startup):
+            pass
+    add("examples/web, start to first response (ms)", statistics.median(startup[1:]))
+    with serving(side, web, 80) as (_, pid):
+        time.sleep(0.5)
+        add("examples/web, idle, resident (KiB)", resident_kib(pid))
+        add("examples/web, idle, its share (KiB)", share_kib(pid))
+
+
+def measure_redis(side, _, add):
     redis = ["/usr/bin/redis-server", [], "--save", "", "--protected-mode", "no", "--bind", "0.0.0.0"]
     with serving(side, redis, 6379) as (address, _):
         text = client("redis-benchmark", "-h", address, "-q", "--csv", "-P", "16", "-n", "300000",
                       "-t", "set,get")
         add("redis SET, pipeline 16 (requests/s)", number(r'"SET","([\d.]+)"', text))
         add("redis GET, pipeline 16 (requests/s)", number(r'"GET","([\d.]+)"', text))
+
+
+def measure_sqlite(side, _, add):
     sqlite = ["/usr/bin/sqlite3", [], ":memory:", SQL]
-    for _ in range(2):  # the first builds the image
+    for round_number in range(1 + STATEMENTS):  # the first builds the image
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds, _ = Started(side, sqlite, network=False).finish()
-    add("sqlite, insert and select (s)", seconds)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        if round_number == 0:
+            continue
+        add("sqlite, insert and select (ms)", seconds * 1e3)
+        add("sqlite, insert and select, CPU time (ms)", 1e3 * (
+            after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime))
+
+
+def measure_hello(side, scratch, add):
     timed = subprocess.run([f"{scratch}/timed", str(1 + HELLOS),
                             *command_of(side, [f"{scratch}/hello", []], network=False)],
                            check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=120)
     hello = [float(word) for word in timed.stderr.split()[1:]]  # the first builds the image
     add("hello, whole run (ms)", statistics.median(hello))
     add("hello, whole run, the least (ms)", min(hello))
+
+
+def measure_getpid(side, scratch, add):
     _, text = Started(side, [f"{scratch}/getpid", []], network=False,
                       stdout=subprocess.PIPE).finish()
     add("system call (ns)", float(text))
 
 
-def main(runs):
+MEASUREMENTS = {"web": measure_web, "nginx": measure_nginx, "redis": measure_redis,
+                "sqlite": measure_sqlite, "hello": measure_hello, "getpid": measure_getpid}
+
+
+def main(runs, only=None):
     results = {}
     with tempfile.TemporaryDirectory(prefix="aril-bench-", dir="/tmp") as scratch, networks():
         os.mkdir(f"{scratch}/www")
@@ -302,9 +325,10 @@ def main(runs):
         os.chmod(scratch, 0o755)
         for name, text in (("getpid", GETPID), ("timed", TIMED), ("hello", "int puts(const char*); int main(){puts(\"hello\");}")):
             run("gcc", "-O1", "-w", "-static", "-o", f"{scratch}/{name}", "-xc", "-", input=text.encode())
-        for _ in range(runs):
-            for side in ("native", "aril"):
-                measure(side, scratch, results)
+        for name, side in ((name, side) for _ in range(runs) for name in only or MEASUREMENTS
+                           for side in ("native", "aril")):
+            MEASUREMENTS[name](side, scratch, lambda row, value, side=side: results.setdefault(
+                row, {}).setdefault(side, []).append(value))
     print(f"{'':50}{'native':>12}{'aril':>12}{'ratio':>8}")
     for name, sides in results.items():
         native, aril = (statistics.median(sides.get(side, [float("nan")]))

@@ -6,7 +6,11 @@
 #define APPLICATION_CS 0x33
 #define APPLICATION_SS 0x2b
 #define FLAG_IF   0x200
-#define FLAGS_FOR_IRET 0x10100       // TF, RF: only IRET gives these to the right instruction
+// TF, DF, IOPL, NT, RF, AC, ID: what is neither arithmetic's nor the host's.
+#define UNUSUAL_FLAGS 0x257500
+// TF, NT, AC, ID: the kernel runs without, and what it returns to by SAHF has none.
+#define FLAGS_TO_CLEAR 0x244100
+#define KERNEL_FLAGS  0x202
 
     .section .text.entry, "ax", @progbits
 
@@ -22,6 +26,9 @@ aril_patched_entry:
     pushfq
     movq (%rsp), %r11
     cld
+    testl $FLAGS_TO_CLEAR, %r11d
+    jnz clear_flags
+flags_are_clear:
     pushq $APPLICATION_CS
     pushq %rcx
     pushq %rax
@@ -46,6 +53,38 @@ aril_return_begin:
     jne return_work
     cmpl $0, CPU_RESCHEDULE_NEEDED
     jne return_work
+    movq FRAME_RCX(%rsp), %rcx
+    movq FRAME_R11(%rsp), %r11
+    cmpq FRAME_RIP(%rsp), %rcx
+    jne return_by_iret
+    cmpq FRAME_RFLAGS(%rsp), %r11
+    jne return_by_iret
+    testl $UNUSUAL_FLAGS, %r11d
+    jnz return_by_iret
+    // The arithmetic flags, without POPFQ, which is slow; the others are clear here too.
+    movl %r11d, %eax                 // OF is bit 11
+    movl %r11d, %edx
+    shrl $11, %eax
+    andl $1, %eax
+    addb $0x7f, %al
+    movb %dl, %ah
+    sahf                             // SF ZF AF PF CF
+    movq FRAME_R15(%rsp), %r15
+    movq FRAME_R14(%rsp), %r14
+    movq FRAME_R13(%rsp), %r13
+    movq FRAME_R12(%rsp), %r12
+    movq FRAME_RBP(%rsp), %rbp
+    movq FRAME_RBX(%rsp), %rbx
+    movq FRAME_R10(%rsp), %r10
+    movq FRAME_R9(%rsp), %r9
+    movq FRAME_R8(%rsp), %r8
+    movq FRAME_RAX(%rsp), %rax
+    movq FRAME_RDX(%rsp), %rdx
+    movq FRAME_RSI(%rsp), %rsi
+    movq FRAME_RDI(%rsp), %rdi
+    movq FRAME_RSP(%rsp), %rsp
+    jmp *%rcx
+return_by_iret:
     movq FRAME_R15(%rsp), %r15
     movq FRAME_R14(%rsp), %r14
     movq FRAME_R13(%rsp), %r13
@@ -61,17 +100,6 @@ aril_return_begin:
     movq FRAME_RDX(%rsp), %rdx
     movq FRAME_RSI(%rsp), %rsi
     movq FRAME_RDI(%rsp), %rdi
-    cmpq FRAME_RIP(%rsp), %rcx
-    jne return_by_iret
-    cmpq FRAME_RFLAGS(%rsp), %r11
-    jne return_by_iret
-    testl $FLAGS_FOR_IRET, %r11d
-    jnz return_by_iret
-    leaq FRAME_RFLAGS(%rsp), %rsp
-    popfq
-    movq (%rsp), %rsp
-    jmp *%rcx
-return_by_iret:
     leaq FRAME_RIP(%rsp), %rsp
     iretq
 aril_return_end:
@@ -82,6 +110,11 @@ return_work:
     call aril_return_work
     addq $8, %rsp
     jmp aril_return_begin
+
+clear_flags:
+    pushq $KERNEL_FLAGS
+    popfq
+    jmp flags_are_clear
 
 pending_at_entry:
     subq $8, %rsp

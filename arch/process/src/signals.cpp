@@ -38,8 +38,8 @@ constexpr int kSigIll = 4, kSigTrap = 5, kSigBus = 7, kSigFpe = 8, kSigSegv = 11
 constexpr unsigned kPageFault = 14;
 constexpr uint64_t kWriteError = 2, kFetchError = 16;
 constexpr uint64_t kFlagInterrupts = 0x200;
-// TF, DF, RF, AC: as they must be when the kernel goes on.
-constexpr uint64_t kFlagsToClear = 0x100 | 0x400 | 0x10000 | 0x40000;
+// TF, DF, NT, RF, AC, ID: as they must be when the kernel goes on (entry.S).
+constexpr uint64_t kFlagsToClear = 0x100 | 0x400 | 0x4000 | 0x10000 | 0x40000 | 0x200000;
 /// The least room that must be left on a kernel stack for a frame and what handles it.
 constexpr uint64_t kStackReserve = 1024;
 

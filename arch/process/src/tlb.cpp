@@ -98,14 +98,15 @@ struct Run {
   PageFlags flags;
 };
 
-/// Extends the page at `run` over neighbours that continue it, within 64 KiB, or the 2 MiB of a
-/// large page; upwards over what one fault of the application's gets at most.
+/// Extends the page at `run` over neighbours that continue it: within 64 KiB, or the 2 MiB of a
+/// large page; of the root, and upwards, over what one fault of the application's gets at most.
 void extend(PhysicalAddress root, Run& run, Show extent) {
   auto continues = [&](uint64_t address, PhysicalAddress physical) {
     std::optional<Translation> next = translate(root, address);
     return next && next->physical == physical && next->flags == run.flags;
   };
   uint64_t span = kNeighbours * kPageSize;
+  if (run.physical >= kRootPhysical) span = kPageSize << kFaultOrder;
   if (is_large_page(root, run.start)) span = kLargePageSize;
   uint64_t floor = align_down(run.start, span), ceiling = floor + span;
   if (extent == Show::kUpwards && span < kLargePageSize) {

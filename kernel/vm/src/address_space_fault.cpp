@@ -118,9 +118,9 @@ auto AddressSpace::Implementation::map_object_locked(Region& region, uint64_t ad
 }
 
 /// Maps what is in memory of the 16 pages around a page that was just mapped for reading, as
-/// programs touch code and data in clusters.
+/// programs touch code and data in clusters; of more where a fault is expensive.
 void AddressSpace::Implementation::map_around_locked(Region& region, uint64_t address) {
-  constexpr uint64_t kWindow = 16 * kPageSize;
+  constexpr uint64_t kWindow = kPageSize << std::max(4u, arch::kFaultOrder);
   uint64_t start = std::max(region.start, align_down(address, kWindow));
   uint64_t end = std::min(region.end, align_down(address, kWindow) + kWindow);
   arch::PageFlags flags = page_flags(region.protection);

@@ -4,6 +4,7 @@
 #include <new>
 
 #include "kernel/log/log.hpp"
+#include "kernel/memory/page_allocator.hpp"
 #include "linux/files/file_table.hpp"
 #include "linux/process/fs_context.hpp"
 #include "linux/process/multiprocess.hpp"
@@ -14,6 +15,18 @@ namespace {
 
 constinit std::atomic<InitExitHandler> init_exit_handler{nullptr};
 constexpr int kInitPid = 1;
+
+/// Whether a process's memory ends with the machine: to take it apart page by page would serve
+/// nobody, unless what there is still to do is short of memory.
+bool goes_with_machine([[maybe_unused]] int pid) {
+#ifdef ARIL_TINY
+  return false;
+#else
+  if (pid != kInitPid || init_exit_handler.load() == nullptr) return false;
+  page_allocator::Statistics memory = page_allocator::statistics();
+  return memory.free_pages > memory.total_pages / 4;
+#endif
+}
 
 }  // namespace
 
@@ -141,7 +154,11 @@ void Process::release_resources() {
     arch::InterruptGuard guard;
     set_current_address_space(nullptr);
   }
-  space.reset();
+  if (goes_with_machine(pid_)) {
+    static_cast<void>(space.leak());
+  } else {
+    space.reset();
+  }
   leave_memory();
   is_zombie_ = true;
   TaskCounts::zombies.fetch_add(1, std::memory_order_relaxed);

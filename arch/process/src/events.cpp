@@ -91,18 +91,21 @@ void add_watch(HostWatch& watch) {
 void arm(HostWatch& watch) {
   watch.armed.store(true);
   unsigned cpu = sleeper.load();
-  if (cpu != 0 && cpu - 1 != cpu_index()) kick(cpu - 1);
+  if (cpu == 0) return ensure_tick();
+  if (cpu - 1 != cpu_index()) kick(cpu - 1);
 }
 
 void set_signal_handler(void (*handler)(int)) { signal_handler = handler; }
 
-void look_at_watches() {
+bool look_at_watches() {
   Poll poll;
   poll.collect();
-  if (poll.count == 0) return;
+  if (poll.count == 0) return false;
   const HostTime now{};
   if (host_call(HostCall::kPpoll, poll.entries.data(), poll.count, &now, 0, 0) > 0)
     poll.call_handlers();
+  // Also where all were ready: those that are armed again need no second setting of the timer then.
+  return true;
 }
 
 void handle_interrupts(uint32_t pending) {

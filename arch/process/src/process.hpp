@@ -76,8 +76,9 @@ bool is_in_huge_page(PhysicalAddress address);
 
 /// Handles what interrupts_pending said. Interrupts disabled.
 void handle_interrupts(uint32_t pending);
-/// Calls the handlers of watched descriptors that are ready now. Interrupt context.
-void look_at_watches();
+/// Calls the handlers of watched descriptors that are ready now; whether any is still watched.
+/// Interrupt context.
+bool look_at_watches();
 /// Wakes a CPU that sleeps in wait_for_interrupt, or interrupts what it runs.
 void kick(unsigned cpu);
 
@@ -87,9 +88,12 @@ void run_due_timer();
 Instant timer_deadline();
 /// The host's timer has fired.
 void on_host_timer();
-/// Around sleeping: a CPU that is busy looks at descriptors at every tick.
+/// Around sleeping: a CPU that is busy looks at descriptors at every tick, for as long as there are
+/// any to look at.
 void stop_tick();
 void start_tick();
+/// There are, from now on. Any context.
+void ensure_tick();
 
 void initialize_cpu_features();
 /// Until no thread is in the tender's code any more.

@@ -9,7 +9,7 @@
 namespace aril::arch {
 namespace {
 
-/// How long descriptors are not looked at while the CPU has other work.
+/// How long descriptors that somebody waits for are not looked at while the CPU has other work.
 constexpr Duration kTick = Duration::milliseconds(2);
 constexpr int64_t kNsPerSecond = 1'000'000'000;
 
@@ -64,9 +64,9 @@ void on_host_timer() {
   CpuTimer& timer = timer_here();
   timer.armed = Instant::never();
   run_due_timer();
-  look_at_watches();
+  bool is_watching = look_at_watches();
   if (timer.deadline != Instant::never()) arm_host(timer, timer.deadline);
-  if (timer.ticks) arm_host(timer, monotonic_now() + kTick);
+  if (timer.ticks && is_watching) arm_host(timer, monotonic_now() + kTick);
 }
 
 void stop_tick() { timer_here().ticks = false; }
@@ -75,6 +75,12 @@ void start_tick() {
   CpuTimer& timer = timer_here();
   timer.ticks = true;
   arm_host(timer, monotonic_now() + kTick);
+}
+
+void ensure_tick() {
+  InterruptGuard guard;
+  CpuTimer& timer = timer_here();
+  if (timer.ticks) arm_host(timer, monotonic_now() + kTick);
 }
 
 }  // namespace aril::arch

@@ -57,7 +57,7 @@ def nginx(inside, network, options, *more):
 def fetch(inside, patience, output=os.devnull):
     """Seconds until a new client has the file; fails when that takes longer than `patience`."""
     start = time.monotonic()
-    run([*inside, "curl", "-s", "-f", "-o", output, "--retry", "100", "--retry-connrefused",
+    run([*inside, "curl", "-s", "-f", "-o", output, "--retry", "100", "--retry-all-errors",
          "--retry-delay", "0", "--retry-max-time", patience, "--connect-timeout", patience,
          "-m", patience + 60, f"http://{GUEST}/file"], timeout=patience + 90)
     return time.monotonic() - start

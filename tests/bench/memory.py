@@ -47,7 +47,7 @@ def bench_memory(bench, runs, results):
                 return "192.0.2.80" in subprocess.run(
                     ["ip", "netns", "exec", space, *words], stdout=subprocess.PIPE, text=True,
                     check=False).stdout
-            words = ["curl", "-sf", "--retry", "100", "--retry-connrefused", "--retry-delay", "0",
+            words = ["curl", "-sf", "--retry", "100", "--retry-all-errors", "--retry-delay", "0",
                      "--retry-max-time", str(limit), "--connect-timeout", "0.1", "-m", str(limit),
                      "-o", "/dev/null", f"http://{bench.GUEST}/"]
             return subprocess.run(["ip", "netns", "exec", space, *words], check=False).returncode == 0

@@ -81,7 +81,7 @@ def a_loaded_server_makes_only_listed_calls():
             load = [*inside, "ab", "-q", "-s", "30", "-n", "2000", "-c", "20",
                     f"http://{harness.GUEST}/"]
             run([*inside, "curl", "-sf", "-o", "/dev/null", "--retry", "50", "--retry-delay", "0",
-                 "--retry-connrefused", "--connect-timeout", "1", f"http://{harness.GUEST}/"])
+                 "--retry-all-errors", "--connect-timeout", "1", f"http://{harness.GUEST}/"])
             run(load)  # every system call of the program's is rewritten by then
             strace = subprocess.Popen(["strace", "-c", "-f", "-o", log, "-p", str(server.pid)],
                                       stderr=subprocess.PIPE)
@@ -215,7 +215,7 @@ class WebServer:
 
     def answers(self, patience=10):
         text = run([*self.inside, "curl", "-sf", "-m", patience, "--retry", "100", "--retry-delay",
-                    "0", "--retry-connrefused", "--connect-timeout", "1",
+                    "0", "--retry-all-errors", "--connect-timeout", "1",
                     f"http://{self.address}/"], timeout=patience + 20)
         return "<html" in text.lower() or "<!doctype" in text.lower()
 

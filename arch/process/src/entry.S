@@ -61,45 +61,15 @@ aril_return_begin:
     jne return_by_iret
     testl $UNUSUAL_FLAGS, %r11d
     jnz return_by_iret
-    // The arithmetic flags, without POPFQ, which is slow; the others are clear here too.
-    movl %r11d, %eax                 // OF is bit 11
-    movl %r11d, %edx
-    shrl $11, %eax
-    andl $1, %eax
-    addb $0x7f, %al
-    movb %dl, %ah
-    sahf                             // SF ZF AF PF CF
-    movq FRAME_R15(%rsp), %r15
-    movq FRAME_R14(%rsp), %r14
-    movq FRAME_R13(%rsp), %r13
-    movq FRAME_R12(%rsp), %r12
-    movq FRAME_RBP(%rsp), %rbp
-    movq FRAME_RBX(%rsp), %rbx
-    movq FRAME_R10(%rsp), %r10
-    movq FRAME_R9(%rsp), %r9
-    movq FRAME_R8(%rsp), %r8
-    movq FRAME_RAX(%rsp), %rax
-    movq FRAME_RDX(%rsp), %rdx
-    movq FRAME_RSI(%rsp), %rsi
-    movq FRAME_RDI(%rsp), %rdi
+    // The other flags are clear here too.
+    LOAD_ARITHMETIC_FLAGS
+    LOAD_KEPT_REGISTERS
     movq FRAME_RSP(%rsp), %rsp
     jmp *%rcx
 return_by_iret:
-    movq FRAME_R15(%rsp), %r15
-    movq FRAME_R14(%rsp), %r14
-    movq FRAME_R13(%rsp), %r13
-    movq FRAME_R12(%rsp), %r12
-    movq FRAME_RBP(%rsp), %rbp
-    movq FRAME_RBX(%rsp), %rbx
+    LOAD_KEPT_REGISTERS
     movq FRAME_R11(%rsp), %r11
-    movq FRAME_R10(%rsp), %r10
-    movq FRAME_R9(%rsp), %r9
-    movq FRAME_R8(%rsp), %r8
-    movq FRAME_RAX(%rsp), %rax
     movq FRAME_RCX(%rsp), %rcx
-    movq FRAME_RDX(%rsp), %rdx
-    movq FRAME_RSI(%rsp), %rsi
-    movq FRAME_RDI(%rsp), %rdi
     leaq FRAME_RIP(%rsp), %rsp
     iretq
 aril_return_end:

@@ -86,26 +86,8 @@ aril_return_begin:
     jne return_changed_frame
     testl $UNUSUAL_FLAGS, %r11d
     jnz return_changed_frame
-    movl %r11d, %eax                 // OF is bit 11
-    movl %r11d, %edx
-    shrl $11, %eax
-    andl $1, %eax
-    addb $0x7f, %al
-    movb %dl, %ah
-    sahf                             // SF ZF AF PF CF
-    movq FRAME_R15(%rsp), %r15
-    movq FRAME_R14(%rsp), %r14
-    movq FRAME_R13(%rsp), %r13
-    movq FRAME_R12(%rsp), %r12
-    movq FRAME_RBP(%rsp), %rbp
-    movq FRAME_RBX(%rsp), %rbx
-    movq FRAME_R10(%rsp), %r10
-    movq FRAME_R9(%rsp), %r9
-    movq FRAME_R8(%rsp), %r8
-    movq FRAME_RAX(%rsp), %rax
-    movq FRAME_RDX(%rsp), %rdx
-    movq FRAME_RSI(%rsp), %rsi
-    movq FRAME_RDI(%rsp), %rdi
+    LOAD_ARITHMETIC_FLAGS
+    LOAD_KEPT_REGISTERS
     movq FRAME_RSP(%rsp), %rsp
 // An interrupt here would find a kernel RIP: trap_common completes the jump itself.
 aril_return_jump:

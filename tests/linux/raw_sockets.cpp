@@ -20,17 +20,11 @@
 #include <string>
 
 #include "check.hpp"
+#include "own_network.hpp"
 
 static bool is_ready() {
   static const bool answer = [] {
-    if (unshare(CLONE_NEWNET) == 0) {
-      int fd = socket(AF_INET, SOCK_DGRAM, 0);
-      ifreq request = {};
-      strcpy(request.ifr_name, "lo");
-      request.ifr_flags = IFF_UP | IFF_RUNNING | IFF_LOOPBACK;
-      ioctl(fd, SIOCSIFFLAGS, &request);
-      close(fd);
-    }
+    enter_own_network();
     int fd = socket(AF_INET, SOCK_RAW, IPPROTO_ICMP);
     close(fd);
     return fd >= 0;

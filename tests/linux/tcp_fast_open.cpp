@@ -15,6 +15,7 @@
 #include <string>
 
 #include "check.hpp"
+#include "own_network.hpp"
 
 static const char kMode[] = "/proc/sys/net/ipv4/tcp_fastopen";
 static const char kKey[] = "/proc/sys/net/ipv4/tcp_fastopen_key";
@@ -33,17 +34,9 @@ static bool write_text(const char* path, const char* text) {
   close(fd);
   return written;
 }
-// Linux gives a new namespace without an interface that is up; Aril has one, and no namespaces.
 static bool has_fast_open() {
   static const bool answer = [] {
-    if (unshare(CLONE_NEWNET) == 0) {
-      int fd = socket(AF_INET, SOCK_DGRAM, 0);
-      ifreq request = {};
-      strcpy(request.ifr_name, "lo");
-      request.ifr_flags = IFF_UP | IFF_RUNNING | IFF_LOOPBACK;
-      ioctl(fd, SIOCSIFFLAGS, &request);
-      close(fd);
-    }
+    enter_own_network();
     return write_text(kMode, "3\n") && read_text(kMode) == "3\n";
   }();
   return answer;

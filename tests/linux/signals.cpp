@@ -333,3 +333,20 @@ PROPERTY(posix_timers_fire) {
   CHECK_EQ((int)last_value, 77);
   CHECK_EQ(timer_delete(timer), 0);
 }
+PROPERTY(the_return_from_a_handler_stays_recognisable) {
+  // Unwinders look for these instructions.
+  struct {
+    void (*handler)(int);
+    unsigned long flags;
+    const char* restorer;
+    unsigned long mask;
+  } kernel_action = {};
+  struct sigaction action = {};
+  action.sa_handler = counting;
+  sigaction(SIGUSR1, &action, nullptr);
+  CHECK_EQ(syscall(SYS_rt_sigaction, SIGUSR1, nullptr, &kernel_action, 8L), 0);
+  constexpr char kReturn[] = "\x48\xc7\xc0\x0f\0\0\0\x0f\x05";
+  CHECK_EQ(memcmp(kernel_action.restorer, kReturn, sizeof kReturn - 1), 0);
+  for (int i = 0; i < 10; ++i) raise(SIGUSR1);
+  CHECK_EQ(memcmp(kernel_action.restorer, kReturn, sizeof kReturn - 1), 0);
+}

@@ -24,6 +24,8 @@ constexpr uint64_t kRegionSize = 4 * kPageSize;
 constexpr uint64_t kReach = (uint64_t{1} << 31) - 2 * kRegionSize;
 constexpr uint8_t kBreakpoint = 0xcc;
 constexpr size_t kMaxInstruction = 15;
+/// rt_sigreturn. Unwinders and debuggers know the frame of a signal by these instructions.
+constexpr uint64_t kReturnFromSignal = 15;
 
 /// Stubs in one address space. Slot 0 holds the pointer that all its stubs jump through.
 struct StubRegion {
@@ -245,6 +247,7 @@ void consider_call_site(const arch::TrapFrame& frame) {
   AddressSpace* space = current_address_space();
   uint64_t system_call = frame.rip - kSystemCallSize;
   uint64_t number = frame.system_call_number();
+  if (number == kReturnFromSignal) return;
   uint64_t key = SeenSites::key_of(space->id(), system_call, number);
   switch (seen.look_up(key)) {
     case SeenSites::Verdict::kNew:

@@ -14,6 +14,8 @@ constexpr uint64_t kPage = 4096;
 constexpr uint64_t kSystemCallSize = 2, kJumpSize = 5;
 constexpr char kBreakpoint = '\xcc';
 constexpr uint64_t kStubAlignment = 8;
+/// rt_sigreturn. Unwinders and debuggers know the frame of a signal by these instructions.
+constexpr uint32_t kReturnFromSignal = 15;
 
 uint64_t align_up(uint64_t value, uint64_t alignment) {
   return (value + alignment - 1) / alignment * alignment;
@@ -135,7 +137,8 @@ std::optional<RewrittenProgram> rewrite_system_calls(std::span<const std::byte> 
   StubSegment stubs(offset, align_up(end, kPage) + offset % kPage, headers.size() + 1);
   for (const SystemCallSite& site : scan.sites) {
     const bool is_sure = site.movable_from != 0 && !site.numbers.empty();
-    if (is_sure && stubs.add(elf, site, result.file)) ++result.jumps;
+    if (is_sure && !site.numbers.contains(kReturnFromSignal) && stubs.add(elf, site, result.file))
+      ++result.jumps;
   }
   if (result.jumps == 0) return std::nullopt;
   stubs.append_to(result.file, *header, headers);

@@ -118,6 +118,11 @@ TEST(SystemCallRewriter, LeavesWhatDependsOnItsPlace) {
   EXPECT_FALSE(rewrite(program({0x8b, 0x05, 3, 0, 0, 0, 0x0f, 0x05, 0xc3, 39, 0, 0, 0})));
 }
 
+TEST(SystemCallRewriter, LeavesWhatUnwindersLookFor) {
+  // mov $15, %rax; syscall
+  EXPECT_FALSE(rewrite(program({0x48, 0xc7, 0xc0, 15, 0, 0, 0, 0x0f, 0x05})));
+}
+
 TEST(SystemCallRewriter, LeavesProgramsThatChangeGs) {
   // mov $39, %eax; syscall; wrgsbase %rax; ret
   EXPECT_FALSE(

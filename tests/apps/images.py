@@ -72,6 +72,25 @@ int main(void) {
         assert "nonsense" in error and "aril components" in error, error
 
 
+@case(timeout=60)
+def a_damaged_description_is_refused():
+    with scratch() as directory:
+        image = build_image(directory, "/bin/true")
+        with open(image + ".json", encoding="utf-8") as file:
+            good = json.load(file)
+        damaged = ["", "{", "[]", "{}", "3"]
+        damaged += [json.dumps({**good, key: wrong}) for key in good for wrong in (3.5, [{}], {"x": {}})]
+        damaged += [json.dumps({name: good[name] for name in good if name != key}) for key in good]
+        for text in damaged:
+            with open(image + ".json", "w", encoding="utf-8") as file:
+                file.write(text)
+            for words in ([], ["--json"], ["--graph"]):
+                result = subprocess.run([ARIL, "inspect", *words, image], stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, timeout=30)
+                assert result.returncode == 125 and b"is not what aril build writes" in result.stderr, (
+                    text[:200], words, result)
+
+
 @case(timeout=120)
 def static_programs_enter_the_kernel_by_jumps():
     with scratch() as directory:

@@ -23,6 +23,41 @@ namespace fs = std::filesystem;
 
 namespace {
 
+/// A JSON object of which each value passes.
+template <typename Check>
+bool is_object_of(const nlohmann::ordered_json& json, Check is_right) {
+  return json.is_object() && std::ranges::all_of(json, is_right);
+}
+template <typename Check>
+bool is_array_of(const nlohmann::ordered_json& json, Check is_right) {
+  return json.is_array() && std::ranges::all_of(json, is_right);
+}
+bool is_text(const nlohmann::ordered_json& json) { return json.is_string(); }
+bool is_count(const nlohmann::ordered_json& json) { return json.is_number_unsigned(); }
+
+/// What make_special_kernel() says has this shape: the file may be damaged, or another's.
+bool is_contents(const nlohmann::ordered_json& json) {
+  static const nlohmann::ordered_json nothing;
+  const auto at = [](const nlohmann::ordered_json& object, const char* key) -> const auto& {
+    const auto found = object.find(key);
+    return found == object.end() ? nothing : *found;
+  };
+  return json.is_object() && at(json, "profile").is_string() &&
+         is_object_of(at(json, "system_calls"), is_text) &&
+         is_object_of(at(json, "boot_parts"), is_text) &&
+         is_object_of(at(json, "rewritten"),
+                      [&](const auto& program) {
+                        return program.is_object() && is_count(at(program, "instructions")) &&
+                               is_count(at(program, "jumps"));
+                      }) &&
+         is_array_of(at(json, "notes"), is_text) &&
+         is_array_of(at(json, "components"), [&](const auto& component) {
+           return component.is_object() && is_text(at(component, "component")) &&
+                  is_count(at(component, "size")) &&
+                  is_object_of(at(component, "because_of"), is_count);
+         });
+}
+
 struct Inspection {
   uint64_t file_size = 0;
   uint64_t kernel_size = 0;
@@ -60,7 +95,7 @@ Inspection inspect_image(const std::string& path) {
   if (fs::exists(path + kContentsSuffix, ignored)) {
     result.contents =
         nlohmann::ordered_json::parse(read_file(path + kContentsSuffix), nullptr, false);
-    if (result.contents.is_discarded()) {
+    if (!is_contents(result.contents)) {
       throw Error(std::format("{}{}: is not what aril build writes", path, kContentsSuffix));
     }
   }
@@ -102,9 +137,9 @@ struct FilePart {
 std::vector<FilePart> parts_of(const Inspection& image) {
   std::vector<FilePart> parts;
   uint64_t known = 0;
-  if (image.contents.is_object() && image.contents.contains("components")) {
+  if (image.contents.is_object()) {
     for (const auto& component : image.contents["components"]) {
-      FilePart part = {component.value("component", ""), component.value("size", uint64_t{0}), {}};
+      FilePart part = {component["component"], component["size"], {}};
       for (const auto& [reason, size] : component["because_of"].items()) {
         part.reasons[reason] = size.get<uint64_t>();
       }
@@ -191,7 +226,7 @@ void print_json(const std::string& path, const Inspection& image) {
     json["profile"] = image.contents["profile"];
     json["system_calls"] = image.contents["system_calls"];
     json["boot_parts"] = image.contents["boot_parts"];
-    json["rewritten"] = image.contents.value("rewritten", nlohmann::ordered_json::object());
+    json["rewritten"] = image.contents["rewritten"];
     json["notes"] = image.contents["notes"];
   }
   nlohmann::ordered_json files = nlohmann::ordered_json::array();
@@ -230,12 +265,9 @@ void print_text(const std::string& path, const Inspection& image) {
                             name, reason.get<std::string>());
       }
     }
-    if (image.contents.contains("rewritten")) {
-      for (const auto& [program, counts] : image.contents["rewritten"].items()) {
-        text +=
-            std::format("{}: {} of {} syscall instructions became jumps\n", program,
-                        counts["jumps"].get<uint64_t>(), counts["instructions"].get<uint64_t>());
-      }
+    for (const auto& [program, counts] : image.contents["rewritten"].items()) {
+      text += std::format("{}: {} of {} syscall instructions became jumps\n", program,
+                          counts["jumps"].get<uint64_t>(), counts["instructions"].get<uint64_t>());
     }
     for (const auto& note : image.contents["notes"]) text += note.get<std::string>() + "\n";
   }

@@ -14,7 +14,7 @@ namespace {
 
 constexpr uint64_t kFileSystemOverhead = 64 << 10;
 
-/// What became of the `syscall` instructions of one program, as JSON.
+/// Reports, for each program that was rewritten, what became of its `syscall` instructions.
 void rewrite_programs(Tree& tree, const Selection& selection, nlohmann::ordered_json& report) {
   for (const auto& [path, scan] : selection.scans) {
     const TreeEntry& entry = tree.entries().at(path);

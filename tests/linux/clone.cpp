@@ -154,6 +154,16 @@ PROPERTY(a_pidfd_signals_its_process) {
   CHECK_ERRNO(syscall(SYS_pidfd_send_signal, 0, 0, nullptr, 0), EBADF);
 }
 
+PROPERTY(a_collected_process_is_gone_at_once) {
+  for (int turn = 0; turn < 300; ++turn) {
+    pid_t pid = start([] { return 0; });
+    CHECK_EQ(status_of(pid), 0);
+    CHECK_ERRNO(syscall(SYS_pidfd_open, pid, 0), ESRCH);
+    CHECK_ERRNO(syscall(SYS_tgkill, pid, pid, 0), ESRCH);
+    CHECK_ERRNO(sched_getscheduler(pid), ESRCH);
+  }
+}
+
 PROPERTY(pidfd_getfd_takes_a_copy) {
   Pipe data, ready;
   pid_t pid = start([&] {

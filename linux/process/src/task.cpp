@@ -167,6 +167,8 @@ void Task::exit(int code) {
     LockGuard guard(process.signal_lock());
     task.pending.flush(SignalSet::all());
   }
+  // Its number answers no more before anybody can learn of the end and collect the process.
+  TableAccess::remove(task);
   process.remove_task(task);
   {
     // From here on the thread has no application memory: the process may be gone.

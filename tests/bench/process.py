@@ -10,6 +10,7 @@ import ctypes
 import os
 import re
 import resource
+import select
 import signal
 import statistics
 import subprocess
@@ -180,8 +181,12 @@ class Started:
     def finish(self):
         """Waits for its end; (seconds since exec, stdout)."""
         output = self.process.stdout.read().decode() if self.process.stdout else ""
-        status = self.process.wait(120)
+        # Popen.wait with a time limit polls, in steps of up to 50 ms.
+        pidfd = os.pidfd_open(self.process.pid)
+        select.select([pidfd], [], [], 120)
         seconds = time.monotonic() - self.at
+        os.close(pidfd)
+        status = self.process.wait(1)
         if self.process.stdout:
             self.process.stdout.close()
         if status != 0:

@@ -18,6 +18,7 @@ constexpr uint64_t kProtRead = 1, kProtWrite = 2, kProtExecute = 4;
 constexpr uint64_t kMapShared = 1, kMapFixed = 0x10, kMapPopulate = 0x8000;
 constexpr uint64_t kNeighbours = 16;
 constexpr uint64_t kMostPopulated = 8 * kPageSize;
+constexpr unsigned kMostBlocks = 3;
 
 /// One fill or flush at a time: what is filled was read from the tables after every flush that has
 /// returned. Taken with interrupts disabled. A fill within a section of the same CPU's (its kernel
@@ -141,6 +142,16 @@ int64_t show(const Run& run) {
                    is_root ? run.physical - kRootPhysical : run.physical);
 }
 
+void show_or_start_anew(const Run& run) {
+  int64_t result = show(run);
+  if (result == kHostNoMemory) {
+    // Too many pieces for the host (vm.max_map_count): what is shown is only a copy.
+    drop_all_of_application();
+    result = show(run);
+  }
+  if (result < 0) report_host_failure("mmap", -result);
+}
+
 }  // namespace
 
 void forget_tender() {
@@ -165,17 +176,17 @@ bool fill_translation(uint64_t address, PageFlags wanted, Show extent) {
   PhysicalAddress root = is_kernel ? PageTable::kernel().root() : active_root();
   if (root == 0) return false;
   uint64_t page = align_down(address, kPageSize);
-  std::optional<Translation> found = translate(root, page);
-  if (!found || (found->flags & wanted) != wanted) return false;
-  Run run{page, page + kPageSize, found->physical, found->flags};
-  extend(root, run, extent);
-  int64_t result = show(run);
-  if (result == kHostNoMemory) {
-    // Too many pieces for the host (vm.max_map_count): what is shown is only a copy.
-    drop_all_of_application();
-    result = show(run);
+  uint64_t end = extent == Show::kUpwards ? page + (kPageSize << kFaultOrder) : page + kPageSize;
+  // A fault's pages may be several blocks: they are shown at once, as another fault costs more.
+  for (unsigned blocks = 0; page < end && blocks < kMostBlocks; ++blocks) {
+    std::optional<Translation> found = translate(root, page);
+    if (!found || (found->flags & wanted) != wanted) return blocks != 0;
+    Run run{page, page + kPageSize, found->physical, found->flags};
+    extend(root, run, extent);
+    show_or_start_anew(run);
+    if (run.end - run.start < kMostPopulated) break;
+    page = run.end;
   }
-  if (result < 0) report_host_failure("mmap", -result);
   return true;
 }
 

@@ -77,21 +77,24 @@ auto AddressSpace::Implementation::upward_run_locked(const Region& region, uint6
   return run;
 }
 
-/// Maps `run`, in which `address` lies and nothing else, from a block of 2^order pages of which
-/// those at the end of it are given back when it is shorter. Whether there is a page at `address`
-/// now.
-bool AddressSpace::Implementation::map_run_locked(const Run& run, uint64_t address, unsigned order,
+/// Maps `run`, in which `address` lies and nothing else, from the largest blocks that fill it: of a
+/// larger one what is left over would be had in vain, where memory is the host's. Whether there is
+/// a page at `address` now.
+bool AddressSpace::Implementation::map_run_locked(const Run& run, uint64_t address,
                                                   arch::PageFlags flags) {
-  Result<Page*> pages = page_allocator::allocate_pages(order, page_allocator::Fill::kZero);
-  if (!pages) return false;
-  bool mapped = false, failed = false;
-  for (Page& each : std::span(*pages, size_t{1} << order)) {
-    PageRef page = PageRef::adopt(&each);
-    uint64_t at = run.start + (static_cast<uint64_t>(&each - *pages) << kPageShift);
-    failed = failed || at >= run.end || !map_page_locked(at, std::move(page), flags);
-    if (!failed && at == address) mapped = true;
+  bool failed = false;
+  for (uint64_t at = run.start; at < run.end && !failed;) {
+    uint64_t missing = (run.end - at) >> kPageShift;
+    auto order = static_cast<unsigned>(std::bit_width(missing) - 1);
+    Result<Page*> pages = page_allocator::allocate_pages(order, page_allocator::Fill::kZero);
+    if (!pages) break;
+    for (Page& each : std::span(*pages, size_t{1} << order)) {
+      PageRef page = PageRef::adopt(&each);
+      failed = failed || !map_page_locked(at, std::move(page), flags);
+      if (!failed) at += kPageSize;
+    }
   }
-  return mapped;
+  return table.query(address).has_value();
 }
 
 /// Gives a write to `address` the pages that are missing of an aligned block, the largest of up to
@@ -101,51 +104,59 @@ bool AddressSpace::Implementation::map_cluster_locked(const Region& region, uint
                                                       arch::PageFlags flags) {
   if (fault_order == 0 || !has_memory_to_spare()) return false;
   Run up = upward_run_locked(region, address);
-  if (uint64_t count = (up.end - up.start) >> kPageShift; count > 1)
-    return map_run_locked(up, address, static_cast<unsigned>(std::bit_width(count - 1)), flags);
+  if (up.end - up.start > kPageSize) return map_run_locked(up, address, flags);
   for (unsigned order = fault_order; order > 0; --order) {
     uint64_t size = kPageSize << order;
     Run run = empty_run_locked(region, address, order);
     if (2 * (run.end - run.start) <= size || !is_filled_up_to_locked(region, address, run))
       continue;
-    return map_run_locked(run, address, order, flags);
+    return map_run_locked(run, address, flags);
   }
   return false;
 }
 
 /// A write to a page of a private file mapping that continues such writes from below, as a dynamic
-/// loader's relocations do: copies the pages that follow too, all as one block. False when they are
-/// not all at hand.
+/// loader's relocations do: copies the pages that follow too, as one block, of up to twice as many
+/// as were written to below. False when it is to get a single page.
 bool AddressSpace::Implementation::copy_cluster_locked(Region& region, uint64_t address,
                                                        arch::PageFlags flags) {
-  constexpr unsigned kOrder = 3;
-  constexpr uint64_t kSize = kPageSize << kOrder;
-  uint64_t end = address + kSize;
-  if (fault_order < kOrder || !region.object || !is_aligned(address, kSize) || end > region.end ||
-      address == region.start || !has_memory_to_spare())
-    return false;
-  std::optional<arch::Translation> before = table.query(address - kPageSize);
-  if (!before || !has(before->flags, arch::PageFlags::kWrite)) return false;
-  std::array<PageRef, size_t{1} << kOrder> sources;
-  for (uint64_t at = address; at < end; at += kPageSize) {
-    PageRef& source = sources[(at - address) >> kPageShift];
+  constexpr unsigned kMostOrder = 3;
+  constexpr uint64_t kMost = uint64_t{1} << kMostOrder;
+  if (fault_order < kMostOrder || !region.object || !has_memory_to_spare()) return false;
+  auto is_written = [&](uint64_t at) {
+    std::optional<arch::Translation> entry = table.query(at);
+    return entry && has(entry->flags, arch::PageFlags::kWrite);
+  };
+  uint64_t below = 0;
+  while (below < kMost / 2 && address - region.start > below * kPageSize &&
+         is_written(address - (below + 1) * kPageSize))
+    ++below;
+  std::array<PageRef, kMost> sources;
+  uint64_t count = 0, limit = std::min({2 * below, kMost, (region.end - address) >> kPageShift});
+  for (; count < limit; ++count) {
+    uint64_t at = address + count * kPageSize;
+    PageRef& source = sources[count];
     if (std::optional<arch::Translation> entry = table.query(at)) {
-      if (has(entry->flags, arch::PageFlags::kWrite)) return false;
+      if (has(entry->flags, arch::PageFlags::kWrite)) break;
       source = PageRef::share(page_allocator::page_of(entry->physical));
     } else {
       source = region.object->resident_page(region.object_index(at));
-      if (!source) return false;
+      if (!source) break;
     }
   }
-  Result<Page*> copies = page_allocator::allocate_pages(kOrder, page_allocator::Fill::kNone);
+  if (count < 2) return false;
+  count = std::bit_floor(count);
+  Result<Page*> copies = page_allocator::allocate_pages(
+      static_cast<unsigned>(std::countr_zero(count)), page_allocator::Fill::kNone);
   if (!copies) return false;
-  zap_locked(address, end);
-  bool mapped = true;
-  for (size_t i = 0; i < sources.size(); ++i) {
+  zap_locked(address, address + count * kPageSize);
+  bool mapped = false;
+  for (uint64_t i = 0; i < count; ++i) {
     PageRef copy = PageRef::adopt(*copies + i);
     std::memcpy(copy->data(), sources[i]->data(), kPageSize);
-    // Once a table was had for the first, the others are in the same one.
-    mapped = mapped && map_page_locked(address + i * kPageSize, std::move(copy), flags).has_value();
+    bool done = map_page_locked(address + i * kPageSize, std::move(copy), flags).has_value();
+    // What follows may stay away.
+    if (i == 0) mapped = done;
   }
   return mapped;
 }

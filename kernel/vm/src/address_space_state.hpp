@@ -90,7 +90,7 @@ struct AddressSpace::Implementation {
   [[nodiscard]] bool is_filled_up_to_locked(const Region& region, uint64_t address,
                                             const Run& run) const;
   [[nodiscard]] Run upward_run_locked(const Region& region, uint64_t address) const;
-  bool map_run_locked(const Run& run, uint64_t address, unsigned order, arch::PageFlags flags);
+  bool map_run_locked(const Run& run, uint64_t address, arch::PageFlags flags);
   bool map_cluster_locked(const Region& region, uint64_t address, arch::PageFlags flags);
   bool copy_cluster_locked(Region& region, uint64_t address, arch::PageFlags flags);
   Step map_object_locked(Region& region, uint64_t address, Access access, PageRef page);

@@ -6,7 +6,7 @@ import subprocess
 
 import harness
 from disk_images import check_disk, make_disk
-from harness import EVERYWHERE, FULL, ONCE, ROOT, aril, case, run, scratch
+from harness import EVERYWHERE, FULL, ONCE, PROCESS, ROOT, aril, case, run, scratch
 
 import guest_programs
 
@@ -73,7 +73,7 @@ def programs_on_a_disk_are_as_on_linux():
     compare_with_linux(on_a_disk, {})
 
 
-@case(timeout=600, configurations=EVERYWHERE[:2] if FULL else ONCE)
+@case(timeout=600, configurations=[*(EVERYWHERE[:2] if FULL else ONCE), PROCESS])
 def programs_on_a_volume_are_as_on_linux():
     if os.geteuid() != 0:
         raise harness.Skip("owners can be set by root only")

@@ -27,7 +27,18 @@ int descriptor_of(const char* name, const char* text) {
 }  // namespace
 
 Options parse_options(int count, char** words) {
-  enum Key { kKernel = 1, kRoot, kMemory, kCpus, kTap, kStream, kControl, kDisk, kReadOnlyDisk };
+  enum Key {
+    kKernel = 1,
+    kRoot,
+    kMemory,
+    kCpus,
+    kTap,
+    kStream,
+    kControl,
+    kDisk,
+    kReadOnlyDisk,
+    kVolume
+  };
   static const option kOptions[] = {{"kernel", required_argument, nullptr, kKernel},
                                     {"root", required_argument, nullptr, kRoot},
                                     {"memory", required_argument, nullptr, kMemory},
@@ -37,6 +48,7 @@ Options parse_options(int count, char** words) {
                                     {"control", required_argument, nullptr, kControl},
                                     {"disk", required_argument, nullptr, kDisk},
                                     {"read-only-disk", required_argument, nullptr, kReadOnlyDisk},
+                                    {"volume", required_argument, nullptr, kVolume},
                                     {}};
   Options options;
   for (int key; (key = getopt_long(count, words, "", kOptions, nullptr)) != -1;) {
@@ -65,6 +77,9 @@ Options parse_options(int count, char** words) {
       case kDisk:
       case kReadOnlyDisk:
         options.disks.push_back({descriptor_of("--disk", optarg), key == kReadOnlyDisk});
+        break;
+      case kVolume:
+        options.volumes.push_back(descriptor_of("--volume", optarg));
         break;
       default:
         die("aril-tender is started by `aril run --platform process`");

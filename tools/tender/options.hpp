@@ -20,6 +20,7 @@ struct Options {
   uint64_t memory = 0;    ///< bytes
   unsigned cpus = 1;
   std::vector<DiskFile> disks;
+  std::vector<int> volumes;  ///< inherited sockets, each with a server of 9P at its other end
 };
 /// Ends with a message for anything wrong.
 Options parse_options(int count, char** words);

@@ -114,6 +114,14 @@ void add_disks(std::vector<Rule>& rules, const ProcessBoot& boot) {
   }
 }
 
+void add_volumes(std::vector<Rule>& rules, const ProcessBoot& boot) {
+  for (uint32_t i = 0; i < boot.volume_count; ++i) {
+    const int volume = boot.volume_descriptors[i];
+    rules.push_back(stream_read(volume, "a volume's server's answer"));
+    rules.push_back(stream_write(volume, "ask a volume's server"));
+  }
+}
+
 void add_control(std::vector<Rule>& rules, const ProcessBoot& boot) {
   if (boot.control_descriptor < 0) return;
   rules.push_back(stream_read(boot.control_descriptor, "be told by aril"));
@@ -150,6 +158,7 @@ std::vector<Rule> policy(const ProcessBoot& boot) {
   add_cpus(rules, boot);
   add_memory(rules, boot);
   add_disks(rules, boot);
+  add_volumes(rules, boot);
   add_control(rules, boot);
   return rules;
 }

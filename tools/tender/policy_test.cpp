@@ -28,6 +28,8 @@ ProcessBoot full_boot() {
   boot.disk_count = 2;
   boot.disks[0] = {.descriptor = 20, .read_only = 0, .size = 1 << 20};
   boot.disks[1] = {.descriptor = 21, .read_only = 1, .size = 1 << 20};
+  boot.volume_count = 1;
+  boot.volume_descriptors[0] = 22;
   boot.vdso_start = 0x7fff'0000'0000;
   boot.vdso_end = 0x7fff'0000'4000;
   return boot;

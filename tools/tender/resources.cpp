@@ -95,6 +95,7 @@ void close_others(const ProcessBoot& boot) {
   if (boot.network_descriptor >= 0) kept.push_back(boot.network_descriptor);
   if (boot.control_descriptor >= 0) kept.push_back(boot.control_descriptor);
   for (uint32_t i = 0; i < boot.disk_count; ++i) kept.push_back(boot.disks[i].descriptor);
+  for (uint32_t i = 0; i < boot.volume_count; ++i) kept.push_back(boot.volume_descriptors[i]);
   std::sort(kept.begin(), kept.end());
   unsigned next = 0;
   for (const int descriptor : kept) {
@@ -123,6 +124,7 @@ void open_resources(const Options& options, ProcessBoot& boot) {
     check(fcntl(options.frame_stream, F_SETFL, O_NONBLOCK), "fcntl");
   }
   open_disks(options, boot);
+  for (const int volume : options.volumes) boot.volume_descriptors[boot.volume_count++] = volume;
   close_others(boot);
 }
 

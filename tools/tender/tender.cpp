@@ -41,6 +41,8 @@ void become_instance(const Options& options, const ClockMeter& clock) {
     die("--cpus: an instance has 1 to " + std::to_string(kProcessMaxCpus));
   if (options.disks.size() > kProcessMaxDisks)
     die("--disk: an instance has at most " + std::to_string(kProcessMaxDisks));
+  if (options.volumes.size() > kProcessMaxVolumes)
+    die("--volume: an instance has at most " + std::to_string(kProcessMaxVolumes));
   if (options.command_line.size() >= sizeof boot.command_line)
     die("the kernel's command line is too long");
   boot.version = kProcessAbiVersion;

@@ -26,7 +26,11 @@ Result<size_t> result_of(int64_t returned) {
 
 Result<size_t> host_read(int descriptor, std::span<std::byte> to) {
   const HostVector piece{to.data(), to.size()};
-  return host_read_at(descriptor, {&piece, 1}, kNoOffset);
+  return host_read(descriptor, {&piece, 1});
+}
+
+Result<size_t> host_read(int descriptor, std::span<const HostVector> pieces) {
+  return host_read_at(descriptor, pieces, kNoOffset);
 }
 
 Result<size_t> host_write(int descriptor, std::span<const HostVector> pieces) {

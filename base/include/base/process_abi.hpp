@@ -3,14 +3,14 @@
 #include <cstdint>
 
 /// The contract between the tender (tools/tender) and the kernel that runs as a Linux process,
-/// version 3. Both include this header; a change of meaning raises kProcessAbiVersion.
+/// version 4. Both include this header; a change of meaning raises kProcessAbiVersion.
 ///
 /// The kernel is an ELF64 executable, linked at addresses that a Linux process has and nothing else
 /// uses, with a note (owner "Aril", type kProcessNoteType) whose content is a ProcessKernel.
 ///
 /// The tender
-///   - opens everything that the instance may use: memory (a memfd), the root file system, disks, a
-///     network interface, console streams. Nothing can be opened afterwards;
+///   - opens everything that the instance may use: memory (a memfd), the root file system, disks,
+///     volumes, a network interface, console streams. Nothing can be opened afterwards;
 ///   - maps the kernel's segments where they are linked, the memory at kMemoryBase and the root at
 ///     kRootBase (read-only);
 ///   - makes one thread for each virtual CPU, each with its signal stack and timer. Timers send
@@ -29,10 +29,11 @@
 /// unmaps everything else that the tender has left in the process.
 namespace aril {
 
-inline constexpr uint32_t kProcessAbiVersion = 3;
+inline constexpr uint32_t kProcessAbiVersion = 4;
 inline constexpr uint32_t kProcessNoteType = 0x41'52'49'4c;  // "ARIL"
 inline constexpr size_t kProcessMaxCpus = 32;
 inline constexpr size_t kProcessMaxDisks = 8;
+inline constexpr size_t kProcessMaxVolumes = 8;
 
 // The address space. Below kProcessApplicationEnd is the application's; the rest has room for what
 // the host puts at the top (its vDSO).
@@ -121,6 +122,11 @@ struct ProcessBoot {
 
   uint32_t disk_count;
   ProcessDisk disks[kProcessMaxDisks];
+
+  /// Sockets (SOCK_SEQPACKET), each with a server of 9P2000.L at its other end, which answers each
+  /// message with one; in the order of the tags "volume0" to "volume7".
+  uint32_t volume_count;
+  int32_t volume_descriptors[kProcessMaxVolumes];
 
   uint8_t random_seed[64];
   uint64_t vdso_start, vdso_end;  ///< the host's vDSO and its data, which stay mapped; 0: none

@@ -12,7 +12,7 @@
 #include "kernel/sched/wait_queue.hpp"
 #include "kernel/sync/spin_lock.hpp"
 #include "kernel/vm/io_buffer.hpp"
-#include "protocol.hpp"
+#include "base/ninep_protocol.hpp"
 
 namespace aril::ninep {
 

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "../../../kernel/memory/tests/host_memory.hpp"
-#include "../src/protocol.hpp"
+#include "base/ninep_protocol.hpp"
 #include "kernel/io/devices.hpp"
 
 namespace aril::ninep {

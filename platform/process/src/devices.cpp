@@ -3,6 +3,7 @@
 #include "arch/startup.hpp"
 #include "control.hpp"
 #include "drivers/host/disk.hpp"
+#include "drivers/host/message_socket.hpp"
 #include "drivers/host/network.hpp"
 #include "drivers/host/stream.hpp"
 #include "kernel/log/log.hpp"
@@ -52,6 +53,16 @@ void open_disks(Boot& boot) {
   }
 }
 ARIL_BOOT_PART(220, disks, open_disks);
+
+void open_volumes(Boot& boot) {
+  const ProcessBoot& given = arch::boot_information();
+  for (uint32_t i = 0; i < given.volume_count; ++i) {
+    auto& volume = *new host::MessageSocket(given.volume_descriptors[i], i);  // lives for ever
+    volume.start();
+    boot.machine.volumes.push_back(&volume);
+  }
+}
+ARIL_BOOT_PART(230, volume_sockets, open_volumes);
 
 void obey_host(Boot&) {
   start_control();

@@ -1,10 +1,11 @@
 """Volumes: what the guest does with them, and what the host sees of it."""
 import os
 import shutil
+import signal
 import subprocess
 import time
 
-from harness import ARIL, Skip, aril, case, need, run, scratch
+from harness import ARIL, EVERYWHERE, ONCE, PROCESS, Skip, aril, case, need, run, scratch
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -43,7 +44,7 @@ def tree(top):
     return found
 
 
-@case(timeout=120, everywhere=True)
+@case(timeout=120, configurations=[*EVERYWHERE, PROCESS])
 def volume_is_as_a_directory_of_linux():
     with scratch() as directory:
         program = compile_program("work", directory)
@@ -61,7 +62,7 @@ def difference(expected, output):
     return "\n".join(lines[:10]) or "one is longer"
 
 
-@case(timeout=60)
+@case(timeout=60, configurations=[*ONCE, PROCESS])
 def guest_sees_what_the_host_changes():
     need("busybox")
     with scratch() as directory:
@@ -74,10 +75,8 @@ def guest_sees_what_the_host_changes():
             aril("--volume", f"{shared}:/data", "--cwd", "/data", "/bin/busybox", "--", "sh", "-c",
                  script), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
         try:
-            deadline = time.monotonic() + 30
-            while not os.path.exists(os.path.join(shared, "to-host")):
-                assert time.monotonic() < deadline, "the guest's file does not appear"
-                time.sleep(0.05)
+            wait_until(lambda: os.path.exists(os.path.join(shared, "to-host")),
+                       "the guest's file does not appear")
             with open(os.path.join(shared, "new"), "w", encoding="utf-8") as file:
                 file.write("changed on the host\n")
             os.rename(os.path.join(shared, "new"), os.path.join(shared, "host.txt"))
@@ -92,7 +91,7 @@ def guest_sees_what_the_host_changes():
                           "none\n"), output
 
 
-@case(timeout=60)
+@case(timeout=60, configurations=[*ONCE, PROCESS])
 def read_only_volume_and_bad_volumes():
     need("busybox")
     with scratch() as directory:
@@ -114,7 +113,7 @@ def read_only_volume_and_bad_volumes():
             assert word in result.stderr.decode(), result.stderr
 
 
-@case(timeout=120)
+@case(timeout=120, configurations=[*ONCE, PROCESS])
 def an_ordinary_user_has_volumes_and_disks():
     """Without any right of root's: the guest's owners, modes and types are kept beside the files."""
     need("busybox", "setpriv", "mkfs.ext4")
@@ -134,7 +133,7 @@ def an_ordinary_user_has_volumes_and_disks():
         # The checkout may be where this user cannot look.
         build = os.path.dirname(os.path.dirname(ARIL))
         program = os.path.join(directory, "build", "bin", "aril")
-        for name in ("bin/aril", "lib/aril/kernel.elf"):
+        for name in ("bin/aril", "lib/aril/kernel.elf", "lib/aril/process-kernel.elf"):
             os.makedirs(os.path.dirname(os.path.join(directory, "build", name)), exist_ok=True)
             shutil.copy(os.path.join(build, name), os.path.join(directory, "build", name))
 
@@ -152,6 +151,42 @@ def an_ordinary_user_has_volumes_and_disks():
         assert guest(look + "; stat -c '%a %u:%g' dir/moved; rm -r *; ls") == (
             first + "640 1000:100\n")
         assert os.listdir(shared) == [] and os.stat(f"{directory}/disk.img").st_uid == user
+
+
+def wait_until(condition, complaint):
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, complaint
+        time.sleep(0.02)
+
+
+def children_of(process):
+    with open(f"/proc/{process.pid}/task/{process.pid}/children", encoding="ascii") as file:
+        return [int(pid) for pid in file.read().split()]
+
+
+@case(timeout=60, configurations=[PROCESS])
+def a_volumes_server_is_confined_and_ends_with_its_instance():
+    with scratch() as directory:
+        instance = subprocess.Popen(
+            aril("--volume", f"{directory}:/data", "/bin/busybox", "--", "sh", "-c",
+                 "echo ready > /data/ready; read line"), stdin=subprocess.PIPE)
+        try:
+            wait_until(lambda: os.path.exists(f"{directory}/ready"), "no file of the guest's")
+            server, = children_of(instance)
+            with open(f"/proc/{server}/status", encoding="ascii") as file:
+                status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+            assert (status["Seccomp"], status["NoNewPrivs"]) == ("2", "1"), status
+            if os.geteuid() == 0:
+                # CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID
+                assert int(status["CapPrm"], 16) == int(status["CapEff"], 16) == 0b11111, status
+                assert os.path.samefile(f"/proc/{server}/root", directory)
+            # Its socket, the directory, the descriptors' names, and a fid or two.
+            assert len(os.listdir(f"/proc/{server}/fd")) < 15
+        finally:
+            instance.kill()
+            assert instance.wait(10) == -signal.SIGKILL
+        wait_until(lambda: not os.path.exists(f"/proc/{server}"), "the server does not end")
 
 
 @case(timeout=120)

@@ -139,11 +139,7 @@ std::string kernel_words(const RunOptions& options, const Boot& boot, const Mach
   if (terminals == Terminals::kYes) {
     for (std::string& word : terminal_words()) words.push_back(std::move(word));
   }
-  for (const SharedDirectory& shared : config.volumes) {
-    words.push_back(std::format("volume={}:{}{}", shared.tag,
-                                percent_encode(shared.volume.guest.string()),
-                                shared.volume.read_only ? ":ro" : ""));
-  }
+  for (const SharedDirectory& shared : config.volumes) words.push_back(volume_word(shared));
   if (options.strace || !options.record.empty()) words.emplace_back("strace");
   if (options.boot_timing) words.emplace_back("boot_timing");
   if (options.gdb) words.emplace_back("aslr=off");

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <format>
 
+#include "base/process_abi.hpp"
 #include "command_line/target.hpp"
 #include "image/root_builder.hpp"
 #include "machine/disks.hpp"
@@ -14,6 +15,7 @@
 #include "machine/passt.hpp"
 #include "machine/ports.hpp"
 #include "machine/qemu_command.hpp"
+#include "machine/volumes.hpp"
 #include "relay/relay.hpp"
 #include "relay/terminal.hpp"
 #include "support/error.hpp"
@@ -23,6 +25,7 @@
 #include "tender/clock.hpp"
 #include "tender/options.hpp"
 #include "tender/tender.hpp"
+#include "volume/volume_process.hpp"
 
 namespace aril::tool {
 
@@ -45,7 +48,6 @@ fs::path installed(const char* folder, const char* name) {
 
 void refuse_what_only_machines_have(const RunOptions& options, const Manifest& manifest) {
   const char* what = nullptr;
-  if (!manifest.volumes.empty()) what = "--volume";
   if (options.gdb) what = "--gdb";
   if (!options.machine.empty()) what = "--machine";
   if (!options.capture.empty()) what = "--pcap";
@@ -65,12 +67,13 @@ Network network_of(const Manifest& manifest) {
 }
 
 std::string kernel_words(const RunOptions& options, const Manifest& manifest,
-                         const std::string& records) {
+                         const std::vector<SharedDirectory>& volumes, const std::string& records) {
   std::string line = records;
   auto add = [&](const std::string& word) { line += (line.empty() ? "" : " ") + word; };
   add("root=ram");
   add(network_word(network_of(manifest)));
   for (const std::string& word : disk_words(manifest.disks, false)) add(word);
+  for (const SharedDirectory& shared : volumes) add(volume_word(shared));
   add(options.verbose ? "loglevel=7" : "loglevel=4");
   if (options.strace) add("strace");
   if (options.boot_timing) add("boot_timing");
@@ -103,6 +106,7 @@ class TenderCommand {
     if (options.frame_stream >= 0) add("--frame-stream", inherited(options.frame_stream));
     for (const tender::DiskFile& disk : options.disks)
       add(disk.read_only ? "--read-only-disk" : "--disk", inherited(disk.descriptor));
+    for (int volume : options.volumes) add("--volume", inherited(volume));
     if (options.control >= 0) add("--control", std::to_string(options.control));
     add("--", options.command_line);
   }
@@ -157,7 +161,11 @@ int run_as_process(const RunOptions& options, const Manifest& manifest) {
   wanted.root = cached_root(plan.tree);
   wanted.memory = manifest.memory.value_or(kDefaultMemory);
   wanted.cpus = manifest.cpus.value_or(1);
-  wanted.command_line = kernel_words(options, manifest, records);
+  const std::vector<SharedDirectory> volumes = share_volumes(manifest.volumes);
+  if (volumes.size() > kProcessMaxVolumes) {
+    throw Error(std::format("--volume: a process has {} at most", kProcessMaxVolumes));
+  }
+  wanted.command_line = kernel_words(options, manifest, volumes, records);
   const Network network = network_of(manifest);
   if (network.kind == NetworkKind::kTap) wanted.tap = network.tap;
   if (!options.dry_run) {
@@ -165,6 +173,8 @@ int run_as_process(const RunOptions& options, const Manifest& manifest) {
         manifest.disks, [](const std::string& line) { std::fputs((line + "\n").c_str(), stderr); });
     for (size_t i = 0; i < disks.size(); ++i)
       wanted.disks.push_back({instance.hold(std::move(disks[i])), manifest.disks[i].read_only});
+    for (const SharedDirectory& shared : volumes)
+      wanted.volumes.push_back(instance.hold(start_volume_server(shared)));
     if (network.kind == NetworkKind::kUser) {
       check_ports(manifest.ports);
       wanted.frame_stream = instance.hold(start_passt(manifest.ports));

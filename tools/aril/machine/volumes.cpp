@@ -7,6 +7,7 @@
 #include <format>
 
 #include "support/error.hpp"
+#include "support/text.hpp"
 
 namespace aril::tool {
 
@@ -65,6 +66,11 @@ std::vector<SharedDirectory> share_volumes(const std::vector<Volume>& volumes) {
     shared.push_back({volume, std::format("volume{}", shared.size()), security_model(volume)});
   }
   return shared;
+}
+
+std::string volume_word(const SharedDirectory& shared) {
+  return std::format("volume={}:{}{}", shared.tag, percent_encode(shared.volume.guest.string()),
+                     shared.volume.read_only ? ":ro" : "");
 }
 
 }  // namespace aril::tool

@@ -6,7 +6,7 @@
 
 namespace aril::tool {
 
-/// A directory of the host as QEMU's 9P server is told about it.
+/// A directory of the host as a 9P server is told about it: QEMU's, or volume/.
 struct SharedDirectory {
   Volume volume;
   std::string tag;  ///< the name of its device
@@ -18,5 +18,8 @@ struct SharedDirectory {
 /// Looks at the directories. Throws Error when one is not there or not a directory, cannot be used,
 /// or when two have the same place in the guest.
 std::vector<SharedDirectory> share_volumes(const std::vector<Volume>& volumes);
+
+/// What the kernel's command line says of it.
+std::string volume_word(const SharedDirectory& shared);
 
 }  // namespace aril::tool

@@ -15,8 +15,9 @@ struct HostVector {
   size_t length;
 };
 
-// Network and console. A signal may interrupt: kIntr.
+// Network, console and volumes. A signal may interrupt: kIntr.
 Result<size_t> host_read(int descriptor, std::span<std::byte> to);
+Result<size_t> host_read(int descriptor, std::span<const HostVector> pieces);
 Result<size_t> host_write(int descriptor, std::span<const HostVector> pieces);
 // Disks.
 Result<size_t> host_read_at(int descriptor, std::span<const HostVector> pieces, uint64_t offset);

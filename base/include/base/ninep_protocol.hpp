@@ -8,7 +8,8 @@
 #include "base/endian.hpp"
 
 /// Messages of 9P2000.L [9p2000.L: diod's protocol.md, linux/include/net/9p/9p.h]: little-endian,
-/// size[4] type[1] tag[2] and then the fields of the type.
+/// size[4] type[1] tag[2] and then the fields of the type. For the kernel's client (fs/ninep) and
+/// the server of `aril run --platform process` (tools/aril/volume).
 namespace aril::ninep {
 
 enum class Type : uint8_t {
@@ -47,7 +48,7 @@ inline constexpr size_t kQidSize = 13;
 
 /// Which file: `path` is unique and `version` changes with the contents.
 struct Qid {
-  static constexpr uint8_t kDirectory = 0x80;
+  static constexpr uint8_t kDirectory = 0x80, kSymlink = 2;
   uint8_t type = 0;
   uint32_t version = 0;
   uint64_t path = 0;
@@ -84,6 +85,17 @@ class Writer {
     if (value.size() > 0xffff) failed_ = true;
     u16(static_cast<uint16_t>(value.size()));
     copy(value.data(), value.size());
+    return *this;
+  }
+  Writer& qid(const Qid& qid) { return u8(qid.type).u32(qid.version).u64(qid.path); }
+  /// What is free, to be written to and then taken by skip().
+  [[nodiscard]] std::span<std::byte> room() const { return buffer_.subspan(at_); }
+  Writer& skip(size_t count) {
+    if (count > buffer_.size() - at_) {
+      failed_ = true;
+    } else {
+      at_ += count;
+    }
     return *this;
   }
   [[nodiscard]] size_t size() const { return at_; }
@@ -149,6 +161,12 @@ class Reader {
   }
   void skip(size_t count) {
     if (has(count)) at_ += count;
+  }
+  /// Points into the message; empty past its end.
+  std::span<const std::byte> take(size_t count) {
+    if (!has(count)) return {};
+    at_ += count;
+    return bytes_.subspan(at_ - count, count);
   }
   [[nodiscard]] size_t left() const { return bytes_.size() - at_; }
   [[nodiscard]] bool failed() const { return failed_; }

@@ -8,7 +8,7 @@
 
 #include "base/image_abi.hpp"
 #include "elf/elf_file.hpp"
-#include "image/branch_filter.hpp"
+#include "image/code_split.hpp"
 #include "image/image_elf.hpp"
 #include "support/error.hpp"
 #include "support/file.hpp"
@@ -26,7 +26,7 @@ constexpr uint32_t kPvhEntryNote = 18;  ///< XEN_ELFNOTE_PHYS32_ENTRY
 /// The stub's words, at byte 4 after its first jump.
 struct StubWords {
   char magic[8];
-  uint32_t destination, entry, payload, work, size;
+  uint32_t destination, entry, payload, work, split, split_size;
 };
 constexpr size_t kWordsAt = 4;
 
@@ -34,6 +34,7 @@ constexpr size_t kWordsAt = 4;
 struct PackedDescriptor {
   uint64_t address, size;            ///< unpacked
   uint64_t offset, compressed_size;  ///< in the file
+  uint64_t split_size;               ///< decompressed, before its code is put together
 };
 
 template <class T>
@@ -80,7 +81,43 @@ UnpackedMemory flatten(std::span<const std::byte> image, const ElfFile& elf) {
   return memory;
 }
 
-/// What platform/vm/unpack/unpack.c understands, and as hard as it can be tried.
+/// The code of the kernel, and of programs in the root, as far as they begin on a page.
+std::vector<CodeRange> code_in(const UnpackedMemory& memory, const ImageInfo& info) {
+  std::vector<CodeRange> found;
+  const auto add = [&](uint64_t offset, uint64_t size) {
+    if (size == 0 || offset > memory.bytes.size() || size > memory.bytes.size() - offset) return;
+    found.push_back({.offset = offset, .size = size});
+  };
+  for (const ElfSegment& segment : info.elf.segments) {
+    if ((segment.flags & PF_X) != 0) {
+      add(segment.physical_address - memory.address, segment.file_size);
+    }
+  }
+  const auto bytes = bytes_of(memory.bytes);
+  const uint64_t root = info.descriptor.root_address - memory.address;
+  for (uint64_t at = root; info.descriptor.root_size != 0 && at < bytes.size(); at += kPage) {
+    if (!looks_like_elf(bytes.subspan(at))) continue;
+    try {
+      for (const ElfSegment& segment : parse_elf(bytes.subspan(at)).segments) {
+        if ((segment.flags & PF_X) != 0) add(at + segment.offset, segment.file_size);
+      }
+    } catch (const Error&) {
+      continue;  // for another machine, or no program after all
+    }
+  }
+  std::ranges::sort(found, std::greater(), &CodeRange::size);
+  if (found.size() > kMostCodeRanges) found.resize(kMostCodeRanges);
+  std::ranges::sort(found, std::less(), &CodeRange::offset);
+  uint64_t end = 0;  // of those before: files may say what they like of themselves
+  std::erase_if(found, [&](const CodeRange& range) {
+    if (range.offset < end) return true;
+    end = range.offset + range.size;
+    return false;
+  });
+  return found;
+}
+
+/// What platform/vm/unpack/unpack.cpp understands, and as hard as it can be tried.
 lzma_options_lzma compression_options() {
   lzma_options_lzma options = {};
   if (lzma_lzma_preset(&options, 9 | LZMA_PRESET_EXTREME)) {
@@ -94,8 +131,7 @@ lzma_options_lzma compression_options() {
   return options;
 }
 
-std::string compress(std::string memory) {
-  filter_branches(std::as_writable_bytes(std::span(memory)));
+std::string compress(const std::string& memory) {
   lzma_options_lzma options = compression_options();
   const lzma_filter filters[] = {{.id = LZMA_FILTER_LZMA1, .options = &options},
                                  {.id = LZMA_VLI_UNKNOWN, .options = nullptr}};
@@ -116,29 +152,33 @@ void pack_image(const std::filesystem::path& path, const std::filesystem::path& 
   UnpackedMemory memory;
   uint32_t entry = 0;
   ImageDescriptor descriptor = {};
+  SplitMemory split;
   with_context(path.string(), [&] {
     const MappedFile file(path);
     const ImageInfo info = read_image(file.bytes());
     descriptor = info.descriptor;
     memory = flatten(file.bytes(), info.elf);
     entry = pvh_entry(file.bytes());
+    split = split_code(bytes_of(memory.bytes), code_in(memory, info));
   });
   std::string program = read_file(stub_path);
   auto words = read_at<StubWords>(bytes_of(program), kWordsAt);
   if (!words || std::memcmp(words->magic, "ARILPACK", sizeof words->magic) != 0) {
     throw Error(std::format("{}: is not the program that unpacks images", stub_path.string()));
   }
-  const std::string compressed = compress(memory.bytes);
+  const std::string compressed = compress(split.bytes);
   const auto align16 = [](uint64_t value) { return (value + 15) & ~uint64_t{15}; };
   words->destination = static_cast<uint32_t>(memory.address);
   words->entry = entry;
   words->payload = static_cast<uint32_t>(program.size());
   words->work = static_cast<uint32_t>(align16(program.size() + compressed.size()));
-  words->size = static_cast<uint32_t>(memory.bytes.size());
+  words->split = static_cast<uint32_t>(memory.address + split.gap);
+  words->split_size = static_cast<uint32_t>(split.bytes.size());
   std::memcpy(program.data() + kWordsAt, &*words, sizeof *words);
   program += compressed;
 
-  const uint64_t address = (memory.address + memory.bytes.size() + kPage - 1) & ~(kPage - 1);
+  const uint64_t end = std::max(memory.bytes.size(), split.gap + split.bytes.size());
+  const uint64_t address = (memory.address + end + kPage - 1) & ~(kPage - 1);
   constexpr uint64_t kProgramAt = sizeof(Elf64_Ehdr) + 2 * sizeof(Elf64_Phdr) + sizeof(Note);
   Elf64_Ehdr header = {};
   std::memcpy(header.e_ident, "\177ELF\2\1\1", 7);
@@ -172,7 +212,7 @@ void pack_image(const std::filesystem::path& path, const std::filesystem::path& 
   const std::string names("\0.aril.image\0.aril.packed\0.shstrtab\0", 36);
   const uint64_t image_at = (kProgramAt + program.size() + 7) & ~uint64_t{7};
   const PackedDescriptor packed = {memory.address, memory.bytes.size(), kProgramAt + words->payload,
-                                   compressed.size()};
+                                   compressed.size(), split.bytes.size()};
   const uint64_t packed_at = image_at + sizeof descriptor;
   const uint64_t names_at = packed_at + sizeof packed;
   header.e_shoff = (names_at + names.size() + 7) & ~uint64_t{7};
@@ -197,22 +237,21 @@ std::optional<UnpackedMemory> unpack_image(std::span<const std::byte> image) {
   if (!section) return std::nullopt;
   const auto packed = read_at<PackedDescriptor>(image, section->sh_offset);
   const auto input = packed ? slice(image, packed->offset, packed->compressed_size) : std::nullopt;
-  if (!input || packed->size > kLargestMemory)
+  if (!input || packed->size > kLargestMemory || packed->split_size > kLargestMemory)
     throw Error("is damaged: what it unpacks to is not known");
-  UnpackedMemory memory = {.address = packed->address,
-                           .bytes = std::string(packed->size, '\0'),
-                           .packed_size = packed->compressed_size};
+  std::string split(packed->split_size, '\0');
   lzma_options_lzma options = compression_options();
   const lzma_filter filters[] = {{.id = LZMA_FILTER_LZMA1, .options = &options},
                                  {.id = LZMA_VLI_UNKNOWN, .options = nullptr}};
   size_t read = 0, written = 0;
   const lzma_ret status = lzma_raw_buffer_decode(
       filters, nullptr, reinterpret_cast<const uint8_t*>(input->data()), &read, input->size(),
-      reinterpret_cast<uint8_t*>(memory.bytes.data()), &written, memory.bytes.size());
-  if (status != LZMA_OK || written != memory.bytes.size())
+      reinterpret_cast<uint8_t*>(split.data()), &written, split.size());
+  if (status != LZMA_OK || written != split.size())
     throw Error("is damaged: it cannot be unpacked");
-  unfilter_branches(std::as_writable_bytes(std::span(memory.bytes)));
-  return memory;
+  return UnpackedMemory{.address = packed->address,
+                        .bytes = join_code(bytes_of(split), packed->size),
+                        .packed_size = packed->compressed_size};
 }
 
 }  // namespace aril::tool

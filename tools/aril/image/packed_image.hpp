@@ -9,8 +9,8 @@
 namespace aril::tool {
 
 /// Replaces the image at `path` (image_elf.hpp) by one that unpacks itself: what the image is in
-/// memory, root included, its branches made absolute (branch_filter.hpp) and compressed with LZMA,
-/// behind the small program `stub` (platform/vm/unpack). It boots through PVH alone. Throws Error.
+/// memory, root included, its code taken apart (code_split.hpp) and compressed with LZMA, behind
+/// the small program `stub` (platform/vm/unpack). It boots through PVH alone. Throws Error.
 void pack_image(const std::filesystem::path& path, const std::filesystem::path& stub);
 
 /// What a packed image is in memory: bytes and where the first of them lies.

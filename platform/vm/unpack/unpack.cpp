@@ -1,8 +1,9 @@
 /* Unpacks a compressed image into memory: LZMA with lc=3, lp=0, pb=0 [LZMA-specification], and then
-   the branch filter of tools/aril/image/branch_filter.cpp undone. Runs before the kernel, in 32-bit
-   protected mode without paging, wherever it was loaded: it refers to no address of its own. The
-   input was written by `aril build` and is as trusted as the kernel in it, so it is not checked. */
-#include <stdint.h>
+   code put together again from the fields of its instructions (base/code_fields.hpp). Runs before
+   the kernel, in 32-bit protected mode without paging, wherever it was loaded: it refers to no
+   address of its own. The input was written by `aril build` and is as trusted as the kernel in it,
+   so it is not checked. */
+#include "base/code_fields.hpp"
 
 enum {
   kStates = 12,
@@ -161,29 +162,57 @@ static void decompress(const uint8_t* input, uint8_t* output, uint8_t* end, stru
   }
 }
 
-/* Targets of calls and jumps were made absolute, which repeats more often; this makes them relative
-   again. */
-static void restore_branches(uint8_t* image, uint32_t size) {
-  for (uint32_t i = 0; i + 6 <= size;) {
-    uint32_t opcode = image[i] & 0xfe, skip = 1;
-    if (opcode != 0xe8) {
-      skip = 2;
-      if (image[i] != 0x0f || (image[i + 1] & 0xf0) != 0x80) {
-        ++i;
-        continue;
-      }
+using namespace aril;
+
+/* Puts the fields of instructions together. */
+struct Joining {
+  const uint8_t* streams[code_fields::kStreams];
+  uint8_t* image;
+  uint8_t* output;
+
+  [[gnu::noinline]] uint8_t byte(uint32_t stream) { return *output++ = *streams[stream]++; }
+  [[gnu::noinline]] void put(uint32_t stream, uint32_t less) {
+    *(uint32_t*)output = __builtin_bswap32(*(const uint32_t*)streams[stream]) - less;
+    streams[stream] += 4;
+    output += 4;
+  }
+  void word(uint32_t stream) { put(stream, 0); }
+  void target(uint32_t stream) { put(stream, (uint32_t)(output - image) + 4); }
+};
+
+static void copy(uint8_t*& to, const uint8_t*& from, uint32_t count) {
+  __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(count) : : "memory");
+}
+
+/* The image grows over what it is made of, behind what is still needed of that; `header` is memory
+   elsewhere. */
+static void join(const uint8_t* split, uint8_t* image, code_fields::Header* header,
+                 const code_fields::KindTable& kinds) {
+  Joining joining;
+  joining.image = joining.output = image;
+  uint8_t* header_bytes = (uint8_t*)header;
+  copy(header_bytes, split, sizeof *header);
+  for (const code_fields::Region& region : header->regions) {
+    copy(joining.output, split, region.raw);
+    for (uint32_t i = 0; i < code_fields::kStreams; ++i) {
+      joining.streams[i] = split;
+      split += region.streams[i];
     }
-    uint32_t at = i + skip;
-    int32_t target = (int32_t)__builtin_bswap32(*(uint32_t*)(image + at));
-    if (target >= -(int32_t)at && target < (int32_t)size)
-      target = target >= 0 ? target - (int32_t)at : target + (int32_t)size;
-    *(int32_t*)(image + at) = target;
-    i = at + 4;
+    const uint8_t* end = joining.output + region.code;
+    while ((uint32_t)(end - joining.output) >= code_fields::kLongest)
+      code_fields::for_one_instruction(joining, kinds);
+    copy(joining.output, joining.streams[code_fields::kOpcodes], (uint32_t)(end - joining.output));
+    uint32_t zeroes = region.zeroes;
+    __asm__ volatile("rep stosb" : "+D"(joining.output), "+c"(zeroes) : "a"(0) : "memory");
   }
 }
 
+/* At the same distance from start.S wherever both are, which passes its address. */
+extern "C" [[gnu::section(".text.kinds"), gnu::used]] constexpr code_fields::KindTable kinds = {};
+
 /* Called by start.S. */
-void unpack(const uint8_t* input, uint8_t* output, struct Model* model, uint32_t size) {
-  decompress(input, output, output + size, model);
-  restore_branches(output, size);
+extern "C" void unpack(const uint8_t* input, uint8_t* split, uint32_t size, struct Model* model,
+                       uint8_t* image, const code_fields::KindTable& kinds_here) {
+  decompress(input, split, split + size, model);
+  join(split, image, (code_fields::Header*)model, kinds_here);
 }

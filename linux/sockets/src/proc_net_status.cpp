@@ -6,7 +6,7 @@
 #include "fs/procfs/procfs.hpp"
 #include "linux/proc/proc_files.hpp"
 
-/// /proc/net/{snmp,netstat,snmp6,dev,route,ipv6_route,arp,igmp,igmp6,raw,raw6,packet,sockstat,
+/// /proc/net/{snmp,netstat,snmp6,dev,route,ipv6_route,arp,igmp,igmp6,mcfilter,mcfilter6,raw,raw6,packet,sockstat,
 /// sockstat6} and
 /// aril_drops, and the tunables of the network [proc(5), ip(7), tcp(7)].
 namespace aril::linux_abi {
@@ -236,14 +236,16 @@ Result<void> list_ipv4_groups(std::string& out) {
   net::Runtime::Guard guard(*inet_runtime());
   for (uint32_t i = 1; i <= guard->ip().interface_count(); ++i) {
     const net::Interface& link = *guard->ip().interface(i);
-    auto is_v4 = [](const auto& group) { return group.address.is_v4(); };
+    auto is_v4 = [](const net::MulticastGroup& group) {
+      return group.users() != 0 && group.address().is_v4();
+    };
     append_format(out, "%u\t%-10s: %5lu %7s\n", i, std::string(link.name()).c_str(),
                   static_cast<unsigned long>(std::ranges::count_if(link.groups(), is_v4) + 1),
                   "V3");
     for (const auto& group : link.groups())
       if (is_v4(group))
         append_format(out, "\t\t\t\t%08X %5u 0:00000000\t\t0\n",
-                      std::byteswap(group.address.v4_value()), group.users);
+                      std::byteswap(group.address().v4_value()), group.users());
     append_format(out, "\t\t\t\t%08X %5u 0:00000000\t\t0\n", 0x010000e0u, 1u);
   }
   return {};
@@ -255,11 +257,49 @@ Result<void> list_ipv6_groups(std::string& out) {
   for (uint32_t i = 1; i <= guard->ip().interface_count(); ++i) {
     const net::Interface& link = *guard->ip().interface(i);
     for (const auto& group : link.groups())
-      if (!group.address.is_v4())
+      if (group.users() != 0 && !group.address().is_v4())
         append_format(out, "%-4u %-15s %016lx%016lx %5u %08X %u\n", i,
-                      std::string(link.name()).c_str(), group.address.high(), group.address.low(),
-                      group.users, 4u, 0u);
+                      std::string(link.name()).c_str(), group.address().high(),
+                      group.address().low(), group.users(), 4u, 0u);
   }
+  return {};
+}
+
+/// Whom the groups' members named, and how many of them to hear it, or not to.
+void append_source_filters(std::string& out, bool is_v4) {
+  if (!net::kHasSourceFilters || inet_runtime() == nullptr) return;
+  net::Runtime::Guard guard(*inet_runtime());
+  auto append = [&](net::IpAddress address) {
+    if (is_v4) {
+      append_format(out, " 0x%08x", address.v4_value());
+    } else {
+      append_format(out, " %016lx%016lx", address.high(), address.low());
+    }
+  };
+  for (uint32_t i = 1; i <= guard->ip().interface_count(); ++i) {
+    const net::Interface& link = *guard->ip().interface(i);
+    for (const net::MulticastGroup& group : link.groups()) {
+      if (group.address().is_v4() != is_v4) continue;
+      for (const auto& source : group.sources()) {
+        append_format(out, "%3u %6s", i, std::string(link.name()).c_str());
+        append(group.address());
+        append(source.address);
+        append_format(out, " %6u %6u\n", source.includers, source.excluders);
+      }
+    }
+  }
+}
+
+Result<void> list_ipv4_source_filters(std::string& out) {
+  out += "Idx Device        MCA        SRC    INC    EXC\n";
+  append_source_filters(out, true);
+  return {};
+}
+
+Result<void> list_ipv6_source_filters(std::string& out) {
+  append_format(out, "Idx %6s %32s %32s %6s %6s\n", "Device", "Multicast Address", "Source Address",
+                "INC", "EXC");
+  append_source_filters(out, false);
   return {};
 }
 
@@ -358,6 +398,8 @@ void add_files(procfs::Procfs& procfs) {
   procfs.add_file("net/arp", list_neighbours);
   procfs.add_file("net/igmp", list_ipv4_groups);
   procfs.add_file("net/igmp6", list_ipv6_groups);
+  procfs.add_file("net/mcfilter", list_ipv4_source_filters);
+  procfs.add_file("net/mcfilter6", list_ipv6_source_filters);
   procfs.add_file("net/packet", list_packet_sockets);
   procfs.add_file("net/sockstat", list_socket_counts);
   procfs.add_file("net/sockstat6", list_ipv6_socket_counts);

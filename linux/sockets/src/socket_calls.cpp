@@ -1,6 +1,8 @@
 #include "socket_calls.hpp"
 
 #include <algorithm>
+#include <memory>
+#include <new>
 
 #include "family_table.hpp"
 #include "linux/signal/signal.hpp"
@@ -170,11 +172,26 @@ Result<void> sys_shutdown(int fd, uint32_t how) {
 }
 ARIL_SYSCALL(48, shutdown, sys_shutdown, "fd int");
 
+/// What a program's buffer holds, as far as an option can be long, in `bytes`.
+Result<std::span<std::byte>> take_long_option(UserPtr<char> value, int length,
+                                              std::unique_ptr<std::byte[]>& bytes) {
+  size_t taken = std::min<size_t>(static_cast<size_t>(length), net::Socket::kMaxLongOption);
+  bytes.reset(new (std::nothrow) std::byte[taken]);
+  if (!bytes) return fail(Errno::kNoMem);
+  std::span<std::byte> all(bytes.get(), taken);
+  ARIL_TRY(copy_from_user(all, value.address()));
+  return all;
+}
+
 Result<void> sys_setsockopt(int fd, int level, int name, UserPtr<char> value, int length) {
   SocketRef socket = ARIL_TRY(socket_of(fd));
   if (length < 0) return fail(Errno::kInval);
-  // No option of ours is longer; what is behind is not looked at.
-  std::byte bytes[256];
+  if (net::Socket::is_long_option(level, name)) {
+    std::unique_ptr<std::byte[]> bytes;
+    return socket->set_option(level, name, ARIL_TRY(take_long_option(value, length, bytes)));
+  }
+  // No other option is longer; what is behind is not looked at.
+  std::byte bytes[272];
   auto taken = std::span(bytes).first(std::min<size_t>(static_cast<size_t>(length), sizeof(bytes)));
   ARIL_TRY(copy_from_user(taken, value.address()));
   return socket->set_option(level, name, taken);
@@ -186,6 +203,13 @@ Result<void> sys_getsockopt(int fd, int level, int name, UserPtr<char> value,
   SocketRef socket = ARIL_TRY(socket_of(fd));
   int32_t room = ARIL_TRY(length.read());
   if (room < 0) return fail(Errno::kInval);
+  if (net::Socket::is_long_option(level, name)) {
+    std::unique_ptr<std::byte[]> bytes;
+    auto taken = ARIL_TRY(take_long_option(value, room, bytes));
+    size_t answer = ARIL_TRY(socket->get_option_in_place(level, name, taken));
+    ARIL_TRY(copy_to_user(value.address(), taken.first(answer)));
+    return length.write(static_cast<int32_t>(answer));
+  }
   // Few options read what the buffer holds; a buffer that cannot be read holds nothing.
   std::byte given[16];
   size_t known = std::min<size_t>(static_cast<size_t>(room), sizeof(given));

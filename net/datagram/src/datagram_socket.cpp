@@ -70,15 +70,6 @@ Result<DatagramSocket::Path> DatagramSocket::path_to(const Endpoint& destination
   return path;
 }
 
-bool DatagramSocket::wants_group(const IpPacketInfo& info) const {
-  if (!info.destination.is_multicast()) return true;
-  for (size_t i = 0; i < groups_.size(); ++i)
-    if (groups_[i].address == info.destination && groups_[i].interface == info.interface->index())
-      return true;
-  // [ip(7)] IP_MULTICAST_ALL: also groups that any socket of the machine joined.
-  return groups_.empty() && info.destination.is_v4() && options_.multicast_all;
-}
-
 Result<void> DatagramSocket::enqueue(const IpPacketInfo& info, const Endpoint& from,
                                      std::span<const std::byte> payload) {
   if (read_shut_) return {};
@@ -225,37 +216,6 @@ size_t DatagramSocket::next_datagram_size() const { return queue_.empty() ? 0 : 
 Result<void> DatagramSocket::set_options(const DatagramOptions& options) {
   options_ = options;
   return {};
-}
-
-Result<void> DatagramSocket::join_group(IpAddress group, uint32_t interface) {
-  if (!group.is_multicast()) return fail(Errno::kInval);
-  Interface* link = interface != 0 ? ip_.interface(interface) : ip_.group_interface(group, 0);
-  if (link == nullptr) return fail(Errno::kNoDev);
-  for (size_t i = 0; i < groups_.size(); ++i)
-    if (groups_[i].address == group && groups_[i].interface == link->index())
-      return fail(Errno::kAddrInUse);
-  if (groups_.size() == kMaxGroups) return fail(Errno::kNoBufs);
-  ARIL_TRY(groups_.push_back({group, link->index()}));
-  auto joined = ip_.join_group(*link, group);
-  if (!joined) groups_.pop_back();
-  return joined;
-}
-
-void DatagramSocket::leave_link(const Group& group) {
-  ip_.leave_group(*ip_.interface(group.interface), group.address);
-}
-
-Result<void> DatagramSocket::leave_group(IpAddress group, uint32_t interface) {
-  for (size_t i = 0; i < groups_.size(); ++i) {
-    bool is_it =
-        groups_[i].address == group && (interface == 0 || groups_[i].interface == interface);
-    if (!is_it) continue;
-    leave_link(groups_[i]);
-    groups_[i] = groups_.back();
-    groups_.pop_back();
-    return {};
-  }
-  return fail(Errno::kAddrNotAvail);
 }
 
 }  // namespace aril::net

@@ -24,6 +24,7 @@ class DatagramFile final : public InetSocket {
   Result<void> apply_options() override;
   Result<void> set_protocol_option(int level, int name, std::span<const std::byte> value) override;
   Result<OptionValue> get_protocol_option(int level, int name) override;
+  Result<size_t> get_option_in_place(int level, int name, std::span<std::byte> buffer) override;
   Errno take_error() override;
   Result<void> set_filter(std::optional<PacketFilter> filter) override;
 
@@ -48,7 +49,9 @@ class DatagramFile final : public InetSocket {
   Result<void> set_udp_option(int name, std::span<const std::byte> value);
   Result<OptionValue> get_udp_option(int name);
   Result<void> change_ipv4_membership(int name, std::span<const std::byte> value);
-  Result<void> change_membership_by_index(int name, std::span<const std::byte> value);
+  /// [RFC 3678] Of either family, by the interface's index, and IPv4's about sources.
+  Result<void> change_membership(Family family, int name, std::span<const std::byte> value);
+  Result<void> set_source_filter(Family family, int name, std::span<const std::byte> value);
   /// A datagram's destination: IPv6 sockets also take IPv4's form [Linux udpv6_sendmsg].
   Result<Endpoint> peer_of(const SocketAddress& address) const {
     return endpoint_of(address, address.family() == Family::kInet ? Family::kInet : this->family());

@@ -9,7 +9,7 @@ namespace aril::net {
 namespace {
 
 /// struct ip_mreqn; struct ip_mreq is its beginning.
-struct GroupRequest {
+struct InterfaceRequest {
   Be<uint32_t> group;
   Be<uint32_t> local;
   int32_t interface = 0;
@@ -29,7 +29,7 @@ Result<uint32_t> chosen_interface(IpLayer& ip, int32_t index, IpAddress address)
 
 /// struct in_addr, ip_mreq or ip_mreqn.
 Result<uint32_t> chosen_interface(IpLayer& ip, std::span<const std::byte> value) {
-  GroupRequest request;
+  InterfaceRequest request;
   if (value.size() >= 8) {
     memcpy(&request, value.data(), std::min(value.size(), sizeof(request)));
   } else if (value.size() >= 4) {
@@ -88,8 +88,8 @@ Result<OptionValue> DatagramFile::get_protocol_option(int level, int name) {
 Result<void> DatagramFile::set_ip_option(int name, std::span<const std::byte> value) {
   if (name == IP_ADD_MEMBERSHIP || name == IP_DROP_MEMBERSHIP)
     return change_ipv4_membership(name, value);
-  if (name == MCAST_JOIN_GROUP || name == MCAST_LEAVE_GROUP)
-    return change_membership_by_index(name, value);
+  if (name >= IP_UNBLOCK_SOURCE && name <= MCAST_MSFILTER)
+    return change_membership(Family::kInet, name, value);
   if (name == IP_MULTICAST_IF) {
     Runtime::Guard guard(runtime_);
     DatagramOptions options = handle_->options();
@@ -203,35 +203,6 @@ Result<OptionValue> DatagramFile::get_ip_option(int name) {
     default:
       return fail(Errno::kNoProtoOpt);
   }
-}
-
-Result<void> DatagramFile::change_ipv4_membership(int name, std::span<const std::byte> value) {
-  constexpr size_t kShortRequest = 8;
-  if (value.size() < kShortRequest) return fail(Errno::kInval);
-  GroupRequest request;
-  memcpy(&request, value.data(), std::min(value.size(), sizeof(request)));
-  Runtime::Guard guard(runtime_);
-  IpAddress group = IpAddress::v4(request.group.get());
-  auto interface =
-      chosen_interface(guard->ip(), request.interface, IpAddress::v4(request.local.get()));
-  if (!interface) return fail(Errno::kNoDev);
-  return name == IP_ADD_MEMBERSHIP ? handle_->join_group(group, *interface)
-                                   : handle_->leave_group(group, *interface);
-}
-
-/// [RFC 3678] 5.1: of either family.
-Result<void> DatagramFile::change_membership_by_index(int name, std::span<const std::byte> value) {
-  constexpr size_t kAddressAt = 8;  // struct group_req: the index, padding, a sockaddr_storage
-  uint32_t interface = 0;
-  if (value.size() < kAddressAt + 16) return fail(Errno::kInval);
-  memcpy(&interface, value.data(), sizeof(interface));
-  SocketAddress address;
-  address.length = static_cast<uint32_t>(std::min(value.size() - kAddressAt, address.bytes.size()));
-  memcpy(address.bytes.data(), value.data() + kAddressAt, address.length);
-  Endpoint group = ARIL_TRY(endpoint_of(address, address.family()));
-  Runtime::Guard guard(runtime_);
-  return name == MCAST_JOIN_GROUP ? handle_->join_group(group.address, interface)
-                                  : handle_->leave_group(group.address, interface);
 }
 
 Result<void> DatagramFile::set_raw_option(int level, int name, std::span<const std::byte> value) {

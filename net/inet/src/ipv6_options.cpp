@@ -10,13 +10,6 @@ namespace aril::net {
 
 namespace {
 
-/// struct ipv6_mreq.
-struct GroupRequest {
-  Be<uint64_t> high, low;
-  int32_t interface = 0;
-};
-static_assert(sizeof(GroupRequest) == 20);
-
 constexpr int32_t kDefaultHops = 64;  // what getsockopt shows when nobody chose
 
 }  // namespace
@@ -84,23 +77,11 @@ Result<OptionValue> TcpFile::get_ipv6_option(int name) {
   }
 }
 
-Result<void> DatagramFile::change_ipv6_membership(int name, std::span<const std::byte> value) {
-  GroupRequest request;
-  if (value.size() < sizeof(request)) return fail(Errno::kInval);
-  memcpy(&request, value.data(), sizeof(request));
-  IpAddress group = IpAddress::v6(request.high, request.low);
-  if (group.is_v4()) return fail(Errno::kInval);
-  auto interface = static_cast<uint32_t>(request.interface);
-  Runtime::Guard guard(runtime_);
-  return name == IPV6_ADD_MEMBERSHIP ? handle_->join_group(group, interface)
-                                     : handle_->leave_group(group, interface);
-}
-
 Result<void> DatagramFile::set_ipv6_option(int name, std::span<const std::byte> value) {
   if (name == IPV6_ADD_MEMBERSHIP || name == IPV6_DROP_MEMBERSHIP)
     return change_ipv6_membership(name, value);
-  if (name == MCAST_JOIN_GROUP || name == MCAST_LEAVE_GROUP)
-    return change_membership_by_index(name, value);
+  if (name >= MCAST_JOIN_GROUP && name <= MCAST_MSFILTER)
+    return change_membership(Family::kInet6, name, value);
   if (raw_ != nullptr && name == IPV6_CHECKSUM) return set_raw_option(SOL_RAW, name, value);
   int32_t number = ARIL_TRY(option_int(value));
   bool on = number != 0;
@@ -151,8 +132,10 @@ Result<void> DatagramFile::set_ipv6_option(int name, std::span<const std::byte> 
     case IPV6_AUTOFLOWLABEL:
     case IPV6_ADDR_PREFERENCES:
     case IPV6_FREEBIND:
-    case IPV6_MULTICAST_ALL:
       return {};
+    case IPV6_MULTICAST_ALL:
+      options.ipv6_multicast_all = on;
+      break;
     default:
       return fail(Errno::kNoProtoOpt);
   }
@@ -198,7 +181,7 @@ Result<OptionValue> DatagramFile::get_ipv6_option(int name) {
     case IPV6_FREEBIND:
       return number(0);
     case IPV6_MULTICAST_ALL:
-      return number(1);
+      return number(options.ipv6_multicast_all);
     default:
       return fail(Errno::kNoProtoOpt);
   }

@@ -20,14 +20,6 @@ constexpr UnreachableMeaning kUnreachable[] = {
     {Errno::kAcces, true},
 };
 
-/// A record of a version 2 report [RFC 3810] 5.2.
-struct GroupRecord {
-  uint8_t type, auxiliary_length;
-  Be<uint16_t> source_count;
-  Ipv6Bytes group;
-};
-static_assert(sizeof(GroupRecord) == 20);
-
 }  // namespace
 
 void IpLayer::receive_icmpv6(const IpPacketInfo& info, std::span<const std::byte> bytes) {
@@ -63,6 +55,8 @@ void IpLayer::receive_icmpv6(const IpPacketInfo& info, std::span<const std::byte
       return reply_echo_ipv6(info, bytes);
     case Icmpv6::kListenerQuery:
       return receive_group_query(info, bytes);
+    case Icmpv6::kListenerReport:
+      return receive_mld1_report(info, bytes);
     case Icmpv6::kRouterAdvertisement:
       return receive_router_advertisement(info, bytes);
     case Icmpv6::kNeighbourSolicitation:
@@ -183,45 +177,6 @@ void IpLayer::send_icmpv6(const Route& route, IpAddress destination, uint8_t hop
                   .time_to_live = hop_limit};
   context_.counters.add(Counter::kIcmp6OutMsgs);
   if (!send(route, fields, output)) context_.counters.add(Counter::kIcmp6OutErrors);
-}
-
-// [RFC 3810] 6.2: one delayed report of everything answers whatever was asked.
-void IpLayer::receive_group_query(const IpPacketInfo& info, std::span<const std::byte> bytes) {
-  constexpr size_t kQueryLength = 24;
-  if (bytes.size() < kQueryLength || info.time_to_live != 1 || !info.source.is_link_local())
-    return context_.counters.drop(DropReason::kBadIcmpv6);
-  Be<uint16_t> longest;
-  std::memcpy(&longest, bytes.data() + 4, sizeof longest);
-  int64_t limit = std::clamp<int64_t>(longest.get(), 1, 10'000);
-  Instant at = context_.now + Duration::milliseconds(static_cast<int64_t>(
-                                  context_.random() % static_cast<uint64_t>(limit)));
-  info.interface->group_report_ = std::min(info.interface->group_report_, at);
-  arm_ipv6_timer(info.interface->group_report_);
-}
-
-void IpLayer::report_groups(Interface& interface, std::span<const Interface::Group> groups,
-                            uint8_t record_type) {
-  GroupRecord records[Interface::kMaxGroups];
-  uint16_t count = 0;
-  for (const Interface::Group& group : groups) {
-    // [RFC 3810] 6: never all-nodes, nor what does not leave the interface.
-    if (group.address.is_v4()) continue;
-    bool is_interface_local = (group.address.high() >> 48 & 0xf) <= 1;
-    if (group.address == kAllNodes || is_interface_local) continue;
-    records[count++] = {.type = record_type,
-                        .auxiliary_length = 0,
-                        .source_count = uint16_t{0},
-                        .group = Ipv6Bytes::of(group.address)};
-  }
-  if (count == 0) return;
-  // [RFC 3810] 5.2.13: before there is a link-local address, from the unspecified one.
-  IpAddress source = IpAddress::v6(0, 0);
-  for (const Ipv6InterfaceAddress& own : interface.ipv6_addresses())
-    if (own.address.is_link_local() && !own.is_optimistic) source = own.address;
-  IcmpHeader head{.type = Icmpv6::kListenerReportV2, .code = 0, .checksum = 0, .rest = count};
-  send_icmpv6({&interface, source, kMldRouters, true}, kMldRouters, 1,
-              std::as_bytes(std::span(&head, 1)), std::as_bytes(std::span(records).first(count)),
-              true);
 }
 
 }  // namespace aril::net

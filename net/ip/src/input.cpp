@@ -147,7 +147,10 @@ bool IpLayer::accept_addresses(Interface& interface, const Ipv4View& view, Check
   is_broadcast = destination.is_multicast() || interface.is_broadcast(destination);
   // A DHCP server may address its reply to the address that we do not have yet [RFC 2131] 4.1.
   bool unconfigured = interface.addresses().empty() && view.protocol() == 17;
-  if (destination.is_multicast() && !interface.is_member(destination)) {
+  // A group's members hear what routers ask about it, whoever they listen to.
+  bool is_igmp = view.protocol() == static_cast<uint8_t>(IpProtocol::kIgmp);
+  if (destination.is_multicast() &&
+      !(is_igmp ? interface.is_member(destination) : interface.hears(destination, source))) {
     context_.counters.add(Counter::kIpInAddrErrors);
     context_.counters.drop(DropReason::kGroupNotJoined);
     return false;

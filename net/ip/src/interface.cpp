@@ -25,9 +25,19 @@ const Ipv6InterfaceAddress* Interface::find_ipv6(IpAddress address) const {
 
 bool Interface::is_member(IpAddress group) const {
   constexpr IpAddress kAllSystems = IpAddress::v4(224, 0, 0, 1);
-  return group == kAllNodes || group == kAllSystems ||
-         std::ranges::any_of(std::span(groups_).first(group_count_),
-                             [&](const Group& joined) { return joined.address == group; });
+  return group == kAllNodes || group == kAllSystems || find_group(group) != nullptr;
+}
+
+bool Interface::hears(IpAddress group, IpAddress source) const {
+  if (!kHasSourceFilters) return is_member(group);
+  const MulticastGroup* joined = find_group(group);
+  return joined != nullptr ? joined->hears(source) : is_member(group);
+}
+
+const MulticastGroup* Interface::find_group(IpAddress group) const {
+  for (const MulticastGroup& joined : groups())
+    if (joined.address() == group && joined.users() != 0) return &joined;
+  return nullptr;
 }
 
 bool Interface::has_address(IpAddress address) const {

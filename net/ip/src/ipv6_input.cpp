@@ -69,7 +69,10 @@ bool IpLayer::accept_ipv6(Interface& interface, const Ipv6View& view, ChecksumSt
   if (martian) return refuse(DropReason::kIpMartianSource);
   if (destination.is_multicast()) {
     context_.counters.add(Counter::kIp6InMcastPkts);
-    return interface.is_member(destination) || refuse(DropReason::kGroupNotJoined);
+    // A group's members hear what routers ask about it, whoever they listen to.
+    bool is_taken =
+        is_icmp ? interface.is_member(destination) : interface.hears(destination, source);
+    return is_taken || refuse(DropReason::kGroupNotJoined);
   }
   bool ours = interface.has_address(destination) ||
               (is_local(destination) && (interface.is_loopback() || !destination.needs_scope()));

@@ -185,7 +185,6 @@ void IpLayer::on_ipv6_timer() {
 }
 
 void IpLayer::run_ipv6_timers(Interface& interface, Instant& next) {
-  constexpr uint8_t kModeIsExclude = 2;
   for (size_t i = 0; i < interface.ipv6_address_count_;) {
     Ipv6InterfaceAddress& own = interface.ipv6_addresses_[i];
     if (own.valid_until <= context_.now) {
@@ -202,14 +201,7 @@ void IpLayer::run_ipv6_timers(Interface& interface, Instant& next) {
     ++i;
   }
   if (interface.next_solicitation_ <= context_.now) send_router_solicitation(interface);
-  if (interface.group_report_ <= context_.now) {
-    interface.group_report_ = Instant::never();
-    report_groups(interface, interface.groups(), kModeIsExclude);
-  }
-  if (interface.igmp_report_ <= context_.now) {
-    interface.igmp_report_ = Instant::never();
-    report_ipv4_groups(interface, interface.groups(), kModeIsExclude);
-  }
+  run_group_timers(interface, next);
   auto* servers = interface.name_servers_.data();
   auto* servers_end = servers + interface.name_server_count_;
   auto* kept = std::remove_if(servers, servers_end,
@@ -219,8 +211,7 @@ void IpLayer::run_ipv6_timers(Interface& interface, Instant& next) {
     tell(interface, Ipv6Event::kNameServers, IpAddress::v6(0, 0));
   }
   for (const auto& server : interface.name_servers()) next = std::min(next, server.expiry);
-  next = std::min(
-      {next, interface.next_solicitation_, interface.group_report_, interface.igmp_report_});
+  next = std::min(next, interface.next_solicitation_);
 }
 
 }  // namespace aril::net

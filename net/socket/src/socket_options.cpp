@@ -284,4 +284,17 @@ Result<OptionValue> Socket::get_socket_option(int name) {
   }
 }
 
+bool Socket::is_long_option([[maybe_unused]] int level, [[maybe_unused]] int name) {
+#ifdef ARIL_TINY
+  return false;
+#else
+  return (level == SOL_IP && name == IP_MSFILTER) ||
+         ((level == SOL_IP || level == SOL_IPV6) && name == MCAST_MSFILTER);
+#endif
+}
+
+Result<size_t> Socket::get_option_in_place(int, int, std::span<std::byte>) {
+  return fail(Errno::kNoProtoOpt);
+}
+
 }  // namespace aril::net

@@ -29,6 +29,7 @@ struct DatagramOptions {
   bool multicast_loop = true;
   bool multicast_all = true;            ///< IP_MULTICAST_ALL
   uint32_t multicast_interface_v4 = 0;  ///< IP_MULTICAST_IF; 0: by route
+  bool ipv6_multicast_all = true;       ///< IPV6_MULTICAST_ALL
   bool v6_only = false;                 ///< IPV6_V6ONLY
   bool ipv6_dont_fragment = false;      ///< IPV6_DONTFRAG, or IPV6_MTU_DISCOVER
   uint8_t traffic_class = 0;            ///< IPV6_TCLASS
@@ -71,6 +72,10 @@ struct DatagramError {
   Endpoint destination;
   PacketPtr payload;  ///< what the error quoted of the datagram's
 };
+
+/// How a membership's sources change: IP_ADD_SOURCE_MEMBERSHIP, IP_DROP_SOURCE_MEMBERSHIP,
+/// IP_BLOCK_SOURCE, IP_UNBLOCK_SOURCE [RFC 3678] 4.1.
+enum class SourceChange : uint8_t { kJoin, kLeave, kBlock, kUnblock };
 
 /// What sockets that send and receive whole datagrams share: UDP, raw and ping sockets. Non-
 /// blocking; every method needs the stack's lock.
@@ -119,6 +124,14 @@ class DatagramSocket : public RefCounted {
   /// kAddrNotAvail, kNoBufs.
   Result<void> join_group(IpAddress group, uint32_t interface);
   Result<void> leave_group(IpAddress group, uint32_t interface);
+  /// Joining a first source joins the group, leaving the last leaves it. kInval when not a member,
+  /// or one of the other mode; kAddrNotAvail when it is so already; kNoDev, kNoBufs, kNoMem.
+  Result<void> change_source(SourceChange change, IpAddress group, uint32_t interface,
+                             IpAddress source);
+  /// IP_MSFILTER: all at once. To hear nobody is to leave the group. Errors as above.
+  Result<void> set_source_filter(IpAddress group, uint32_t interface, const SourceFilter& filter);
+  /// Valid while the lock is held. kInval, kNoDev, kAddrNotAvail.
+  Result<SourceFilter> source_filter(IpAddress group, uint32_t interface);
   [[nodiscard]] uint64_t dropped() const { return dropped_; }
   [[nodiscard]] SocketIdentity identity() const {
     return observer_ != nullptr ? observer_->socket_identity() : SocketIdentity{};
@@ -168,8 +181,16 @@ class DatagramSocket : public RefCounted {
   struct Group {
     IpAddress address;
     uint32_t interface = 0;
+    FilterMode mode = FilterMode::kExclude;
+    SourceList sources = {};
+    [[nodiscard]] SourceFilter filter() const { return {mode, sources.get()}; }
   };
   void leave_link(const Group& group);
+  Result<Interface*> link_for(IpAddress group, uint32_t interface);
+  Group* find_group(IpAddress group, const Interface& link);
+  Result<void> add_group(Interface& link, Group group);
+  void remove_group(Group& group);
+  Result<void> change_filter(Group& group, FilterMode mode, SourceList sources);
   bool join_last(const IpPacketInfo& info, const Endpoint& from,
                  std::span<const std::byte> payload);
 

@@ -9,6 +9,7 @@
 #include "base/result.hpp"
 #include "base/time.hpp"
 #include "net/buffer/block.hpp"
+#include "net/ip/multicast_group.hpp"
 #include "net/wire/address.hpp"
 #include "net/wire/udp.hpp"
 
@@ -93,6 +94,17 @@ struct Ipv6InterfaceAddress {
   Instant preferred_until = Instant::never(), valid_until = Instant::never();
 };
 
+/// When a link's routers are told of groups, of one family.
+struct GroupReporting {
+  Instant general_at = Instant::never();  ///< of all: a query asked for it
+  Instant changes_at = Instant::never();  ///< once more
+  /// A querier that knows no sources was heard [RFC 3376] 7.2.1, [RFC 3810] 8.2.1.
+  Instant plain_until;
+  uint8_t robustness = 2;  ///< how often changes are told; the querier may say otherwise
+
+  [[nodiscard]] bool is_plain(Instant now) const { return plain_until > now; }
+};
+
 /// One link and our addresses on it. Owned by IpLayer, lives as long.
 class Interface {
  public:
@@ -125,6 +137,8 @@ class Interface {
   [[nodiscard]] uint8_t hop_limit() const { return hop_limit_; }
   /// A group whose packets we take.
   [[nodiscard]] bool is_member(IpAddress group) const;
+  /// And those of `source` among them.
+  [[nodiscard]] bool hears(IpAddress group, IpAddress source) const;
   /// A router told of these [RFC 8106].
   struct NameServer {
     IpAddress address;
@@ -148,17 +162,18 @@ class Interface {
   [[nodiscard]] Statistics& statistics() { return statistics_; }
   [[nodiscard]] const Statistics& statistics() const { return statistics_; }
 
-  struct Group {
-    IpAddress address;
-    uint32_t users = 0;
-  };
-  [[nodiscard]] std::span<const Group> groups() const { return {groups_.data(), group_count_}; }
+  /// Some have no users any more [MulticastGroup].
+  [[nodiscard]] std::span<const MulticastGroup> groups() const {
+    return {groups_.data(), group_count_};
+  }
   /// Packet sockets that want frames for others too: counted.
   void change_promiscuity(int by) { promiscuity_ += static_cast<unsigned>(by); }
   [[nodiscard]] bool is_promiscuous() const { return promiscuity_ != 0; }
 
  private:
   friend class IpLayer;
+  [[nodiscard]] const MulticastGroup* find_group(IpAddress group) const;
+
   uint32_t index_;
   Kind kind_;
   uint8_t name_length_ = 0;
@@ -178,11 +193,11 @@ class Interface {
   uint8_t solicitations_left_ = 0;  // of routers
   uint8_t group_count_ = 0, name_server_count_ = 0;
   uint32_t ipv6_mtu_ = 0;
-  Instant next_solicitation_ = Instant::never(), group_report_ = Instant::never();
-  // When IGMP reports, and until when only version 2 is understood [RFC 3376] 7.2.1.
-  Instant igmp_report_ = Instant::never(), old_querier_until_;
+  Instant next_solicitation_ = Instant::never();
+  Instant igmp_version1_until_;
+  std::array<GroupReporting, 2> group_reporting_ = {};  // of IPv6, of IPv4
   unsigned promiscuity_ = 0;
-  std::array<Group, kMaxGroups> groups_ = {};
+  std::array<MulticastGroup, kMaxGroups> groups_ = {};
   std::array<NameServer, kMaxNameServers> name_servers_ = {};
 };
 

@@ -21,6 +21,9 @@
 
 namespace aril::net {
 
+class GroupReport;
+enum class GroupRecordType : uint8_t;
+
 /// A received packet's IP-level facts, for transports.
 struct IpPacketInfo {
   Interface* interface = nullptr;
@@ -161,8 +164,8 @@ enum class Ipv6Event : uint8_t {
 
 /// IPv4 and IPv6 and what belongs to them: interfaces, routes, neighbours, ICMP, fragments.
 /// Divided over ip_layer.cpp (configuration and routing), input.cpp, output.cpp, icmp.cpp,
-/// groups.cpp and forward.cpp for IPv4 and what both share, and the ipv6_*.cpp, icmpv6.cpp, ndp.cpp
-/// and router_discovery.cpp.
+/// groups.cpp, igmp.cpp and forward.cpp for IPv4 and what both share, and the ipv6_*.cpp,
+/// icmpv6.cpp, mld.cpp, ndp.cpp and router_discovery.cpp.
 class IpLayer final : private NeighbourOwner {
  public:
   static constexpr size_t kMaxInterfaces = 17, kMaxRoutes = 64, kMaxLoopback = 4096,
@@ -263,9 +266,16 @@ class IpLayer final : private NeighbourOwner {
   /// One whole frame. kInval, kMsgSize, kNoBufs.
   Result<void> send_frame(Interface& interface, std::span<const std::byte> frame);
 
-  /// Membership of a group, counted, announced by IGMP or MLD. kNoBufs.
-  Result<void> join_group(Interface& interface, IpAddress group);
-  void leave_group(Interface& interface, IpAddress group);
+  /// One membership of a group, and whom it hears, changes, which IGMP or MLD announces. Null: it
+  /// begins, or ends. kNoBufs, kNoMem, but not when it ends.
+  Result<void> change_group(Interface& interface, IpAddress group, const SourceFilter* from,
+                            const SourceFilter* to);
+  Result<void> join_group(Interface& interface, IpAddress group, const SourceFilter& filter = {}) {
+    return change_group(interface, group, nullptr, &filter);
+  }
+  void leave_group(Interface& interface, IpAddress group, const SourceFilter& filter = {}) {
+    (void)change_group(interface, group, &filter, nullptr);
+  }
   /// The link for a group's packets when nobody says: null when none has an address.
   Interface* group_interface(IpAddress group, uint32_t bound);
 
@@ -331,12 +341,39 @@ class IpLayer final : private NeighbourOwner {
   }
 
   // groups.cpp
+  /// What a querier asks for, in either family [RFC 3376] 4.1, [RFC 3810] 5.1.
+  struct GroupQuery {
+    IpAddress group;  ///< unspecified: all
+    Duration longest_wait = {};
+    bool is_plain = false;                    ///< of a version that knows no sources
+    uint8_t robustness = 0;                   ///< 0: not said
+    std::span<const std::byte> sources = {};  ///< as on the wire
+  };
+  using SourceChoice = bool (*)(const MulticastGroup&, const MulticastGroup::Source&);
+  static constexpr Duration kOlderQuerierPresent = Duration::seconds(260);  // [RFC 3376] 8.12
+  void take_group_query(Interface& interface, const GroupQuery& query);
+  static void ask_about(MulticastGroup& group, const GroupQuery& query, Instant at);
+  void other_member_reported(Interface& interface, IpAddress group);
+  void run_group_timers(Interface& interface, Instant& next);
+  void report_changes(Interface& interface, MulticastGroup& group);
+  void answer_query(Interface& interface, GroupReport& report, MulticastGroup& group);
+  void write_record(Interface& interface, GroupReport& report, GroupRecordType type,
+                    const MulticastGroup& group, SourceChoice is_meant);
+  void send_report(Interface& interface, GroupReport& report);
+  void report_plainly(Interface& interface, IpAddress group, bool leaves);
+  static size_t report_limit(const Interface& interface);
+  static void drop_left_groups(Interface& interface);
+  Instant random_instant_within(Duration time);
+  // igmp.cpp
   void receive_igmp(const IpPacketInfo& info, std::span<const std::byte> bytes);
-  void report_ipv4_groups(Interface& interface, std::span<const Interface::Group> groups,
-                          uint8_t record_type);
-  void report_ipv4_group_as_v2(Interface& interface, IpAddress group, bool leaves);
-  void send_igmp(Interface& interface, IpAddress destination, std::span<std::byte> message);
-  void announce_group(Interface& interface, const Interface::Group& group, bool leaves);
+  void send_igmp3_report(Interface& interface, GroupReport& report);
+  void report_by_igmp2(Interface& interface, IpAddress group, bool leaves);
+  void send_igmp(Interface& interface, IpAddress destination, std::span<std::byte> packet);
+  // mld.cpp
+  void receive_group_query(const IpPacketInfo& info, std::span<const std::byte> bytes);
+  void receive_mld1_report(const IpPacketInfo& info, std::span<const std::byte> bytes);
+  void send_mld2_report(Interface& interface, GroupReport& report);
+  void report_by_mld1(Interface& interface, IpAddress group, bool leaves);
 
   // forward.cpp
   void forward_ipv4(Interface& interface, const Ipv4View& view, ChecksumState checksum);
@@ -387,9 +424,6 @@ class IpLayer final : private NeighbourOwner {
   void send_icmpv6(const Route& route, IpAddress destination, uint8_t hop_limit,
                    std::span<const std::byte> head, std::span<const std::byte> payload,
                    bool router_alert = false);
-  void receive_group_query(const IpPacketInfo& info, std::span<const std::byte> bytes);
-  void report_groups(Interface& interface, std::span<const Interface::Group> groups,
-                     uint8_t record_type);
   // ndp.cpp
   void receive_solicitation(const IpPacketInfo& info, std::span<const std::byte> bytes);
   void receive_advertisement(const IpPacketInfo& info, std::span<const std::byte> bytes);

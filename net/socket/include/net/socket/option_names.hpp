@@ -32,9 +32,14 @@ inline constexpr int IP_TOS = 1, IP_TTL = 2, IP_OPTIONS = 4, IP_PKTINFO = 8, IP_
                      IP_RECVERR = 11, IP_RECVTTL = 12, IP_RECVTOS = 13, IP_MTU = 14,
                      IP_FREEBIND = 15, IP_BIND_ADDRESS_NO_PORT = 24, IP_MULTICAST_IF = 32,
                      IP_MULTICAST_TTL = 33, IP_MULTICAST_LOOP = 34, IP_ADD_MEMBERSHIP = 35,
-                     IP_DROP_MEMBERSHIP = 36, IP_MULTICAST_ALL = 49;
+                     IP_DROP_MEMBERSHIP = 36, IP_UNBLOCK_SOURCE = 37, IP_BLOCK_SOURCE = 38,
+                     IP_ADD_SOURCE_MEMBERSHIP = 39, IP_DROP_SOURCE_MEMBERSHIP = 40,
+                     IP_MSFILTER = 41, IP_MULTICAST_ALL = 49;
 
-inline constexpr int IP_HDRINCL = 3, MCAST_JOIN_GROUP = 42, MCAST_LEAVE_GROUP = 45;
+inline constexpr int IP_HDRINCL = 3, MCAST_JOIN_GROUP = 42, MCAST_BLOCK_SOURCE = 43,
+                     MCAST_UNBLOCK_SOURCE = 44, MCAST_LEAVE_GROUP = 45,
+                     MCAST_JOIN_SOURCE_GROUP = 46, MCAST_LEAVE_SOURCE_GROUP = 47,
+                     MCAST_MSFILTER = 48;
 
 inline constexpr int UDP_CORK = 1, UDP_SEGMENT = 103, UDP_GRO = 104;
 

@@ -189,6 +189,13 @@ class Socket : public File {
   Result<OptionValue> get_option(int level, int name, size_t room,
                                  std::span<const std::byte> given = {});
 
+  /// Options that say in their buffer what they are asked, and are answered there. The length of
+  /// the answer; kNoProtoOpt when it is none of these.
+  virtual Result<size_t> get_option_in_place(int level, int name, std::span<std::byte> buffer);
+  /// These, which set_option() takes too, and their longest. Tiny kernels have none.
+  static constexpr size_t kMaxLongOption = 144 + 64 * SocketAddress::kMaxLength;
+  static bool is_long_option(int level, int name);
+
   /// Who acts: kept for SO_PEERCRED and SCM_CREDENTIALS. Set by the socket calls.
   void set_owner(const PeerCredentials& owner) { owner_ = owner; }
   [[nodiscard]] const PeerCredentials& owner() const { return owner_; }

@@ -15,7 +15,8 @@ namespace aril::net {
 struct Icmpv6 {
   static constexpr uint8_t kUnreachable = 1, kPacketTooBig = 2, kTimeExceeded = 3,
                            kParameterProblem = 4, kEchoRequest = 128, kEchoReply = 129,
-                           kListenerQuery = 130, kListenerReportV2 = 143;
+                           kListenerQuery = 130, kListenerReport = 131, kListenerDone = 132,
+                           kListenerReportV2 = 143;
   static constexpr uint8_t kRouterSolicitation = 133, kRouterAdvertisement = 134,
                            kNeighbourSolicitation = 135, kNeighbourAdvertisement = 136,
                            kRedirect = 137;

@@ -131,8 +131,8 @@ def guest_tests(build):
             yield GuestTest(program, machine, cpus)
 
 
-def app_tests(every):
-    """`every`: the extended ones too, and all configurations."""
+def app_tests(every, only=None):
+    """`every`: the extended ones too, and all configurations. `only`: all on this one."""
     paths = [os.path.join(APPS, name) for name in os.listdir(APPS)]
     paths = [os.path.join(path, "check.py") if os.path.isdir(path) else path for path in paths]
     for path in sorted(paths):
@@ -145,7 +145,7 @@ def app_tests(every):
             if case.row and not every:
                 configurations = [configuration for configuration in configurations
                                   if configuration in (configurations[0], harness.PROCESS)]
-            for machine, cpus in configurations:
+            for machine, cpus in [only] if only else configurations:
                 yield AppTest(path, case, machine, cpus)
 
 
@@ -186,6 +186,11 @@ def run_all(tests, jobs):
                 yield future.result()
 
 
+def configuration(text):
+    machine, cpus = text.split(",")
+    return machine, int(cpus)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -196,6 +201,9 @@ def main():
     parser.add_argument("--list", action="store_true", help="print the names of the tests only")
     parser.add_argument("--all", action="store_true",
                         help="every application, on every machine type")
+    parser.add_argument("--on", metavar="MACHINE,CPUS", type=configuration,
+                        help="the applications on this one instead of where they are known to run, "
+                        "as process,1 or q35,2")
     parser.add_argument("--table", action="store_true",
                         help="measure the applications and write docs/applications.md")
     parser.add_argument("--packages", action="store_true",
@@ -217,7 +225,7 @@ def main():
     if arguments.table:
         every_row = [test for test in app_tests(every) if test.case.row]
         return application_table.main(matching(every_row), every_row, build)
-    tests = matching([*unit_tests(build), *guest_tests(build), *app_tests(every)])
+    tests = matching([*unit_tests(build), *guest_tests(build), *app_tests(every, arguments.on)])
     if arguments.list:
         print("\n".join(test.name for test in tests))
         return 0

@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import harness
-from harness import ARIL, Skip, aril, case, run, scratch
+from harness import ARIL, EVERYWHERE, ONCE, PROCESS, Skip, aril, case, run, scratch
 
 
 def refused(arguments, status, *words, environment=None, command="run"):
@@ -170,7 +170,7 @@ def build_and_inspect_an_image():
         assert run(aril(on_disk)) == "from disk\n"
 
 
-@case(timeout=60, everywhere=True)
+@case(timeout=60, configurations=[*EVERYWHERE, PROCESS])
 def streams_status_and_environment():
     assert run(aril("/bin/echo", "--", "a b", "c")) == "a b c\n"
     run(aril("/bin/false"), status=1)
@@ -183,13 +183,13 @@ def streams_status_and_environment():
     assert result.returncode == 2 and b"/nowhere" in result.stderr and not result.stdout, result
 
 
-@case(timeout=60)
+@case(timeout=60, configurations=[*ONCE, PROCESS])
 def large_output_is_complete():
     output = run(aril("/usr/bin/seq", "--", "1", "200000"))
     assert output.split() == [str(number) for number in range(1, 200001)]
 
 
-@case(timeout=60)
+@case(timeout=60, configurations=[*ONCE, PROCESS])
 def strace_names_calls_and_arguments():
     result = subprocess.run(aril("--strace", "/bin/cat", "--", "/etc/hostname"),
                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -199,7 +199,7 @@ def strace_names_calls_and_arguments():
     assert 'openat(AT_FDCWD, "/etc/hostname"' in text and "exit_group(0)" in text, text
 
 
-@case(timeout=60, everywhere=True)
+@case(timeout=60, configurations=[*EVERYWHERE, PROCESS])
 def signals_reach_the_program():
     for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)):
         process = subprocess.Popen(aril("/bin/sleep", "--", "60"), stdin=subprocess.DEVNULL)

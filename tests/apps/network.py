@@ -11,7 +11,8 @@ import threading
 import time
 
 import harness
-from harness import GUEST, ROOT, TAP, aril, case, instance, namespace, need, run, scratch
+from harness import (GUEST, ONCE, PROCESS, ROOT, TAP, aril, case, instance, namespace, need, run,
+                     scratch)
 
 LONG = "ARIL_TEST_LONG" in os.environ
 HOST = "10.88.0.1"
@@ -293,7 +294,8 @@ def net_slow_clients():
             new_client(inside)
 
 
-@case(timeout=200, packages=["iputils-ping", "traceroute", "tcpdump"])
+@case(timeout=200, packages=["iputils-ping", "traceroute", "tcpdump"],
+      configurations=[*ONCE, PROCESS])
 def net_probes_inside():
     """ping, ping -6, traceroute and tcpdump as programs of the machine."""
     need("ping", "traceroute", "tcpdump")
@@ -346,7 +348,7 @@ def net_scanned():
             new_client(inside)
 
 
-@case(timeout=120)
+@case(timeout=120, configurations=[*ONCE, PROCESS])
 def net_resolver():
     """getaddrinfo by /etc/resolv.conf, against a server that the test starts."""
     with scratch() as directory, namespace() as (inside, _):
@@ -356,21 +358,24 @@ def net_resolver():
             with open(os.path.join(directory, name), "w", encoding="ascii") as file:
                 file.write(text)
             options += ["--file", f"{directory}/{name}:/etc/{name}"]
-        server = subprocess.Popen([*inside, "python3", "-c", NAME_SERVER, HOST])
+        server = subprocess.Popen([*inside, "python3", "-c", NAME_SERVER, HOST],
+                                  stdout=subprocess.PIPE)
         try:
+            assert server.stdout.readline() == b"ready\n"
             network = f"tap:{TAP},ip={GUEST}/24,gateway={HOST},nameserver={HOST}"
             output = run([*inside, *aril("--net", network, *options, "/usr/bin/getent", "--",
                                          "ahostsv4", "www.aril.test")])
             assert "192.0.2.80" in output, output
         finally:
             server.terminate()
-            server.wait()
+            server.communicate()
 
 
 NAME_SERVER = """
 import socket, struct, sys
 server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 server.bind((sys.argv[1], 53))
+print("ready", flush=True)
 while True:
     query, client = server.recvfrom(512)
     end = query.index(b"\\0", 12) + 5

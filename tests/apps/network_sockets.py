@@ -3,7 +3,7 @@ import os
 import re
 import subprocess
 
-from harness import GUEST, ROOT, aril, case, namespace, need, run, scratch
+from harness import GUEST, ONCE, PROCESS, ROOT, aril, case, namespace, need, run, scratch
 
 HOST = "10.88.0.1"
 
@@ -38,7 +38,7 @@ def net_fast_open():
                     process.kill()
 
 
-@case(timeout=60)
+@case(timeout=60, configurations=[*ONCE, PROCESS])
 def net_sockets():
     """ss inside: who listens, with the program's name; the summary; a filter."""
     need("ss", "dash", "busybox")

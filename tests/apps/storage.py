@@ -68,7 +68,7 @@ def on_a_volume(directory):
     return ["--volume", f"{shared}:/tmp"], lambda: None
 
 
-@case(timeout=600, configurations=EVERYWHERE[:2] if FULL else [("q35", 2)])
+@case(timeout=600, configurations=[*(EVERYWHERE[:2] if FULL else [("q35", 2)]), PROCESS])
 def programs_on_a_disk_are_as_on_linux():
     compare_with_linux(on_a_disk, {})
 

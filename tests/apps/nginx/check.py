@@ -10,7 +10,7 @@ import time
 
 import harness
 from application import application, load, page
-from harness import Skip, case, example, get, instance, need, run, scratch
+from harness import ONCE, PROCESS, Skip, case, example, get, instance, need, run, scratch
 
 PROBE = b"HEAD / HTTP/1.0\r\n\r\n"
 CONFIGURATION = """daemon off;
@@ -90,7 +90,7 @@ def nginx_serves_its_page_in_little_memory():
         assert nginx.stop(signal.SIGTERM) == 0
 
 
-@case(timeout=120)
+@case(timeout=120, configurations=[*ONCE, PROCESS])
 def nginx_serves_its_page_over_ipv6():
     need("curl")
     if not os.path.exists("/proc/net/if_inet6"):
@@ -117,7 +117,7 @@ def nginx_serves_its_page_over_ipv6():
             process.wait()
 
 
-@case(timeout=240)
+@case(timeout=240, configurations=[*ONCE, PROCESS])
 def nginx_starts_twenty_times():
     port = harness.free_port()
     for number in range(20):
@@ -152,7 +152,7 @@ def nginx_sends_a_gibibyte():
             assert received.digest() == digest.digest(), "the content differs"
 
 
-@case(timeout=300)
+@case(timeout=300, configurations=[*ONCE, PROCESS])
 def nginx_under_ab_without_keep_alive():
     need("ab")
     with scratch() as directory, harness.namespace() as (inside, network):

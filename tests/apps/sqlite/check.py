@@ -5,7 +5,7 @@ import time
 import harness
 from application import application
 from disk_images import check_disk, make_disk
-from harness import aril, case
+from harness import ONCE, PROCESS, aril, case
 
 SQL = """
 create table numbers(id integer primary key, square integer, name text);
@@ -49,7 +49,7 @@ def check(sqlite):
                              text="\n".join(transactions(1000)))
 
 
-@case(timeout=600)
+@case(timeout=600, configurations=[*ONCE, PROCESS])
 def sqlite_transacts_on_a_disk():
     """Transfers between accounts on a file, in random order; the shell is asked for the sum between
     them and must always find the same."""

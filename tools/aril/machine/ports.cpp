@@ -5,6 +5,8 @@
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <chrono>
+#include <thread>
 
 #include "support/error.hpp"
 #include "support/file.hpp"
@@ -34,6 +36,18 @@ int try_bind(Protocol protocol, const std::string& address, uint16_t port, uint1
   return 0;
 }
 
+/// As try_bind, for a port that may be free soon: of an instance that has just ended, passt lets go
+/// of it a moment later.
+int try_bind_patiently(const PortForward& port) {
+  constexpr std::chrono::milliseconds kPatience{1000}, kStep{5};
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  for (;;) {
+    const int error = try_bind(port.protocol, port.address, port.host, nullptr);
+    if (error != EADDRINUSE || std::chrono::steady_clock::now() >= deadline) return error;
+    std::this_thread::sleep_for(kStep);
+  }
+}
+
 }  // namespace
 
 void check_ports(const std::vector<PortForward>& ports) {
@@ -45,7 +59,7 @@ void check_ports(const std::vector<PortForward>& ports) {
         throw Error(std::format("port {} is forwarded twice", port.host));
       }
     }
-    const int error = try_bind(port.protocol, port.address, port.host, nullptr);
+    const int error = try_bind_patiently(port);
     const char* protocol = port.protocol == Protocol::kUdp ? "UDP" : "TCP";
     if (error == EADDRINUSE) {
       throw Error(

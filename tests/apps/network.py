@@ -175,8 +175,10 @@ def net_bad_path():
         print(f"1 % loss, 50 ms: {ours:.2f} Mbit/s, Linux with CUBIC {reference:.2f}; of "
               f"{transfers} transfers each: {figures}")
         harness.record(lossy_goodput=ours, lossy_goodput_linux=reference)
-        # Which segments are lost is not the same in both. A stack without loss recovery gets a tenth.
-        least = 0.85 if LONG else 0.5
+        # Which segments are lost is not the same in both: a transfer of either gets from 2.5 to 30
+        # Mbit/s, and the medians of five have been 0.4 times each other. A stack without loss
+        # recovery gets a tenth.
+        least = 0.85 if LONG else 0.25
         assert ours > reference * least, f"{ours:.2f} Mbit/s, Linux {reference:.2f}"
 
 

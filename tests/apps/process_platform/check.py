@@ -443,6 +443,9 @@ def a_crash_report_has_functions_and_lines():
         status, _, report = attack(program)
         assert status == 128 + signal.SIGSEGV and "SIGSEGV" in report, report
         assert f"{program}+0x" in report, report
+        named = run([ARIL, "symbolize"], text=report)
+        assert "inner+0x" in named and "main+0x" in named, named
+        assert named.splitlines()[0] == report.splitlines()[0], named
 
 
 FORK = r"""#include <errno.h>

@@ -31,6 +31,7 @@ int run_command_line(int argument_count, char** arguments) {
   BuildOptions build_options;
   InspectOptions inspect_options;
   ComponentsOptions components_options;
+  SymbolizeOptions symbolize_options;
   std::string shell;
   std::string topic;
   CLI::App* run_app = app.add_subcommand("run", "Run a program, a manifest or an image");
@@ -38,6 +39,8 @@ int run_command_line(int argument_count, char** arguments) {
   CLI::App* inspect_app = app.add_subcommand("inspect", "Show what an image holds");
   CLI::App* components_app =
       app.add_subcommand("components", "List the parts that a kernel is linked from");
+  CLI::App* symbolize_app = app.add_subcommand(
+      "symbolize", "Add functions and lines to a crash report that is read from stdin");
   CLI::App* completion_app = app.add_subcommand("completion", "Print a completion script");
   CLI::App* version_app = app.add_subcommand("version", "Print the version");
   CLI::App* help_app = app.add_subcommand("help", "Print help on a command");
@@ -45,6 +48,7 @@ int run_command_line(int argument_count, char** arguments) {
   add_build_options(*build_app, build_options);
   add_inspect_options(*inspect_app, inspect_options);
   add_components_options(*components_app, components_options);
+  add_symbolize_options(*symbolize_app, symbolize_options);
   completion_app->add_option("shell", shell, "bash, zsh or fish")->required();
   help_app->add_option("command", topic, "The command");
 
@@ -70,6 +74,7 @@ int run_command_line(int argument_count, char** arguments) {
   if (build_app->parsed()) return build(build_options);
   if (inspect_app->parsed()) return inspect(inspect_options);
   if (components_app->parsed()) return list_components(components_options);
+  if (symbolize_app->parsed()) return symbolize(symbolize_options);
   if (completion_app->parsed()) {
     std::fputs(completion_script(app, shell).c_str(), stdout);
   } else if (version_app->parsed()) {

@@ -12,6 +12,7 @@ int run(const RunOptions& options);
 int build(const BuildOptions& options);
 int inspect(const InspectOptions& options);
 int list_components(const ComponentsOptions& options);
+int symbolize(const SymbolizeOptions& options);
 
 /// A completion script for bash, zsh or fish, made from the options themselves.
 std::string completion_script(const CLI::App& app, const std::string& shell);

@@ -137,6 +137,12 @@ void add_components_options(CLI::App& app, ComponentsOptions& options) {
   app.add_flag("--json", options.json, "Print JSON");
 }
 
+void add_symbolize_options(CLI::App& app, SymbolizeOptions& options) {
+  app.add_option("target", options.target,
+                 "The program or manifest that the report is of (default: paths are this host's)");
+  app.add_option("--kernel", options.kernel, "The virtual machine's kernel, with its symbols");
+}
+
 void apply(const ContentOptions& options, Manifest& manifest) {
   if (!options.arguments.empty()) manifest.arguments = options.arguments;
   for (const std::string& file : options.files) {

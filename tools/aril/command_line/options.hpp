@@ -67,10 +67,15 @@ struct ComponentsOptions {
   bool json = false;
 };
 
+struct SymbolizeOptions {
+  std::string target, kernel;
+};
+
 void add_run_options(CLI::App& app, RunOptions& options);
 void add_build_options(CLI::App& app, BuildOptions& options);
 void add_inspect_options(CLI::App& app, InspectOptions& options);
 void add_components_options(CLI::App& app, ComponentsOptions& options);
+void add_symbolize_options(CLI::App& app, SymbolizeOptions& options);
 
 /// Lays the options over what a manifest said.
 void apply(const ContentOptions& options, Manifest& manifest);

@@ -1,5 +1,5 @@
 // An authoritative DNS server: UDP and TCP, one zone file. Ordinary sockets and poll(2), no C++
-// run-time library:
+// run-time library, no stdio, no malloc:
 //   musl-gcc -x c++ -std=c++20 -Os -static -fno-exceptions -fno-rtti -o dns dns.cpp zone.cpp
 //   aril run --port 5353:53/udp --port 5353:53 dns.aril
 // Records: A AAAA NS CNAME PTR MX TXT SRV SOA; names relative to $ORIGIN, $TTL, "@", ";" comments.
@@ -9,12 +9,12 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "line.hpp"
 #include "zone.hpp"
 
 namespace {
@@ -218,7 +218,7 @@ void serve_udp(int fd) {
 
 void drop(Client& client) {
   close(client.fd);
-  free(client.bytes);
+  munmap(client.bytes, kMaxMessage + 2);
   client = {};
 }
 
@@ -249,7 +249,7 @@ void accept_client(int listener) {
   if (fd < 0) return;
   for (Client& client : clients) {
     if (client.fd >= 0) continue;
-    client.bytes = static_cast<uint8_t*>(malloc(kMaxMessage + 2));
+    client.bytes = static_cast<uint8_t*>(map_memory(kMaxMessage + 2));
     if (client.bytes == nullptr) break;
     client.fd = fd;
     return;
@@ -262,8 +262,9 @@ void accept_client(int listener) {
 int main(int argument_count, char** arguments) {
   read_zone(argument_count > 1 ? arguments[1] : "/etc/zone");
   int udp = open_socket(SOCK_DGRAM), tcp = open_socket(SOCK_STREAM);
-  printf("dns: %d records\n", record_count);
-  fflush(stdout);
+  Line ready;
+  ready << "dns: " << unsigned(record_count) << " records";
+  ready.write_to(STDOUT_FILENO);
   for (;;) {
     pollfd polled[kMaxClients + 2] = {{udp, POLLIN, 0}, {tcp, POLLIN, 0}};
     Client* who[kMaxClients + 2];

@@ -4,17 +4,25 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <strings.h>
+#include <sys/mman.h>
 #include <unistd.h>
+
+#include "line.hpp"
 
 Record* records = nullptr;
 int record_count = 0;
 
 void fail(const char* what, const char* detail) {
-  fprintf(stderr, "dns: %s: %s\n", what, detail);
-  exit(1);
+  Line line;
+  line << "dns: " << what << ": " << detail;
+  line.write_to(STDERR_FILENO);
+  _exit(1);
+}
+
+void* map_memory(size_t size) {
+  void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return memory == MAP_FAILED ? nullptr : memory;
 }
 
 namespace {
@@ -29,6 +37,15 @@ constexpr Type kTypes[] = {{"A", kA},     {"NS", kNs},     {"CNAME", kCname},
 
 Name origin;
 uint32_t default_ttl = 3600;
+int record_room = 0;
+
+bool parse_number(const char* text, uint32_t& value) {
+  uint64_t number = 0;
+  const char* at = text;
+  for (; isdigit(*at) && number <= UINT32_MAX; ++at) number = number * 10 + uint64_t(*at - '0');
+  value = uint32_t(number);
+  return at != text && *at == '\0' && number <= UINT32_MAX;
+}
 
 /// Text to wire form; a name without a dot at its end is relative to the origin.
 bool parse_name(const char* text, Name& name) {
@@ -71,6 +88,18 @@ struct Builder {
     u16(value >> 16);
     u16(value);
   }
+  bool number16(const char* text) {
+    uint32_t value;
+    if (!parse_number(text, value) || value > UINT16_MAX) return false;
+    u16(value);
+    return true;
+  }
+  bool number32(const char* text) {
+    uint32_t value;
+    if (!parse_number(text, value)) return false;
+    u32(value);
+    return true;
+  }
   bool name(const char* text) {
     Name name;
     if (text == nullptr || !parse_name(text, name)) return false;
@@ -81,7 +110,6 @@ struct Builder {
 };
 
 bool build_data(uint16_t type, char** words, int count, Builder& out) {
-  auto number = [&](int i) { return strtoul(words[i], nullptr, 10); };
   switch (type) {
     case kA:
       out.size = 4;
@@ -94,16 +122,18 @@ bool build_data(uint16_t type, char** words, int count, Builder& out) {
     case kPtr:
       return count >= 1 && out.name(words[0]);
     case kMx:
-      if (count < 2) return false;
-      out.u16(number(0));
-      return out.name(words[1]);
+      return count >= 2 && out.number16(words[0]) && out.name(words[1]);
     case kSrv:
       if (count < 4) return false;
-      for (int i = 0; i < 3; ++i) out.u16(number(i));
+      for (int i = 0; i < 3; ++i) {
+        if (!out.number16(words[i])) return false;
+      }
       return out.name(words[3]);
     case kSoa:
       if (count < 7 || !out.name(words[0]) || !out.name(words[1])) return false;
-      for (int i = 2; i < 7; ++i) out.u32(number(i));
+      for (int i = 2; i < 7; ++i) {
+        if (!out.number32(words[i])) return false;
+      }
       return true;
     case kTxt:
       for (int i = 0; i < count; ++i) {
@@ -141,17 +171,21 @@ int split(char* line, char** words, int limit) {
   return count;
 }
 
-/// For one more record.
-bool make_room() {
-  static int room = 0;
-  if (record_count < room) return true;
-  if (record_count == kMaxRecords) return false;
-  int larger = room == 0 ? 32 : room * 2;
-  auto* moved = static_cast<Record*>(realloc(records, size_t(larger) * sizeof(Record)));
-  if (moved == nullptr) return false;
-  records = moved;
-  room = larger;
-  return true;
+/// A copy of the bytes that stays.
+uint8_t* keep(const uint8_t* bytes, size_t size) {
+  constexpr size_t kChunk = 1 << 16;
+  static uint8_t* next = nullptr;
+  static size_t left = 0;
+  if (left < size) {
+    next = static_cast<uint8_t*>(map_memory(kChunk));
+    if (next == nullptr) return nullptr;
+    left = kChunk;
+  }
+  uint8_t* copy = next;
+  memcpy(copy, bytes, size);
+  next += size;
+  left -= size;
+  return copy;
 }
 
 bool add_line(char* line, Name& owner) {
@@ -161,26 +195,24 @@ bool add_line(char* line, Name& owner) {
   if (count == 0) return true;
   if (strcmp(words[0], "$ORIGIN") == 0) return count == 2 && parse_name(words[1], origin);
   if (strcmp(words[0], "$TTL") == 0) {
-    default_ttl = count == 2 ? uint32_t(strtoul(words[1], nullptr, 10)) : default_ttl;
-    return count == 2;
+    return count == 2 && parse_number(words[1], default_ttl);
   }
   if (!same_owner && !parse_name(words[at++], owner)) return false;
   uint32_t ttl = default_ttl;
   for (; at < count; ++at) {
     if (isdigit(words[at][0])) {
-      ttl = uint32_t(strtoul(words[at], nullptr, 10));
+      if (!parse_number(words[at], ttl)) return false;
     } else if (strcasecmp(words[at], "IN") != 0) {
       break;
     }
   }
-  if (at >= count || !make_room()) return false;
+  if (at >= count || record_count == record_room) return false;
   for (const Type& type : kTypes) {
     if (strcasecmp(type.name, words[at]) != 0) continue;
     Builder data;
     if (!build_data(type.number, words + at + 1, count - at - 1, data)) return false;
-    auto* copy = static_cast<uint8_t*>(malloc(data.size));
+    uint8_t* copy = keep(data.bytes, data.size);
     if (copy == nullptr) return false;
-    memcpy(copy, data.bytes, data.size);
     records[record_count++] = {owner, type.number, ttl, uint16_t(data.size), copy};
     return true;
   }
@@ -195,7 +227,7 @@ void read_zone(const char* path) {
   off_t end_of_file = fd >= 0 ? lseek(fd, 0, SEEK_END) : -1;
   if (end_of_file < 0 || lseek(fd, 0, SEEK_SET) != 0) fail(path, strerror(errno));
   if (end_of_file > kLargest) fail(path, "larger than 256 KiB");
-  auto* text = static_cast<char*>(calloc(1, size_t(end_of_file) + 1));
+  auto* text = static_cast<char*>(map_memory(size_t(end_of_file) + 1));
   if (text == nullptr) fail(path, "no memory to read it");
   ssize_t size = 0, got = 1;
   while (got > 0 && size < end_of_file) {
@@ -204,9 +236,14 @@ void read_zone(const char* path) {
   }
   if (got < 0) fail(path, strerror(errno));
   close(fd);
+  for (ssize_t i = 0; i <= size && record_room < kMaxRecords; ++i) {
+    if (i == size || text[i] == '\n') ++record_room;  // no line has more than one
+  }
+  records = static_cast<Record*>(map_memory(size_t(record_room) * sizeof(Record)));
+  if (records == nullptr) fail(path, "no memory for its records");
   parse_name(".", origin);
   Name owner = origin;
-  int number = 0;
+  unsigned number = 0;
   for (char* line = text; line != nullptr && *line != '\0';) {
     // A parenthesis continues the line [RFC 1035] 5.1.
     char* end = strchr(line, '\n');
@@ -226,11 +263,11 @@ void read_zone(const char* path) {
     }
     if (end != nullptr) *end = '\0';
     if (!add_line(line, owner)) {
-      char place[32];
-      snprintf(place, sizeof place, "line %d", number);
-      fail(path, place);
+      Line place;
+      place << "line " << number;
+      fail(path, place.text());
     }
     line = end != nullptr ? end + 1 : nullptr;
   }
-  free(text);
+  munmap(text, size_t(end_of_file) + 1);
 }

@@ -40,5 +40,9 @@ extern int record_count;
 /// Reads the zone file [RFC 1035] 5.1; ends the program when there is anything wrong with it.
 void read_zone(const char* path);
 
+/// Zeroes, of whole pages; null when there are none. Straight from the system: the few blocks that
+/// are needed do not pay for malloc.
+void* map_memory(size_t size);
+
 /// Says what is wrong on stderr and ends the program.
 [[noreturn]] void fail(const char* what, const char* detail);

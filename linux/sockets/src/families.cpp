@@ -78,6 +78,8 @@ void register_inet_family(net::Runtime& runtime) {
                   }});
 }
 
+void register_raw_sockets() { net::serve_raw_sockets(); }
+
 void register_packet_family() {
   register_family(net::Family::kPacket,
                   {.create = [](net::SocketType type, int protocol,

@@ -47,6 +47,8 @@ Result<RefPtr<Socket>> create_raw_socket(Runtime& runtime, Family family, Socket
   });
 }
 
+void serve_raw_sockets() { g_create_raw_socket = &create_raw_socket; }
+
 DatagramFile::DatagramFile(Runtime& runtime, Family family, SocketType type, int protocol,
                            RefPtr<DatagramSocket> handle, OpenFlags flags)
     : InetSocket(runtime, family, type, protocol, flags), handle_(std::move(handle)) {

@@ -51,6 +51,9 @@ Result<RefPtr<Socket>> create_udp_socket(Runtime& runtime, Family family, OpenFl
 /// SOCK_RAW of any protocol, or SOCK_DGRAM of the family's ICMP.
 Result<RefPtr<Socket>> create_raw_socket(Runtime& runtime, Family family, SocketType type,
                                          int protocol, OpenFlags flags);
+/// Null in an image whose program makes none: the linker then leaves out what they need. Set in
+/// another file than it is used in: a compiler that sees both calls the function itself.
+extern decltype(&create_raw_socket) g_create_raw_socket;
 
 /// "Any" of a family.
 constexpr IpAddress any_of(Family family) {

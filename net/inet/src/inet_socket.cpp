@@ -42,7 +42,15 @@ Result<Endpoint> endpoint_of_ipv6(const SocketAddress& address) {
   return endpoint;
 }
 
+Result<RefPtr<Socket>> create_raw(Runtime& runtime, Family family, SocketType type, int protocol,
+                                  OpenFlags flags) {
+  if (g_create_raw_socket == nullptr) return fail(Errno::kProtoNoSupport);
+  return g_create_raw_socket(runtime, family, type, protocol, flags);
+}
+
 }  // namespace
+
+constinit decltype(&create_raw_socket) g_create_raw_socket = nullptr;
 
 Result<Endpoint> endpoint_of(const SocketAddress& address, Family family) {
   if (family == Family::kInet6) return endpoint_of_ipv6(address);
@@ -84,12 +92,12 @@ Result<RefPtr<Socket>> create_inet_socket(Runtime& runtime, Family family, Socke
       return create_tcp_socket(runtime, family, flags);
     case SocketType::kDatagram:
       if (protocol == (family == Family::kInet6 ? kIpProtocolIcmpv6 : kIpProtocolIcmp))
-        return create_raw_socket(runtime, family, type, protocol, flags);
+        return create_raw(runtime, family, type, protocol, flags);
       if (protocol != 0 && protocol != kIpProtocolUdp) return fail(Errno::kProtoNoSupport);
       return create_udp_socket(runtime, family, flags);
     case SocketType::kRaw:
       if (protocol <= 0 || protocol > RawSocket::kRawProtocol) return fail(Errno::kProtoNoSupport);
-      return create_raw_socket(runtime, family, type, protocol, flags);
+      return create_raw(runtime, family, type, protocol, flags);
     default:
       return fail(Errno::kSockTNoSupport);
   }

@@ -15,9 +15,7 @@ Stack::Stack(const StackConfig& config)
                .random_counter = config.seed},
       ip_(context_),
       tcp_(ip_),
-      udp_(ip_),
-      raw_(ip_),
-      packets_(ip_) {}
+      udp_(ip_) {}
 
 Stack::~Stack() = default;
 

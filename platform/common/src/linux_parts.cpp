@@ -19,6 +19,7 @@ void serve_netlink(Boot& boot) {
 void serve_packet_sockets(Boot& boot) {
   if (boot.network != nullptr) linux_abi::register_packet_family();
 }
+void serve_raw_sockets(Boot&) { linux_abi::register_raw_sockets(); }
 
 int64_t call_traced(linux_abi::SyscallFunction function, uint64_t number,
                     const linux_abi::SyscallRecord* record, arch::TrapFrame& frame) {
@@ -36,6 +37,7 @@ ARIL_BOOT_PART(511, unix, serve_unix_sockets);
 ARIL_BOOT_PART(512, inet, serve_inet_sockets);
 ARIL_BOOT_PART(513, netlink, serve_netlink);
 ARIL_BOOT_PART(514, packet, serve_packet_sockets);
+ARIL_BOOT_PART(515, raw, serve_raw_sockets);
 ARIL_BOOT_PART(520, strace, trace_calls);
 
 }  // namespace

@@ -76,6 +76,7 @@ struct Evidence {
   std::map<std::string, std::string> paths;
   std::set<uint32_t> families;
   bool any_family = false;
+  bool raw_sockets = false;
   size_t unresolved = 0;
   std::map<std::string, SystemCallScan> scans;
 };
@@ -94,6 +95,7 @@ void scan_file(const std::string& name, std::span<const std::byte> bytes, Eviden
   } else {
     evidence.any_family = true;
   }
+  evidence.raw_sockets |= scan.may_make_raw_sockets;
   evidence.unresolved += scan.unresolved;
   evidence.scans.emplace(name, std::move(scan));
 }
@@ -200,8 +202,8 @@ class Selector {
     }
     static const std::map<std::string, std::vector<std::string>> features = {
         {"network",
-         {"110.virtio_net", "300.network", "490.resolver", "512.inet", "513.netlink",
-          "514.packet"}},
+         {"110.virtio_net", "300.network", "490.resolver", "512.inet", "513.netlink", "514.packet",
+          "515.raw"}},
         {"dhcpv6", {"301.dhcpv6"}},
         {"unix-sockets", {"511.unix"}},
         {"writable-root", {"402.overlay", "460.temporary"}},
@@ -290,6 +292,9 @@ class Selector {
     if (all || ip) {
       for (const char* part : {"110.virtio_net", "300.network", "512.inet"}) {
         add_part(part, all ? "system call socket" : "socket(AF_INET)");
+      }
+      if (all || evidence.raw_sockets) {
+        add_part("515.raw", all ? "system call socket" : "socket(AF_INET, SOCK_RAW)");
       }
       if (!is_tiny()) {
         for (const char* part : {"301.dhcpv6", "490.resolver"}) add_part(part, "profile default");

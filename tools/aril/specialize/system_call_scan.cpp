@@ -20,6 +20,7 @@ constexpr uint64_t kNumberLimit = 512;
 /// How many calls are followed outwards, how far back within a function, and how many callers.
 constexpr int kMaximumDepth = 5;
 constexpr size_t kMaximumSteps = 4000;
+constexpr uint64_t kAllBits = ~uint64_t{0};
 constexpr size_t kMaximumCallers = 400;
 /// Of a jump with a displacement of 32 bits.
 constexpr uint64_t kJumpSize = 5;
@@ -156,8 +157,8 @@ class Code {
   }
 
   /// What `reg` holds before the instruction at `index`: the definitions that reach it, over every
-  /// path backwards.
-  Values values(size_t index, x86_reg reg, int depth = 0) {
+  /// path backwards. Only `significant` bits of the values count.
+  Values values(size_t index, x86_reg reg, uint64_t significant = kAllBits, int depth = 0) {
     Values result;
     std::set<std::pair<size_t, x86_reg>> seen;
     std::vector<std::pair<size_t, x86_reg>> pending = {{index, reg}};
@@ -177,12 +178,12 @@ class Code {
       const bool falls_in = at != 0 && instructions_[at - 1].kind != Kind::kJump;
       if (entries_.contains(instructions_[at].address) || (!falls_in && !reached)) {
         if (is_argument(wanted)) {
-          add_callers(instructions_[at].address, wanted, depth, result);
+          add_callers(instructions_[at].address, wanted, significant, depth, result);
         } else {
           result.complete = false;
         }
       } else if (falls_in) {
-        step_back(at - 1, wanted, pending, result);
+        step_back(at - 1, wanted, significant, pending, result);
       }
     }
     return result;
@@ -308,8 +309,8 @@ class Code {
 
   /// Over the instruction at `index`: what it makes of `reg` is a value, or another register to
   /// be followed, or unknown.
-  void step_back(size_t index, x86_reg reg, std::vector<std::pair<size_t, x86_reg>>& pending,
-                 Values& result) {
+  void step_back(size_t index, x86_reg reg, uint64_t significant,
+                 std::vector<std::pair<size_t, x86_reg>>& pending, Values& result) {
     const Kind kind = instructions_[index].kind;
     const bool lost = (kind == Kind::kCall && is_caller_saved(reg)) ||
                       (kind == Kind::kSystemCall &&
@@ -329,7 +330,14 @@ class Code {
     const bool clears = (decoded->id == X86_INS_XOR || decoded->id == X86_INS_SUB) &&
                         detail.operands[1].type == X86_OP_REG &&
                         detail.operands[0].reg == detail.operands[1].reg;
-    if (clears) {
+    const bool has_constant = detail.operands[1].type == X86_OP_IMM;
+    const uint64_t constant = has_constant ? static_cast<uint64_t>(detail.operands[1].imm) : 0;
+    const bool keeps =
+        has_constant && ((decoded->id == X86_INS_AND && (~constant & significant) == 0) ||
+                         (decoded->id == X86_INS_OR && (constant & significant) == 0));
+    if (keeps) {
+      pending.emplace_back(index, reg);
+    } else if (clears) {
       result.known.insert(0);
     } else if (is_move && detail.operands[1].type == X86_OP_IMM) {
       result.known.insert(static_cast<uint64_t>(detail.operands[1].imm));
@@ -341,7 +349,8 @@ class Code {
   }
 
   /// Over all direct calls of a function.
-  void add_callers(uint64_t function, x86_reg reg, int depth, Values& result) {
+  void add_callers(uint64_t function, x86_reg reg, uint64_t significant, int depth,
+                   Values& result) {
     const auto [first, last] = callers_.equal_range(function);
     if (first == last || depth == kMaximumDepth) result.complete = false;
     size_t count = 0;
@@ -351,7 +360,7 @@ class Code {
         result.complete = false;
         return;
       }
-      const Values more = values(*index, reg, depth + 1);
+      const Values more = values(*index, reg, significant, depth + 1);
       result.known.insert(more.known.begin(), more.known.end());
       result.complete &= more.complete;
     }
@@ -385,6 +394,22 @@ std::set<std::string> paths_in(std::span<const std::byte> file) {
   return found;
 }
 
+/// Whether what a socket(2) is called with may be a raw socket or one for ICMP.
+bool may_make_raw_socket(Code& code, size_t index) {
+  constexpr uint64_t kTypeBits = 0xf, kDatagram = 2, kRaw = 3, kUdp = 17;
+  const Values types = code.values(index, X86_REG_RSI, kTypeBits);
+  const auto is = [&](uint64_t wanted) {
+    return std::ranges::any_of(types.known,
+                               [&](uint64_t type) { return (type & kTypeBits) == wanted; });
+  };
+  if (!types.complete || is(kRaw)) return true;
+  if (!is(kDatagram)) return false;
+  const Values protocols = code.values(index, X86_REG_RDX);
+  return !protocols.complete || std::ranges::any_of(protocols.known, [](uint64_t protocol) {
+    return protocol != 0 && protocol != kUdp;
+  });
+}
+
 }  // namespace
 
 SystemCallScan scan_system_calls(std::span<const std::byte> file) {
@@ -409,6 +434,9 @@ SystemCallScan scan_system_calls(std::span<const std::byte> file) {
       for (const uint64_t family : families.known) {
         if (scan.socket_families) scan.socket_families->insert(static_cast<uint32_t>(family));
       }
+    }
+    if (site.numbers.contains(kSocket)) {
+      scan.may_make_raw_sockets |= may_make_raw_socket(code, index);
     }
     scan.sites.push_back(std::move(site));
   }

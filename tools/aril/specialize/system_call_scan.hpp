@@ -26,6 +26,8 @@ struct SystemCallScan {
   /// Address families that socket(2) and socketpair(2) are called with; nothing when one is not a
   /// constant.
   std::optional<std::set<uint32_t>> socket_families = std::set<uint32_t>();
+  /// Whether one may be raw, or for ICMP echoes: a type or protocol says so or is not known.
+  bool may_make_raw_sockets = false;
   size_t unresolved = 0;        ///< sites of which no number is known
   bool changes_gs = false;      ///< has a WRGSBASE
   std::set<std::string> paths;  ///< "/proc", "/dev", ...: with which strings in the file begin

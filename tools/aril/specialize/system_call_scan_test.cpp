@@ -64,6 +64,29 @@ TEST(SystemCallScan, KnowsAddressFamilies) {
   EXPECT_EQ(*found.socket_families, std::set<uint32_t>({2}));
 }
 
+TEST(SystemCallScan, KnowsRawSockets) {
+  const auto may_make_raw = [](uint8_t type, uint8_t protocol) {
+    // mov $protocol, %edx; mov $type, %esi; mov $2, %edi; mov $41, %eax; syscall; ret
+    return scan({0xba, protocol, 0, 0,    0,  0xbe, type, 0, 0,    0,    0xbf, 2,
+                 0,    0,        0, 0xb8, 41, 0,    0,    0, 0x0f, 0x05, 0xc3})
+        .may_make_raw_sockets;
+  };
+  EXPECT_FALSE(may_make_raw(1, 0));
+  EXPECT_FALSE(may_make_raw(2, 0));
+  EXPECT_FALSE(may_make_raw(2, 17));
+  EXPECT_TRUE(may_make_raw(2, 1));
+  EXPECT_TRUE(may_make_raw(3, 17));
+  // mov $0x80001, %esi; and $0xfff7f7ff, %esi; mov $41, %eax; syscall; ret: SOCK_CLOEXEC taken off
+  EXPECT_FALSE(scan({0xbe, 1, 0, 8, 0, 0x81, 0xe6, 0xff, 0xf7, 0xf7, 0xff, 0xb8, 41, 0, 0, 0, 0x0f,
+                     0x05, 0xc3})
+                   .may_make_raw_sockets);
+  // mov $1, %esi; or $0x800, %esi; mov $41, %eax; syscall; ret
+  EXPECT_FALSE(scan({0xbe, 1, 0, 0, 0, 0x81, 0xce, 0, 8, 0, 0, 0xb8, 41, 0, 0, 0, 0x0f, 0x05, 0xc3})
+                   .may_make_raw_sockets);
+  // mov %r9, %rsi; mov $41, %eax; syscall; ret: not known
+  EXPECT_TRUE(scan({0x4c, 0x89, 0xce, 0xb8, 41, 0, 0, 0, 0x0f, 0x05, 0xc3}).may_make_raw_sockets);
+}
+
 TEST(SystemCallScan, SaysWhatItCannotFollow) {
   // mov (%rsi), %rax; syscall; ret
   const SystemCallScan found = scan({0x48, 0x8b, 0x06, 0x0f, 0x05, 0xc3});

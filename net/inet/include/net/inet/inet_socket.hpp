@@ -8,6 +8,8 @@ namespace aril::net {
 /// may have which is the caller's to know. kProtoNoSupport, kSockTNoSupport, kNoMem.
 Result<RefPtr<Socket>> create_inet_socket(Runtime& runtime, Family family, SocketType type,
                                           int protocol, OpenFlags flags);
+/// Without this, once at boot, there are no raw and ping sockets: kProtoNoSupport.
+void serve_raw_sockets();
 
 /// socket(AF_PACKET, ...). `protocol`: an EtherType in host order. kSockTNoSupport, kNoMem.
 Result<RefPtr<Socket>> create_packet_socket(Runtime& runtime, SocketType type, uint16_t protocol,

@@ -2,6 +2,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "base/ref_ptr.hpp"
@@ -50,8 +51,10 @@ class Stack {
   [[nodiscard]] IpLayer& ip() { return ip_; }
   [[nodiscard]] TcpLayer& tcp() { return tcp_; }
   [[nodiscard]] UdpLayer& udp() { return udp_; }
-  [[nodiscard]] RawLayer& raw() { return raw_; }
-  [[nodiscard]] PacketLayer& packets() { return packets_; }
+  /// Both are made when they are first asked for, so that an image without those who ask has none
+  /// of their code.
+  [[nodiscard]] RawLayer& raw() { return raw_ ? *raw_ : raw_.emplace(ip_); }
+  [[nodiscard]] PacketLayer& packets() { return packets_ ? *packets_ : packets_.emplace(ip_); }
   [[nodiscard]] Counters& counters() { return context_.counters; }
   /// Unpredictable to outsiders.
   uint64_t random() { return context_.random(); }
@@ -82,8 +85,8 @@ class Stack {
   IpLayer ip_;
   TcpLayer tcp_;
   UdpLayer udp_;
-  RawLayer raw_;
-  PacketLayer packets_;
+  std::optional<RawLayer> raw_;
+  std::optional<PacketLayer> packets_;
 };
 
 }  // namespace aril::net

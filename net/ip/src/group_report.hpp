@@ -4,9 +4,21 @@
 #include <span>
 
 #include "base/endian.hpp"
+#include "base/time.hpp"
 #include "net/wire/address.hpp"
 
 namespace aril::net {
+
+inline constexpr Duration kOlderQuerierPresent = Duration::seconds(260);  // [RFC 3376] 8.12
+
+/// What a querier asks for, in either family [RFC 3376] 4.1, [RFC 3810] 5.1.
+struct GroupQuery {
+  IpAddress group;  ///< unspecified: all
+  Duration longest_wait = {};
+  bool is_plain = false;                    ///< of a version that knows no sources
+  uint8_t robustness = 0;                   ///< 0: not said
+  std::span<const std::byte> sources = {};  ///< as on the wire
+};
 
 /// What a record says of a group [RFC 3376] 4.2.12, [RFC 3810] 5.2.12.
 enum class GroupRecordType : uint8_t {

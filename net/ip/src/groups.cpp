@@ -240,8 +240,9 @@ void IpLayer::other_member_reported(Interface& interface, IpAddress group) {
 }
 
 void IpLayer::report_plainly(Interface& interface, IpAddress group, bool leaves) {
-  group.is_v4() ? report_by_igmp2(interface, group, leaves)
-                : report_by_mld1(interface, group, leaves);
+  // Tiny kernels speak MLDv2 whoever asks.
+  group.is_v4() || !kHasSourceFilters ? report_by_igmp2(interface, group, leaves)
+                                      : report_by_mld1(interface, group, leaves);
 }
 
 void IpLayer::send_report(Interface& interface, GroupReport& report) {

@@ -56,7 +56,8 @@ void IpLayer::receive_icmpv6(const IpPacketInfo& info, std::span<const std::byte
     case Icmpv6::kListenerQuery:
       return receive_group_query(info, bytes);
     case Icmpv6::kListenerReport:
-      return receive_mld1_report(info, bytes);
+      if (kHasSourceFilters) receive_mld1_report(info, bytes);
+      return;
     case Icmpv6::kRouterAdvertisement:
       return receive_router_advertisement(info, bytes);
     case Icmpv6::kNeighbourSolicitation:

@@ -53,7 +53,7 @@ void IpLayer::receive_igmp(const IpPacketInfo& info, std::span<const std::byte> 
   std::memcpy(&header, bytes.data(), sizeof header);
   if (interface.is_loopback()) return;
   IpAddress group = IpAddress::v4(header.group.get());
-  if (header.type == kReportV1 || header.type == kReportV2)
+  if (kHasSourceFilters && (header.type == kReportV1 || header.type == kReportV2))
     return other_member_reported(interface, group);
   if (header.type != kQuery) return;
   if (info.time_to_live != 1) return context_.counters.drop(DropReason::kBadIgmp);
@@ -84,7 +84,7 @@ void IpLayer::send_igmp3_report(Interface& interface, GroupReport& report) {
 }
 
 void IpLayer::report_by_igmp2(Interface& interface, IpAddress group, bool leaves) {
-  bool is_version1 = interface.igmp_version1_until_ > context_.now;
+  bool is_version1 = kHasSourceFilters && interface.igmp_version1_until_ > context_.now;
   if (is_version1 && leaves) return;
   struct {
     std::byte room[kIpHeader];

@@ -52,7 +52,7 @@ void IpLayer::receive_group_query(const IpPacketInfo& info, std::span<const std:
   if (query.group.is_v4()) return bad();
   uint32_t wait = header.longest_wait.get();
   if (bytes.size() == sizeof header) {
-    query.is_plain = true;
+    query.is_plain = kHasSourceFilters;
   } else {
     QueryTail tail;
     if (bytes.size() < sizeof header + sizeof tail) return bad();

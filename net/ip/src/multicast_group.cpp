@@ -45,12 +45,14 @@ Result<SourceList> SourceList::copy_of(std::span<const IpAddress> addresses) {
 }
 
 bool MulticastGroup::hears(IpAddress source) const {
+  if (!kHasSourceFilters) return mode() == FilterMode::kExclude;
   for (const Source& known : sources())
     if (known.address == source) return hears(known);
   return mode() == FilterMode::kExclude;
 }
 
 bool MulticastGroup::hears_any() const {
+  if (!kHasSourceFilters) return mode() == FilterMode::kExclude;
   return mode() == FilterMode::kExclude ||
          std::ranges::any_of(sources(), [this](const Source& source) { return hears(source); });
 }
@@ -62,6 +64,7 @@ MulticastGroup::Source* MulticastGroup::find(IpAddress address) {
 }
 
 Result<void> MulticastGroup::make_room(const SourceFilter& filter) {
+  if (!kHasSourceFilters) return {};
   for (IpAddress address : filter.sources) {
     if (find(address) != nullptr) continue;
     Errno error{};
@@ -84,6 +87,7 @@ void MulticastGroup::count(const SourceFilter& filter, uint32_t by) {
   users_ += by;
   bool excludes = filter.mode == FilterMode::kExclude;
   if (excludes) excluders_ += by;
+  if (!kHasSourceFilters) return;
   for (IpAddress address : filter.sources) {
     Source* source = find(address);
     (excludes ? source->excluders : source->includers) += by;
@@ -91,6 +95,7 @@ void MulticastGroup::count(const SourceFilter& filter, uint32_t by) {
 }
 
 void MulticastGroup::drop_unused() {
+  if (!kHasSourceFilters) return;
   auto is_unused = [](const Source& source) {
     return source.includers == 0 && source.excluders == 0 && source.reports_left == 0;
   };
@@ -103,7 +108,7 @@ Result<MulticastGroup::Change> MulticastGroup::change(const SourceFilter* from,
                                                       const SourceFilter* to, uint8_t robustness) {
   if (to != nullptr) ARIL_TRY(make_room(*to));
   FilterMode before = mode();
-  std::span<Source> all(sources_.get(), source_count_);
+  std::span<Source> all(sources_.get(), kHasSourceFilters ? source_count_ : 0);
   for (Source& source : all) source.was_heard = hears(source);
   if (from != nullptr) count(*from, ~uint32_t{0});
   if (to != nullptr) count(*to, 1);
@@ -134,6 +139,7 @@ Result<MulticastGroup::Change> MulticastGroup::change_plain(const SourceFilter* 
 }
 
 bool MulticastGroup::has_changes() const {
+  if (!kHasSourceFilters) return has_new_mode();
   return has_new_mode() || std::ranges::any_of(sources(), [](const Source& source) {
            return source.reports_left != 0;
          });
@@ -141,6 +147,7 @@ bool MulticastGroup::has_changes() const {
 
 void MulticastGroup::changes_reported() {
   if (mode_reports_left_ != 0) --mode_reports_left_;
+  if (!kHasSourceFilters) return;
   for (Source& source : std::span(sources_.get(), source_count_))
     if (source.reports_left != 0) --source.reports_left;
   drop_unused();
@@ -148,6 +155,7 @@ void MulticastGroup::changes_reported() {
 
 void MulticastGroup::forget_changes() {
   mode_reports_left_ = 0;
+  if (!kHasSourceFilters) return;
   for (Source& source : std::span(sources_.get(), source_count_)) source.reports_left = 0;
   drop_unused();
 }

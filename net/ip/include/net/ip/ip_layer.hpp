@@ -22,6 +22,7 @@
 namespace aril::net {
 
 class GroupReport;
+struct GroupQuery;
 enum class GroupRecordType : uint8_t;
 
 /// A received packet's IP-level facts, for transports.
@@ -341,16 +342,7 @@ class IpLayer final : private NeighbourOwner {
   }
 
   // groups.cpp
-  /// What a querier asks for, in either family [RFC 3376] 4.1, [RFC 3810] 5.1.
-  struct GroupQuery {
-    IpAddress group;  ///< unspecified: all
-    Duration longest_wait = {};
-    bool is_plain = false;                    ///< of a version that knows no sources
-    uint8_t robustness = 0;                   ///< 0: not said
-    std::span<const std::byte> sources = {};  ///< as on the wire
-  };
   using SourceChoice = bool (*)(const MulticastGroup&, const MulticastGroup::Source&);
-  static constexpr Duration kOlderQuerierPresent = Duration::seconds(260);  // [RFC 3376] 8.12
   void take_group_query(Interface& interface, const GroupQuery& query);
   static void ask_about(MulticastGroup& group, const GroupQuery& query, Instant at);
   void other_member_reported(Interface& interface, IpAddress group);

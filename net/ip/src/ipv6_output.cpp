@@ -118,7 +118,8 @@ Result<void> IpLayer::send_ipv6(const Route& route, const IpFields& fields,
   context_.counters.add(Counter::kIp6OutRequests);
   size_t length = output.header_length + output.payload_length;
   if (output.segment_size == 0 && length + sizeof(Ipv6Header) > kMinIpv6Mtu) {
-    uint32_t mtu = path_mtu(route, fields.destination);
+    uint32_t mtu =
+        fields.tries_path ? route.interface->ipv6_mtu() : path_mtu(route, fields.destination);
     if (length + sizeof(Ipv6Header) > mtu) {
       if (fields.dont_fragment || length > 65535) {
         context_.counters.add(Counter::kIp6FragFails);

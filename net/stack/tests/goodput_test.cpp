@@ -76,7 +76,7 @@ TEST(Goodput, PassesABlackHole) {  // [RFC 8899] 1.1
   Pair pair = connect(net);
   double seconds = transfer(net, *pair.client, *pair.server, 1 << 20);
   EXPECT_LT(seconds, 30);
-  EXPECT_EQ(net.stack(1).counters().get(Counter::kTcpExtTCPMTUPFail), 1u);
+  EXPECT_GE(net.stack(1).counters().get(Counter::kTcpExtTCPMTUPFail), 1u);
   pair.client->abort();
   pair.server->abort();
   // The next connection knows.

@@ -84,6 +84,9 @@ void TcpConnection::acknowledge_new(const TcpSegment& segment, Progress& progres
   retransmits_ = 0;
   rtt_.reset_backoff();
   soft_error_ = Errno{};
+  if (kHasMtuSearch && mtu_search_.probe != 0 &&
+      sequence_at_most(mtu_search_.probe_end, acknowledgment))
+    mtu_probe_arrived();
   if (recovery_ == Recovery::kNone) {
     duplicate_acks_ = 0;
     // [RFC 7661]'s concern: a window that was not used must not grow.

@@ -13,6 +13,13 @@
 
 namespace aril::net {
 
+/// Tiny kernels keep segments small once a black hole was found, until the path's entry expires.
+#ifdef ARIL_TINY
+inline constexpr bool kHasMtuSearch = false;
+#else
+inline constexpr bool kHasMtuSearch = true;
+#endif
+
 struct SynParameters;
 
 /// One end of a TCP connection: the transmission control block of [RFC 9293] 3.3.1 and what acts on
@@ -188,6 +195,16 @@ class TcpConnection final : public Flow, public RefCounted {
   void on_probe();
   void judge_probe(uint32_t acknowledgment, const Progress& progress);
 
+  // mtu_search.cpp
+  /// That the link and the peer take.
+  [[nodiscard]] uint32_t largest_packet() const;
+  void start_mtu_search(Instant when);
+  void probe_mtu();
+  void mtu_probe_arrived();
+  void mtu_probe_lost();
+  /// Then nothing is said about congestion [RFC 4821] 7.
+  [[nodiscard]] bool is_only_mtu_probe_lost() const;
+
   // output.cpp
   void send_new_data();
   [[nodiscard]] bool may_send_partial(uint32_t length, uint32_t unsent);
@@ -249,6 +266,14 @@ class TcpConnection final : public Flow, public RefCounted {
   uint16_t peer_mss_ = 536;
   uint32_t path_mtu_ = 0, path_mtu_changes_ = 0;
   uint32_t mss_ = 536;  // payload bytes per segment
+  struct MtuSearch {
+    uint32_t high = 0;  // larger packets do not get through; 0: nothing is searched for
+    Instant next = {};  // not before
+    bool tries_largest = false;
+    uint32_t probe = 0;  // the size of the packet that tries; 0: none
+    uint32_t probe_start = 0, probe_end = 0;
+  };
+  MtuSearch mtu_search_;
 
   // Send sequence space.
   uint32_t initial_send_ = 0, initial_receive_ = 0;

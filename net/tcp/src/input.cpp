@@ -306,6 +306,9 @@ void TcpConnection::receive_error(const IpError& error, uint32_t sequence) {
     return;
   }
   if (error.next_hop_mtu != 0) {
+    // The answer to a larger segment that only tried: it will be missed, and sent again smaller.
+    if (kHasMtuSearch && mtu_search_.probe > error.next_hop_mtu && error.next_hop_mtu >= path_mtu_)
+      mtu_search_.high = std::min<uint32_t>(mtu_search_.high, error.next_hop_mtu);
     // [RFC 1191] 6.3: smaller segments, and what did not fit is sent again at once.
     if (error.next_hop_mtu >= path_mtu_ || state_ == TcpState::kSynSent) return;
     layer_.ip_.note_path_mtu(key.remote.address, error.next_hop_mtu);

@@ -21,6 +21,7 @@ void TcpConnection::output() {
   if (can_send_data) {
     follow_path_mtu();
     retransmit_lost();
+    if (kHasMtuSearch) probe_mtu();
     send_new_data();
   }
   if (ack_now_ && in_table_) send_ack();

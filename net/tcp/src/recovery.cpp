@@ -42,6 +42,7 @@ void TcpConnection::detect_loss(bool is_duplicate, const Progress& progress) {
   if (progress.duplicate_report) rack_.on_duplicate_report(send_unacknowledged_, send_next_);
   if (log_.sacked_bytes() == 0 && recovery_ == Recovery::kNone) return clear_timer(Timer::kReorder);
   bool found = find_overtaken();
+  if (kHasMtuSearch && found && recovery_ == Recovery::kNone && is_only_mtu_probe_lost()) return;
   if (found && recovery_ == Recovery::kNone) return enter_fast_recovery(progress);
   if (recovery_ == Recovery::kFast) spread_reduction(progress);
 }
@@ -167,6 +168,9 @@ void TcpConnection::retransmit_lost() {
 
 void TcpConnection::retransmit(uint32_t sequence, uint32_t length) {
   timing_ = false;
+  if (kHasMtuSearch && mtu_search_.probe != 0 && sequence_before(sequence, mtu_search_.probe_end) &&
+      sequence_after(sequence + length, mtu_search_.probe_start))
+    mtu_probe_lost();
   uint32_t data_end = queued_.end();
   uint32_t sent = 0;
   if (sequence_before(sequence, data_end)) {
@@ -241,13 +245,14 @@ void TcpConnection::on_retransmit_timeout() {
 
 // Somebody on the path drops what is large and does not say so [RFC 8899] 1.1, [RFC 2923] 2.1.
 // Without an answer for so long, smaller segments cost little, and may be what gets through; the
-// path MTU's entry expires, and then larger ones are tried again [RFC 8899] 5.2.
+// larger ones are tried again one at a time.
 void TcpConnection::shrink_for_black_hole() {
   if (path_mtu_ <= kBasePacket || route_.interface->is_loopback()) return;
   uint32_t mtu = key.remote.address.is_v4() ? kBasePacket : uint32_t{kMinIpv6Mtu};
   layer_.ip_.note_path_mtu(key.remote.address, mtu);
   context_.counters.add(Counter::kTcpExtTCPMTUPFail);
   follow_path_mtu();
+  if (kHasMtuSearch) start_mtu_search(context_.now);
 }
 
 // [RFC 6298] 5.2, 5.3, and [RFC 8985] 7.2

@@ -82,7 +82,8 @@ void TcpLayer::send(const Route& route, const FlowKey& flow, const SegmentFields
       .protocol = IpProtocol::kTcp,
       .time_to_live = fields.time_to_live != 0 ? fields.time_to_live : route.interface->hop_limit(),
       .type_of_service = fields.type_of_service,
-      .dont_fragment = true};
+      .dont_fragment = true,
+      .tries_path = true};
   // What cannot be sent now is as good as lost, and TCP's own business to send again.
   (void)ip_.send(route, ip, output);
 }

@@ -30,7 +30,8 @@ void TcpConnection::on_timer(Timer timer) {
     case Timer::kProbe:
       return on_probe();
     case Timer::kReorder:
-      if (find_overtaken() && recovery_ == Recovery::kNone) {
+      if (find_overtaken() && recovery_ == Recovery::kNone &&
+          !(kHasMtuSearch && is_only_mtu_probe_lost())) {
         enter_fast_recovery({});
       } else if (recovery_ == Recovery::kFast) {
         spread_reduction({});

@@ -37,7 +37,7 @@ namespace aril::net {
   X(TcpExt, TCPWantZeroWindowAdv) X(TcpExt, TCPOrigDataSent) X(TcpExt, TCPKeepAlive) \
   X(TcpExt, TCPLossProbes) X(TcpExt, TCPLossProbeRecovery) X(TcpExt, TCPSpuriousRTOs) \
   X(TcpExt, TCPFullUndo) X(TcpExt, TCPDSACKOldSent) X(TcpExt, TCPDSACKRecv) \
-  X(TcpExt, TCPMTUPFail) \
+  X(TcpExt, TCPMTUPFail) X(TcpExt, TCPMTUPSuccess) \
   X(TcpExt, TCPFastOpenActive) X(TcpExt, TCPFastOpenActiveFail) X(TcpExt, TCPFastOpenPassive) \
   X(TcpExt, TCPFastOpenPassiveFail) X(TcpExt, TCPFastOpenListenOverflow) \
   X(TcpExt, TCPFastOpenCookieReqd) X(TcpExt, TCPFastOpenPassiveAltKey) \

@@ -107,6 +107,7 @@ struct IpFields {
   uint8_t type_of_service = 0;
   bool dont_fragment = false;
   bool multicast_loop = false;  ///< members on this machine get it too
+  bool tries_path = false;      ///< may be longer than the path's MTU is known to be
 };
 
 /// Room for all headers of a packet, so that each layer writes its own in front of the next.

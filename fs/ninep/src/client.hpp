@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/ninep_protocol.hpp"
 #include "base/ref_ptr.hpp"
 #include "base/result.hpp"
 #include "fs/vfs/file_system.hpp"
@@ -12,7 +13,6 @@
 #include "kernel/sched/wait_queue.hpp"
 #include "kernel/sync/spin_lock.hpp"
 #include "kernel/vm/io_buffer.hpp"
-#include "base/ninep_protocol.hpp"
 
 namespace aril::ninep {
 

@@ -185,6 +185,7 @@ int VolumeServer::xattr_walk(Reader& in, Writer& out) {
   if (fid == nullptr || fid->place == nullptr) return EBADF;
   if (to == ninep::kNoFid || find(to) != nullptr) return EINVAL;
   if (!name.empty() && !is_attribute_name(name, is_mapped_)) return EOPNOTSUPP;
+  if (!has_room() || !has_attribute_room()) return EMFILE;
   Attribute attribute;
   attribute.value.resize(kLongestAttribute);
   const Descriptor opened(open_again(*fid, O_RDONLY));
@@ -210,6 +211,7 @@ int VolumeServer::xattr_walk(Reader& in, Writer& out) {
   Fid value;
   value.attribute = std::move(attribute);
   fids_.emplace(to, std::move(value));
+  ++attributes_;
   return 0;
 }
 
@@ -224,12 +226,14 @@ int VolumeServer::xattr_create(Reader& in, Writer&) {
   if (read_only_) return EROFS;
   if (!is_attribute_name(name, is_mapped_)) return EOPNOTSUPP;
   if (size > kLongestAttribute) return E2BIG;
+  if (!has_attribute_room()) return EMFILE;
   if ((flags & ~uint32_t{XATTR_CREATE | XATTR_REPLACE}) != 0) return EINVAL;
   fid->attribute = Attribute{.name = name,
                              .value = {},
                              .is_written = true,
                              .size = size,
                              .flags = static_cast<int>(flags)};
+  ++attributes_;
   return 0;
 }
 

@@ -51,10 +51,10 @@ void confine_by_landlock(int directory) {
   if (syscall(kLandlockCreateRuleset, nullptr, 0, kLandlockVersion) < kLeastVersion) return;
   const LandlockRules rules{kEveryAccess};
   const long set = syscall(kLandlockCreateRuleset, &rules, sizeof rules, 0);
-  if (set < 0) return;
+  need(set >= 0, "landlock");
   const LandlockPath path{kEveryAccess, directory};
-  if (syscall(kLandlockAddRule, set, kLandlockPathBeneath, &path, 0) == 0)
-    need(syscall(kLandlockRestrictSelf, set, 0) == 0, "landlock");
+  need(syscall(kLandlockAddRule, set, kLandlockPathBeneath, &path, 0) == 0, "landlock");
+  need(syscall(kLandlockRestrictSelf, set, 0) == 0, "landlock");
   close(static_cast<int>(set));
 }
 
@@ -115,17 +115,20 @@ void install_filter() {
   need(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) == 0, "seccomp");
 }
 
-/// Nothing but the three, the first of which become 0, 1 and 2.
+/// Nothing but the streams and these two.
 void keep_descriptors(int socket, int directory) {
-  const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-  need(null >= 0, "/dev/null");
-  // Others may wait for the end of these.
-  for (int stream = 0; stream < 3; ++stream) need(dup2(null, stream) >= 0, "dup2");
   const unsigned low = static_cast<unsigned>(std::min(socket, directory));
   const unsigned high = static_cast<unsigned>(std::max(socket, directory));
   if (low > 3) syscall(SYS_close_range, 3, low - 1, 0);
   if (high > low + 1) syscall(SYS_close_range, low + 1, high - 1, 0);
   syscall(SYS_close_range, high + 1, ~0u, 0);
+}
+
+/// Others may wait for the streams' end. The last thing before the filter: until then errors are
+/// told there.
+void let_go_of_streams(int null) {
+  for (int stream = 0; stream < 3; ++stream) need(dup2(null, stream) >= 0, "dup2");
+  close(null);
 }
 
 /// A fid is a descriptor, and guests have many.
@@ -145,6 +148,9 @@ void raise_descriptor_limit() {
   umask(0);
   keep_descriptors(socket, directory.get());
   raise_descriptor_limit();
+  // Before there is another root.
+  const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+  need(null >= 0, "/dev/null");
   const int root = directory.get();
   VolumeServer server(std::move(directory), access, owners);
   need(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, "PR_SET_NO_NEW_PRIVS");
@@ -155,6 +161,7 @@ void raise_descriptor_limit() {
     confine_by_landlock(root);
   }
   std::vector<std::byte> message(VolumeServer::kMostMessage);
+  let_go_of_streams(null);
   install_filter();
   for (;;) {
     const ssize_t size = recv(socket, message.data(), message.size(), MSG_TRUNC);

@@ -183,6 +183,7 @@ int VolumeServer::version(Reader& in, Writer& out) {
   const uint32_t wanted = in.u32();
   const std::string_view name = in.text();
   fids_.clear();
+  attributes_ = 0;
   if (wanted < kLeastMessage) return EMSGSIZE;
   most_answer_ = std::min<size_t>(wanted, kMostMessage);
   out.u32(static_cast<uint32_t>(most_answer_))
@@ -193,6 +194,7 @@ int VolumeServer::version(Reader& in, Writer& out) {
 int VolumeServer::attach(Reader& in, Writer& out) {
   const uint32_t number = in.u32();
   if (in.failed() || number == ninep::kNoFid || find(number) != nullptr) return EINVAL;
+  if (!has_room()) return EMFILE;
   Descriptor place(openat(root_.get(), ".", O_PATH | O_DIRECTORY | O_CLOEXEC));
   struct stat status{};
   if (!place || fstat(place.get(), &status) != 0) return errno;
@@ -212,6 +214,9 @@ int VolumeServer::walk(Reader& in, Writer& out) {
   if (start == nullptr || start->place == nullptr) return EBADF;
   if (steps > kMostSteps || to == ninep::kNoFid || (to != from && find(to) != nullptr))
     return EINVAL;
+  // In its own place it would take an attribute along that is still to be set.
+  if (start->attribute && to == from) return EBADF;
+  if (!has_room()) return EMFILE;
   Fid at;
   at.place = start->place;
   at.parent = start->parent;
@@ -244,6 +249,7 @@ int VolumeServer::clunk(Reader& in, Writer&) {
   if (found == fids_.end()) return EBADF;
   const Fid fid = std::move(found->second);
   fids_.erase(found);
+  if (fid.attribute) --attributes_;
   return fid.attribute && fid.attribute->is_written ? set_xattr(fid) : 0;
 }
 

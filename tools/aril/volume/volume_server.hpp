@@ -30,6 +30,9 @@ class VolumeServer {
   enum class Owners : uint8_t { kHost, kAttributes };
   /// The longest message, either way.
   static constexpr size_t kMostMessage = (size_t{128} << 10) + 4096;
+  /// The most fids at once, and of them those that stand for extended attributes (64 KiB each):
+  /// what a guest can make this process hold. More is EMFILE.
+  static constexpr size_t kMostFids = size_t{1} << 18, kMostAttributes = 256;
 
   /// `root` is the directory. Throws Error when this process' descriptors cannot be named (/proc).
   VolumeServer(Descriptor root, Access access, Owners owners);
@@ -90,6 +93,9 @@ class VolumeServer {
   int xattr_walk(ninep::Reader& in, ninep::Writer& out);
   int xattr_create(ninep::Reader& in, ninep::Writer& out);
 
+  /// Whether there may be another fid, or another attribute's.
+  [[nodiscard]] bool has_room() const { return fids_.size() < kMostFids; }
+  [[nodiscard]] bool has_attribute_room() const { return attributes_ < kMostAttributes; }
   /// Null when there is no such fid.
   Fid* find(uint32_t number);
   /// The descriptor of a fid's file, -1 when there is no such fid.
@@ -118,6 +124,7 @@ class VolumeServer {
   dev_t root_device_ = 0;
   std::vector<dev_t> other_devices_;
   std::unordered_map<uint32_t, Fid> fids_;
+  size_t attributes_ = 0;
   std::vector<std::byte> answer_;
   size_t most_answer_;
 };

@@ -361,6 +361,25 @@ TEST_F(VolumeServerTest, KeepsOwnersModesAndTypesBesideTheFiles) {
             EOPNOTSUPP);
 }
 
+TEST_F(VolumeServerTest, HoldsAsMuchAsItMay) {
+  write_file(directory() / "file", "");
+  ASSERT_EQ(walk(kRoot, 1, {"file"}), 0);
+  const auto list = [&](uint32_t fid) {
+    return call(
+        Type::kXattrWalk, [&](Writer& out) { out.u32(1).u32(fid).text(""); },
+        [](Reader& in) { in.u64(); });
+  };
+  uint32_t next = 10;
+  for (size_t i = 0; i < VolumeServer::kMostAttributes; ++i) ASSERT_EQ(list(next++), 0);
+  EXPECT_EQ(list(next), EMFILE);
+  EXPECT_EQ(clunk(10), 0);
+  EXPECT_EQ(list(next++), 0) << "as one was given back";
+  while (server->fid_count() < VolumeServer::kMostFids) ASSERT_EQ(walk(1, next++, {}), 0);
+  EXPECT_EQ(walk(1, next, {}), EMFILE);
+  EXPECT_EQ(clunk(11), 0);
+  EXPECT_EQ(walk(1, next, {}), 0);
+}
+
 TEST_F(VolumeServerTest, RefusesNonsense) {
   EXPECT_EQ(walk(9, 1, {"file"}), EBADF);
   EXPECT_EQ(open(9, O_RDONLY), EBADF);

@@ -79,15 +79,9 @@ void open_disks(const Options& options, ProcessBoot& boot) {
   }
 }
 
-/// The streams stay as they are: others may share them.
-void prepare_streams(ProcessBoot& boot) {
-  for (int stream = 0; stream < 3; ++stream) {
-    if (fcntl(stream, F_GETFD) < 0) {
-      // The lowest free descriptor: this very number.
-      check(open("/dev/null", stream == 0 ? O_RDONLY : O_WRONLY), "/dev/null");
-    }
-    boot.console_descriptors[stream] = stream;
-  }
+/// The streams stay as they are: others may share them. `aril` sees to it that there are three.
+void name_streams(ProcessBoot& boot) {
+  for (int stream = 0; stream < 3; ++stream) boot.console_descriptors[stream] = stream;
 }
 
 void close_others(const ProcessBoot& boot) {
@@ -109,7 +103,7 @@ void close_others(const ProcessBoot& boot) {
 }  // namespace
 
 void open_resources(const Options& options, ProcessBoot& boot) {
-  prepare_streams(boot);
+  name_streams(boot);
   open_memory(options, boot);
   open_root(options, boot);
   boot.control_descriptor = options.control;

@@ -189,6 +189,19 @@ def a_volumes_server_is_confined_and_ends_with_its_instance():
         wait_until(lambda: not os.path.exists(f"/proc/{server}"), "the server does not end")
 
 
+@case(timeout=60, configurations=[*ONCE, PROCESS])
+def closed_streams_are_empty_ones():
+    """What `aril` opens must not be taken for a stream that whoever started it has closed."""
+    need("mkfs.ext4")
+    with scratch() as directory:
+        shared = fresh(directory, "shared")
+        options = ["--volume", f"{shared}:/data", "--disk", f"{directory}/disk.img:/disk:size=32M"]
+        for closed in ("0<&-", "0<&- 2>&-"):
+            output = run(["sh", "-c", f'exec "$@" {closed}', "sh",
+                          *aril(*options, "/bin/cat", "--", "-", "/data/host.txt")])
+            assert output == "from the host\n", output
+
+
 @case(timeout=120)
 def many_volumes():
     """As many as fit, and a clear word about the first that does not."""

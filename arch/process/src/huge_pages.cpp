@@ -12,8 +12,9 @@ namespace {
 
 constexpr uint64_t kMostPieces = kRootPhysical / kProcessHugePage;
 constexpr uint64_t kBitsPerWord = 64;
-/// An instance that uses less than this shall not hold more than it uses.
-constexpr PhysicalAddress kSmall = kProcessHugePage / 4;
+/// An instance that uses less than this shall not hold more than it uses, and shall not wait for a
+/// piece of which it needs little.
+constexpr PhysicalAddress kSmall = kProcessHugePage / 2;
 /// After as many refusals in a row the host is not asked any more.
 constexpr unsigned kMostRefusals = 4;
 constexpr uint64_t kCollapse = 25;  // Linux's MADV_COLLAPSE

@@ -45,10 +45,13 @@ int run_command_line(int argument_count, char** arguments) {
   CLI::App* version_app = app.add_subcommand("version", "Print the version");
   CLI::App* help_app = app.add_subcommand("help", "Print help on a command");
   add_run_options(*run_app, run_options);
-  add_build_options(*build_app, build_options);
-  add_inspect_options(*inspect_app, inspect_options);
-  add_components_options(*components_app, components_options);
-  add_symbolize_options(*symbolize_app, symbolize_options);
+  // Making the others' options takes as long as all else that `aril run` thinks about.
+  if (argument_count < 2 || std::string_view(arguments[1]) != run_app->get_name()) {
+    add_build_options(*build_app, build_options);
+    add_inspect_options(*inspect_app, inspect_options);
+    add_components_options(*components_app, components_options);
+    add_symbolize_options(*symbolize_app, symbolize_options);
+  }
   completion_app->add_option("shell", shell, "bash, zsh or fish")->required();
   help_app->add_option("command", topic, "The command");
 

@@ -4,8 +4,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <ranges>
+#include <string_view>
 
 #include "support/error.hpp"
 
@@ -17,7 +19,21 @@ namespace {
 
 constexpr int kMaximumLinks = 40;  // as Linux
 
+/// From the top, without empty components, "." and "..", and without a slash at the end.
+bool is_normal(std::string_view path) {
+  if (!path.starts_with('/')) return false;
+  if (path.size() == 1) return true;
+  for (size_t start = 1; start <= path.size();) {
+    const size_t end = std::min(path.find('/', start), path.size());
+    const std::string_view name = path.substr(start, end - start);
+    if (name.empty() || name == "." || name == "..") return false;
+    start = end + 1;
+  }
+  return true;
+}
+
 std::string normal(const fs::path& path) {
+  if (is_normal(path.native())) return path;
   std::string text = (fs::path("/") / path).lexically_normal();
   while (text.size() > 1 && text.ends_with('/')) text.pop_back();
   return text;
@@ -62,23 +78,14 @@ bool has_content(mode_t mode) { return S_ISREG(mode) || S_ISDIR(mode) || S_ISLNK
 std::string Tree::resolve(const fs::path& guest, int depth) const {
   // Follows links in all components but the last one.
   if (depth > kMaximumLinks) throw Error(std::format("{}: too many links", guest.string()));
-  const fs::path path = normal(guest);
-  fs::path done = "/";
-  const fs::path relative = path.relative_path();
-  for (auto part = relative.begin(); part != relative.end(); ++part) {
-    const bool last = std::next(part) == relative.end();
-    const fs::path next = done / *part;
-    const auto found = entries_.find(next);
-    if (!last && found != entries_.end() && found->second.kind == EntryKind::kLink) {
-      fs::path rest = done / found->second.text;
-      for (auto remaining = std::next(part); remaining != relative.end(); ++remaining) {
-        rest /= *remaining;
-      }
-      return resolve(rest, depth + 1);
-    }
-    done = next;
+  const std::string path = normal(guest);
+  for (size_t end = path.find('/', 1); end != std::string::npos; end = path.find('/', end + 1)) {
+    const auto found = entries_.find(std::string_view(path).substr(0, end));
+    if (found == entries_.end() || found->second.kind != EntryKind::kLink) continue;
+    const fs::path link = found->first;
+    return resolve(link.parent_path() / found->second.text / path.substr(end + 1), depth + 1);
   }
-  return normal(done);
+  return path;
 }
 
 void Tree::ensure_directories(const fs::path& guest) {
@@ -150,7 +157,7 @@ void Tree::add_mirrored(const fs::path& path, const fs::path& root) {
     const fs::path guest = done / name;
     const fs::path host = root.empty() ? guest : root / guest.relative_path();
     const struct stat status = status_of(host);
-    const TreeEntry entry = entry_of(host, status);
+    TreeEntry entry = entry_of(host, status);
     if (S_ISLNK(status.st_mode)) {
       ++links;
       const std::string target = entry.text;
@@ -160,6 +167,9 @@ void Tree::add_mirrored(const fs::path& path, const fs::path& root) {
       if (rest.empty()) pending = fs::path(target).relative_path();
       continue;
     }
+    // A directory is here for what lies below it: its time on the host changes with every file
+    // that somebody makes beside, and would make the cached image useless.
+    if (S_ISDIR(status.st_mode)) entry.modified = entry.modified_nanoseconds = 0;
     if (!S_ISDIR(status.st_mode) || !entries_.contains(guest)) put(guest, entry);
     done = guest;
     pending = rest;

@@ -37,7 +37,8 @@ class Tree {
   void add(const std::filesystem::path& host, const std::filesystem::path& guest);
 
   /// Adds a host file at the same path as on the host, with the symbolic links that lead to it
-  /// (/lib -> usr/lib, libz.so.1 -> libz.so.1.2.13). `root` is what stands for "/" on the host.
+  /// (/lib -> usr/lib, libz.so.1 -> libz.so.1.2.13), and the directories that it lies in without
+  /// their times. `root` is what stands for "/" on the host.
   void add_mirrored(const std::filesystem::path& path, const std::filesystem::path& root = {});
 
   void add_content(const std::filesystem::path& guest, std::string content, mode_t mode = 0644);
@@ -51,7 +52,7 @@ class Tree {
   const TreeEntry* find(const std::filesystem::path& guest) const;
 
   /// All entries, parents before children, in a fixed order; the root itself is "/".
-  const std::map<std::string, TreeEntry>& entries() const { return entries_; }
+  const std::map<std::string, TreeEntry, std::less<>>& entries() const { return entries_; }
 
   /// Bytes of all files together.
   uint64_t total_size() const;
@@ -62,7 +63,7 @@ class Tree {
   void ensure_directories(const std::filesystem::path& guest);
   void add_tree(const std::filesystem::path& host, const std::filesystem::path& guest);
 
-  std::map<std::string, TreeEntry> entries_ = {{"/", {}}};
+  std::map<std::string, TreeEntry, std::less<>> entries_ = {{"/", {}}};
 };
 
 }  // namespace aril::tool

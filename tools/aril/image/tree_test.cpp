@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+
 #include "support/error.hpp"
 #include "support/file.hpp"
 
@@ -31,6 +33,34 @@ TEST(Tree, MirrorsLinkChains) {
   EXPECT_EQ(tree.entries().at("/usr/lib/z.so.1").text, "real/z.so.1.2");
   EXPECT_EQ(tree.entries().at("/usr/lib/real/z.so.1.2").size, 1u);
   EXPECT_EQ(tree.find("/lib/z.so.1")->host, root.path() / "usr/lib/real/z.so.1.2");
+}
+
+TEST(Tree, NewNeighboursOfAMirroredFileChangeNothing) {
+  const TemporaryDirectory root(fs::temp_directory_path());
+  fs::create_directories(root.path() / "build/bin");
+  write_file(root.path() / "build/bin/program", "x");
+  Tree before;
+  before.add_mirrored(root.path() / "build/bin/program", root.path());
+  fs::last_write_time(root.path() / "build/bin", fs::file_time_type(std::chrono::seconds(1)));
+  Tree after;
+  after.add_mirrored(root.path() / "build/bin/program", root.path());
+  for (const char* path : {"/build", "/build/bin", "/build/bin/program"}) {
+    EXPECT_EQ(before.entries().at(path).modified, after.entries().at(path).modified) << path;
+    EXPECT_EQ(before.entries().at(path).modified_nanoseconds,
+              after.entries().at(path).modified_nanoseconds)
+        << path;
+  }
+}
+
+TEST(Tree, FollowsLinksInWhateverFormAPathIsWritten) {
+  Tree tree;
+  tree.add_link("/lib", "usr/lib");
+  tree.add_link("/usr/lib/x", "../share/./x");
+  tree.add_content("//lib/./x/../x/file", "x");
+  EXPECT_TRUE(tree.entries().contains("/usr/share/x/file"));
+  EXPECT_EQ(tree.find("lib/x/file")->text, "x");
+  EXPECT_TRUE(tree.contains("/usr/lib/x/file"));
+  EXPECT_FALSE(tree.contains("/usr/lib/x/file/file"));
 }
 
 TEST(Tree, RefusesAFileThatIsADirectoryToo) {

@@ -23,15 +23,15 @@ LinkFaults path(double loss, double reorder = 0, uint64_t rate = kTenMegabits, s
 }
 
 const Path kPaths[] = {
-    {"10 Mbit/s, no loss", path(0), 7.5},
-    {"10 Mbit/s, 0.1 % loss", path(0.001), 7.4},
+    {"10 Mbit/s, no loss", path(0), 7.35},
+    {"10 Mbit/s, 0.1 % loss", path(0.001), 7.2},
     {"10 Mbit/s, 1 % loss", path(0.01), 4.9},
     {"10 Mbit/s, 3 % loss", path(0.03), 2.8},
-    {"10 Mbit/s, 10 % loss", path(0.10), 0.52},
+    {"10 Mbit/s, 10 % loss", path(0.10), 0.57},
     {"10 Mbit/s, 2 % reordered", path(0, 0.02), 7.8},
     {"10 Mbit/s, 1 % loss, 2 % reordered", path(0.01, 0.02), 7.5},
-    {"10 Mbit/s, congestion marked", path(0, 0, kTenMegabits, 16 * 1024), 6.65},
-    {"unlimited, 1 % loss", path(0.01, 0, 0), 5.35},
+    {"10 Mbit/s, congestion marked", path(0, 0, kTenMegabits, 16 * 1024), 6.95},
+    {"unlimited, 1 % loss", path(0.01, 0, 0), 5.5},
 };
 
 double goodput(const Path& path) {

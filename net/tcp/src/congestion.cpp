@@ -95,11 +95,13 @@ uint32_t CongestionWindow::reduced(uint32_t flight, uint32_t mss) {
   epoch_running_ = false;
   fraction_ = 0;
   if (algorithm_ == CongestionControl::kReno) return std::max(flight / 2, 2 * mss);
-  // [RFC 9438] 4.6, 4.7: beta is 0.7; fast convergence gives up room when the maximum shrank.
+  // [RFC 9438] 4.6, 4.7: beta is 0.7; fast convergence gives up room when the maximum shrank. It is
+  // taken of the window, as with Linux, not of the flight, which is smaller by the segment that did
+  // not fit any more: 4.6 allows that to a window that only grows when it limits sending.
   window_before_loss_ = window_;
   window_max_ =
       window_ < window_max_ ? static_cast<uint32_t>(uint64_t{window_} * 17 / 20) : window_;
-  return std::max(static_cast<uint32_t>(uint64_t{flight} * 7 / 10), 2 * mss);
+  return std::max(static_cast<uint32_t>(uint64_t{window_} * 7 / 10), 2 * mss);
 }
 
 void CongestionWindow::on_loss(uint32_t flight, uint32_t mss) {

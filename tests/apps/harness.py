@@ -23,8 +23,7 @@ import time
 import urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path.append(os.path.join(ROOT, "tests"))
-sys.path.append(os.path.join(ROOT, "tests"))
+sys.path += [os.path.join(ROOT, "tests"), os.path.join(ROOT, "tests", "network")]
 
 from leftovers import name_prefix
 

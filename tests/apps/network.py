@@ -11,6 +11,7 @@ import threading
 import time
 
 import harness
+import link_relay
 from harness import (GUEST, ONCE, PROCESS, ROOT, TAP, aril, case, instance, namespace, need, run,
                      scratch)
 
@@ -72,28 +73,8 @@ def new_client(inside, patience=PATIENCE):
     assert seconds < patience, f"a new client waited for {seconds:.2f} s"
 
 
-@contextlib.contextmanager
 def relay(inside, directory, *settings):
-    """Puts tests/network/relay.cpp between TAP and this host's address. `settings`: its words."""
-    binary = os.path.join(directory, "relay")
-    run(["g++", "-std=c++20", "-O2", "-o", binary,
-         os.path.join(ROOT, "tests", "network", "relay.cpp")])
-    run([*inside, "ip", "addr", "flush", "dev", TAP])
-    # Frames on TAP are the relay's: the host must not answer them there as well.
-    run([*inside, "sysctl", "-q", "-w", f"net.ipv4.conf.{TAP}.arp_ignore=8"])
-    if os.path.exists("/proc/net/if_inet6"):
-        run([*inside, "sysctl", "-q", "-w", f"net.ipv6.conf.{TAP}.disable_ipv6=1"])
-    process = subprocess.Popen([*inside, binary, TAP, "far", *settings], stdin=subprocess.PIPE,
-                               stdout=subprocess.PIPE)
-    try:
-        assert process.stdout.readline() == b"ready\n", "the relay does not start"
-        run([*inside, "ip", "addr", "add", f"{HOST}/24", "dev", "far"])
-        run([*inside, "ip", "link", "set", "far", "up"])
-        yield
-    finally:
-        process.stdin.close()
-        process.wait(10)
-        process.stdout.close()
+    return link_relay.relay(inside, directory, TAP, f"{HOST}/24", *settings)
 
 
 def goodput(inside, size, content, directory):

@@ -5,6 +5,7 @@ medians, spread and ratios. Never a timed test: it fails only when something doe
   boot     QEMU's start to hello's output, and to the first HTTP 200 of servers (boot.py)
   http     nginx requests/s, with keep-alive (wrk) and without (ab), over a tap
   net      nginx, redis and iperf3 over a tap: rates, latencies, CPU time for each request
+  goodput  8 MB from nginx over a path of 1 % loss and 50 ms, RUNS of them on both sides at once
   memory   the smallest --memory with which programs work, and what twice that costs (memory.py)
   redis    SET and GET, alone and pipelined
   size     image sizes
@@ -31,6 +32,7 @@ import urllib.error
 import urllib.request
 
 import boot
+import goodput
 import linux_guest
 import memory
 import network
@@ -68,9 +70,9 @@ def say(text):
 
 
 @contextlib.contextmanager
-def namespace():
+def namespace(part="only"):
     """A network namespace with a tap: the guest's only peer. Gone afterwards."""
-    name = f"aril-bench-{os.getpid()}"
+    name = f"aril-bench-{part}-{os.getpid()}"
     run = lambda *command: subprocess.run(command, check=True)
     run("ip", "netns", "add", name)
     try:
@@ -339,8 +341,9 @@ def of_module(function):
 BENCHES = {"boot": of_module(boot.bench_boot), "size": bench_size,
            "memory": of_module(memory.bench_memory), "syscall": bench_syscall, "http": bench_http,
            "redis": of_module(network.bench_redis), "sqlite": bench_sqlite,
-           "net": of_module(network.bench_net)}
-ALL = [name for name in BENCHES if name != "net"]  # what is in it is in the others too
+           "net": of_module(network.bench_net), "goodput": of_module(goodput.bench_goodput)}
+# What is in net is in the others too, and goodput means something only after many runs.
+ALL = [name for name in BENCHES if name not in ("net", "goodput")]
 
 
 def value_of(result):

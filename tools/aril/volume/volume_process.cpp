@@ -1,9 +1,6 @@
 #include "volume/volume_process.hpp"
 
 #include <fcntl.h>
-#include <linux/capability.h>
-#include <linux/seccomp.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -13,106 +10,18 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
-#include <cstdio>
 #include <cstring>
 #include <format>
 
 #include "support/error.hpp"
-#include "tender/filter.hpp"
+#include "volume/volume_confinement.hpp"
 #include "volume/volume_server.hpp"
 
 namespace aril::tool {
 namespace {
 
-[[noreturn]] void give_up(const char* what) {
-  std::fprintf(stderr, "aril: a volume's server: %s: %s\n", what, std::strerror(errno));
-  _exit(1);
-}
 void need(bool done, const char* what) {
-  if (!done) give_up(what);
-}
-
-// [landlock(7)] Numbers of Linux 5.13 and 5.19, which older headers do not name.
-constexpr long kLandlockCreateRuleset = 444, kLandlockAddRule = 445, kLandlockRestrictSelf = 446;
-constexpr unsigned kLandlockVersion = 1, kLandlockPathBeneath = 1;
-constexpr long kLeastVersion = 2;  // before it nothing could be moved between directories
-constexpr uint64_t kEveryAccess = (uint64_t{1} << 14) - 1;
-struct LandlockRules {
-  uint64_t handled;
-};
-struct [[gnu::packed]] LandlockPath {
-  uint64_t allowed;
-  int32_t directory;
-};
-
-/// Paths end at the directory for a process that is not root, where the host can do that. Without
-/// it, that no name leads out is VolumeServer's word alone.
-void confine_by_landlock(int directory) {
-  if (syscall(kLandlockCreateRuleset, nullptr, 0, kLandlockVersion) < kLeastVersion) return;
-  const LandlockRules rules{kEveryAccess};
-  const long set = syscall(kLandlockCreateRuleset, &rules, sizeof rules, 0);
-  need(set >= 0, "landlock");
-  const LandlockPath path{kEveryAccess, directory};
-  need(syscall(kLandlockAddRule, set, kLandlockPathBeneath, &path, 0) == 0, "landlock");
-  need(syscall(kLandlockRestrictSelf, set, 0) == 0, "landlock");
-  close(static_cast<int>(set));
-}
-
-/// What root needs to act for the guest's users.
-void keep_few_capabilities() {
-  constexpr uint32_t kKept = 1u << CAP_CHOWN | 1u << CAP_DAC_OVERRIDE | 1u << CAP_DAC_READ_SEARCH |
-                             1u << CAP_FOWNER | 1u << CAP_FSETID;
-  for (int capability = 0; prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) >= 0; ++capability) {}
-  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
-  __user_cap_data_struct sets[2]{};
-  sets[0].effective = sets[0].permitted = kKept;
-  need(syscall(SYS_capset, &header, sets) == 0, "capset");
-}
-
-void install_filter() {
-  using tender::Rule;
-  constexpr unsigned long kExecutable = 4;  // PROT_EXEC
-  std::vector<Rule> rules;
-  const auto allow = [&](const char* call, unsigned number, const char* reason) {
-    rules.push_back({call, number, {}, reason});
-  };
-  allow("recvfrom", SYS_recvfrom, "a message");
-  allow("sendto", SYS_sendto, "its answer");
-  allow("openat", SYS_openat, "walk, open");
-  allow("close", SYS_close, "clunk");
-  allow("newfstatat", SYS_newfstatat, "attributes");
-  allow("fstat", SYS_fstat, "attributes");
-  allow("pread64", SYS_pread64, "read");
-  allow("pwrite64", SYS_pwrite64, "write");
-  allow("fsync", SYS_fsync, "sync");
-  allow("ftruncate", SYS_ftruncate, "set a size");
-  allow("fchownat", SYS_fchownat, "set an owner");
-  allow("fchmodat", SYS_fchmodat, "set a mode");
-  allow("utimensat", SYS_utimensat, "set times");
-  allow("mknodat", SYS_mknodat, "make a file");
-  allow("mkdirat", SYS_mkdirat, "make a directory");
-  allow("symlinkat", SYS_symlinkat, "make a link");
-  allow("linkat", SYS_linkat, "give a name");
-  allow("unlinkat", SYS_unlinkat, "take a name");
-  allow("renameat", SYS_renameat, "change a name");
-  allow("readlinkat", SYS_readlinkat, "read a link");
-  allow("lseek", SYS_lseek, "read a directory");
-  allow("getdents64", SYS_getdents64, "read a directory");
-  allow("fstatfs", SYS_fstatfs, "the file system's status");
-  allow("flistxattr", SYS_flistxattr, "list attributes");
-  allow("fgetxattr", SYS_fgetxattr, "read an attribute");
-  allow("fsetxattr", SYS_fsetxattr, "set an attribute");
-  allow("fremovexattr", SYS_fremovexattr, "remove an attribute");
-  allow("brk", SYS_brk, "memory");
-  allow("munmap", SYS_munmap, "memory");
-  allow("mremap", SYS_mremap, "memory");
-  allow("madvise", SYS_madvise, "memory");
-  rules.push_back({"mmap", SYS_mmap, {tender::lacks(2, kExecutable)}, "memory"});
-  allow("exit_group", SYS_exit_group, "end");
-  const std::vector<sock_filter> filter = tender::compile(rules, {0, ~uint64_t{0} >> 1});
-  sock_fprog program{static_cast<unsigned short>(filter.size()),
-                     const_cast<sock_filter*>(filter.data())};
-  need(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) == 0, "seccomp");
+  if (!done) give_up_serving(what);
 }
 
 /// Nothing but the streams and these two.
@@ -153,16 +62,10 @@ void raise_descriptor_limit() {
   need(null >= 0, "/dev/null");
   const int root = directory.get();
   VolumeServer server(std::move(directory), access, owners);
-  need(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, "PR_SET_NO_NEW_PRIVS");
-  if (geteuid() == 0) {
-    need(fchdir(root) == 0 && chroot(".") == 0, "chroot");
-    keep_few_capabilities();
-  } else {
-    confine_by_landlock(root);
-  }
+  confine_to_directory(root);
   std::vector<std::byte> message(VolumeServer::kMostMessage);
   let_go_of_streams(null);
-  install_filter();
+  allow_only_serving();
   for (;;) {
     const ssize_t size = recv(socket, message.data(), message.size(), MSG_TRUNC);
     if (size <= 0 || static_cast<size_t>(size) > message.size()) break;

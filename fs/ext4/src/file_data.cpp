@@ -285,6 +285,8 @@ Result<void> note_mapped_stores(Node& node, PageCache& cache) {
 Result<void> FileBacking::write_pages(uint64_t index, std::span<PageRef> pages, uint64_t size) {
   static constexpr size_t kMaxPieces = 16;
   Volume& volume = node_->volume();
+  // What could not be written by then is lost, and must not be held, and tried again, for ever.
+  if (volume.is_abandoned()) return {};
   uint64_t first64 = index * volume.blocks_per_page();
   uint64_t end64 = std::min(first64 + pages.size() * volume.blocks_per_page(),
                             (size + volume.block_size() - 1) >> volume.block_shift());
@@ -295,7 +297,7 @@ Result<void> FileBacking::write_pages(uint64_t index, std::span<PageRef> pages, 
   // What a mapping stored beyond the end does not get onto the disk.
   if (size % kPageSize != 0 && size / kPageSize - index < pages.size()) {
     auto tail = pages[size / kPageSize - index]->bytes().subspan(size % kPageSize);
-    std::ranges::fill(tail, std::byte{});
+    std::memset(tail.data(), 0, tail.size());
   }
   auto first = static_cast<uint32_t>(first64), end = static_cast<uint32_t>(end64);
   for (uint32_t at = first; at < end;) {

@@ -359,6 +359,7 @@ Result<void> Volume::unmount() {
 
 void Volume::abandon() {
   stopped_.store(true, std::memory_order_relaxed);
+  abandoned_.store(true, std::memory_order_relaxed);
   {
     LockGuard hold(lock_);
     while (Node* node = dirty_nodes_.pop_front()) {

@@ -50,6 +50,8 @@ class Volume final : public RefCounted, private JournalClient {
   [[nodiscard]] bool is_read_only() const {
     return access_ == Access::kReadOnly || stopped_.load(std::memory_order_relaxed);
   }
+  /// Unmounted: nothing reaches the disk any more.
+  [[nodiscard]] bool is_abandoned() const { return abandoned_.load(std::memory_order_relaxed); }
   [[nodiscard]] bool has_feature(uint32_t incompat) const {
     return (superblock_.feature_incompat & incompat) != 0;
   }
@@ -217,7 +219,7 @@ class Volume final : public RefCounted, private JournalClient {
   BufferCache buffers_;
   Journal journal_;
   Access access_ = Access::kReadOnly;
-  std::atomic<bool> stopped_{false};
+  std::atomic<bool> stopped_{false}, abandoned_{false};
 
   format::Superblock superblock_{};
   uint64_t superblock_block_ = 0;

@@ -41,6 +41,19 @@ TEST_F(Ext4Test, AChangeThatBreaksOffLeavesNothingBehind) {
   }
 }
 
+TEST_F(Ext4Test, AFailedDisksPagesGoWithTheMount) {
+  make("64M", "");
+  if (!fs) return;
+  EXPECT_EQ(write_file("file", pattern(100'000)), 0);
+  EXPECT_GT(page_write_back::dirty_pages(), 0u);
+  disk->fails = true;
+  EXPECT_NE(error_of(fs->unmount()), 0);
+  EXPECT_GT(page_write_back::dirty_pages(), 0u);
+  drop();
+  page_write_back::write_all();
+  EXPECT_EQ(page_write_back::dirty_pages(), 0u);
+}
+
 TEST_F(Ext4Test, TimesBeyondWhatNanosecondsCountAreTheLast) {
   make("64M", "-O ^metadata_csum");
   if (!fs) return;

@@ -411,6 +411,10 @@ unsigned Scheduler::runnable_count() {
   return count;
 }
 
+unsigned Scheduler::waiting_here() {
+  return __atomic_load_n(&queue_here().count, __ATOMIC_RELAXED);
+}
+
 uint64_t Scheduler::context_switches() { return switch_count.load(std::memory_order_relaxed); }
 
 void Scheduler::note_system_time(Duration time) {

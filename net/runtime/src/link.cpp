@@ -5,6 +5,7 @@
 
 #include "core.hpp"
 #include "kernel/log/log.hpp"
+#include "kernel/sched/scheduler.hpp"
 #include "net/runtime/runtime.hpp"
 #include "net/wire/address_text.hpp"
 
@@ -92,9 +93,11 @@ void Link::run(void* self) {
   auto* link = static_cast<Link*>(self);
   for (;;) {
     link->core_.lock();
-    bool worked = link->poll(kReceiveBudget);
+    unsigned received = link->poll(kReceiveBudget);
+    link->flush();
+    link->batch_.expect(received, link->core_.stack->now());
     link->core_.unlock();
-    if (worked) {
+    if (received != 0) {
       // Let the threads that were woken run: their answers leave in the same batch.
       Thread::yield();
       continue;
@@ -105,7 +108,8 @@ void Link::run(void* self) {
   }
 }
 
-bool Link::poll(unsigned budget) {
+unsigned Link::poll(unsigned budget) {
+  batch_.expect_no_more();
   core_.stack->ip().set_carrier(*interface_, device_.link_up());
   drain_backlog();
   unsigned count = device_.poll_receive(
@@ -118,16 +122,20 @@ bool Link::poll(unsigned budget) {
       },
       this);
   if (count != 0) poll_dhcp();
-  return count != 0;
+  return count;
 }
 
 void Link::flush() {
-  if (!std::exchange(needs_flush_, false)) return;
+  if (batch_.is_empty()) return;
+  // With others before it, it could be long until this link's thread gets its turn.
+  bool others_wait = Scheduler::waiting_here() > 1;
+  if (!others_wait && !batch_.is_due(core_.stack->now())) return;
+  batch_.clear();
   device_.flush_transmit();
 }
 
 void Link::transmit(const TxPacket& packet) {
-  needs_flush_ = true;
+  batch_.add(packet.size(), core_.stack->now());
   if (backlog_.empty() && packet.size() <= kCopyLimit && packet.payload.size() < kMaxPieces) {
     std::array<TxFrame::Piece, kMaxPieces> pieces;
     size_t count = 0;
@@ -174,7 +182,7 @@ void Link::drain_backlog() {
     auto sent = submit(*record);
     if (!sent && sent.error() == Errno::kAgain) return;
     backlog_.pop_front();
-    needs_flush_ = true;
+    batch_.add(0, core_.stack->now());
     if (!sent) {
       ++interface_->statistics().send_dropped;
       delete record;

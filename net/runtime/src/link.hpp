@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "answer_batch.hpp"
 #include "kernel/io/devices.hpp"
 #include "kernel/sched/thread.hpp"
 #include "kernel/sched/wait_queue.hpp"
@@ -31,8 +32,8 @@ class Link final : public LinkSink, private DhcpHost, private SocketObserver {
   Result<void> start_dhcp(std::string_view host_name);
   [[nodiscard]] const Ipv4Configuration& configuration() const { return configuration_; }
 
-  /// Takes received frames, gives waiting ones. True when there was work.
-  bool poll(unsigned budget);
+  /// Takes received frames, gives waiting ones. How many were received.
+  unsigned poll(unsigned budget);
   /// What routers leave to DHCPv6, and what happens to its address.
   void on_ipv6_event(Ipv6Event event, IpAddress address);
   /// DHCP's timers and messages, for both families.
@@ -41,7 +42,7 @@ class Link final : public LinkSink, private DhcpHost, private SocketObserver {
     return std::min(dhcp_ ? dhcp_->deadline() : Instant::never(),
                     configurator_ ? configurator_->deadline() : Instant::never());
   }
-  /// Tells the device about what was queued since the last call.
+  /// Tells the device about what was queued since the last call, unless more is about to follow.
   void flush();
   void wake();
 
@@ -68,7 +69,7 @@ class Link final : public LinkSink, private DhcpHost, private SocketObserver {
   RefPtr<Thread> thread_;
   WaitQueue events_;
   std::atomic<bool> event_{false};
-  bool needs_flush_ = false;
+  AnswerBatch batch_;
   Ring<Record*, 16> backlog_;
   Ipv4Configuration configuration_;
   std::unique_ptr<DhcpClient> dhcp_;

@@ -148,7 +148,7 @@ bool Runtime::poll() {
   Core& core = implementation_->core;
   if (!core.try_lock()) return false;
   bool worked = false;
-  for (size_t i = 0; i < core.link_count; ++i) worked |= core.links[i]->poll(kIdleBudget);
+  for (size_t i = 0; i < core.link_count; ++i) worked |= core.links[i]->poll(kIdleBudget) != 0;
   core.unlock();
   return worked;
 }

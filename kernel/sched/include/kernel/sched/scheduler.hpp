@@ -28,6 +28,8 @@ class Scheduler {
   /// Threads runnable or running now, and the number of switches since boot (for /proc).
   static unsigned runnable_count();
   static uint64_t context_switches();
+  /// Threads that wait for the calling CPU, as far as it knows. Any thread.
+  static unsigned waiting_here();
   static Duration idle_time(unsigned cpu);
   /// Time that the CPU has spent in the kernel: its kernel threads', but for idling, and what
   /// note_system_time() was told.

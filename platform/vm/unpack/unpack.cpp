@@ -1,4 +1,4 @@
-/* Unpacks a compressed image into memory: LZMA with lc=3, lp=0, pb=0 [LZMA-specification], and then
+/* Unpacks a compressed image into memory: LZMA with lc=3, lp=0, pb=2 [LZMA-specification], and then
    code put together again from the fields of its instructions (base/code_fields.hpp). Runs before
    the kernel, in 32-bit protected mode without paging, wherever it was loaded: it refers to no
    address of its own. The input was written by `aril build` and is as trusted as the kernel in it,
@@ -7,6 +7,7 @@
 
 enum {
   kStates = 12,
+  kPositions = 4, /* an output address modulo this is part of some contexts */
   kLengthStates = 4,
   kSlots = 64,
   kFirstModelledSlot = 4,
@@ -22,12 +23,12 @@ typedef uint16_t Bit;
 
 struct Lengths {
   Bit is_long, is_longer;
-  Bit low[8], middle[8], high[256];
+  Bit low[kPositions][8], middle[kPositions][8], high[256];
 };
 
 struct Model {
-  Bit is_match[kStates], is_repeat[kStates];
-  Bit is_other[kStates], is_third[kStates], is_fourth[kStates], is_several[kStates];
+  Bit is_match[kPositions][kStates], is_several[kPositions][kStates];
+  Bit is_repeat[kStates], is_other[kStates], is_third[kStates], is_fourth[kStates];
   Bit slots[kLengthStates][kSlots];
   Bit distances[1 + kFullDistances - kFirstDirectSlot];
   Bit align[1 << kAlignBits];
@@ -79,9 +80,9 @@ static uint32_t reverse_tree(struct Decoder* d, Bit* model, uint32_t count) {
 }
 
 /* A match's length less 2. */
-static uint32_t length(struct Decoder* d, struct Lengths* model) {
-  if (!bit(d, &model->is_long)) return tree(d, model->low, 3);
-  if (!bit(d, &model->is_longer)) return 8 + tree(d, model->middle, 3);
+static uint32_t length(struct Decoder* d, struct Lengths* model, uint32_t position) {
+  if (!bit(d, &model->is_long)) return tree(d, model->low[position], 3);
+  if (!bit(d, &model->is_longer)) return 8 + tree(d, model->middle[position], 3);
   return 16 + tree(d, model->high, 8);
 }
 
@@ -126,7 +127,8 @@ static void decompress(const uint8_t* input, uint8_t* output, uint8_t* end, stru
   uint32_t state = 0, previous = 0;
   uint32_t recent[4] = {0, 0, 0, 0}; /* the distances of the last matches, less 1 */
   while (output < end) {
-    if (!bit(&d, &model->is_match[state])) {
+    uint32_t position = (uint32_t)output % kPositions;
+    if (!bit(&d, &model->is_match[position][state])) {
       *output = literal(&d, model->literals[previous >> 5], state >= 7, output[-1 - recent[0]]);
       state = state < 4 ? 0 : state < 10 ? state - 3 : state - 6;
       previous = *output++;
@@ -138,7 +140,7 @@ static void decompress(const uint8_t* input, uint8_t* output, uint8_t* end, stru
       if (bit(&d, &model->is_other[state])) {
         which = 1;
         if (bit(&d, &model->is_third[state])) which = 2 + bit(&d, &model->is_fourth[state]);
-      } else if (!bit(&d, &model->is_several[state])) {
+      } else if (!bit(&d, &model->is_several[position][state])) {
         state = state < 7 ? 9 : 11;
         previous = *output = output[-1 - recent[0]];
         ++output;
@@ -147,11 +149,11 @@ static void decompress(const uint8_t* input, uint8_t* output, uint8_t* end, stru
       uint32_t found = recent[which];
       for (; which != 0; --which) recent[which] = recent[which - 1];
       recent[0] = found;
-      count = length(&d, &model->repeat_lengths);
+      count = length(&d, &model->repeat_lengths, position);
       state = state < 7 ? 8 : 11;
     } else {
       for (uint32_t i = 3; i != 0; --i) recent[i] = recent[i - 1];
-      count = length(&d, &model->lengths);
+      count = length(&d, &model->lengths, position);
       recent[0] = distance(&d, model, count);
       state = state < 7 ? 7 : 10;
     }
@@ -210,7 +212,7 @@ static void join(const uint8_t* split, uint8_t* image, code_fields::Header* head
 /* At the same distance from start.S wherever both are, which passes its address. */
 extern "C" [[gnu::section(".text.kinds"), gnu::used]] constexpr code_fields::KindTable kinds = {};
 
-/* Called by start.S. */
+/* Called by start.S. `split` is where its positions count from: a multiple of kPositions. */
 extern "C" void unpack(const uint8_t* input, uint8_t* split, uint32_t size, struct Model* model,
                        uint8_t* image, const code_fields::KindTable& kinds_here) {
   decompress(input, split, split + size, model);

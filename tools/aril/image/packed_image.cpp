@@ -20,6 +20,8 @@ namespace {
 constexpr uint64_t kPage = 4096;
 /// For the stub's model and stack (platform/vm/unpack/start.S).
 constexpr uint64_t kWorkSize = 0x5000;
+/// The stub takes positions modulo this from addresses.
+constexpr uint64_t kPositions = 4;
 constexpr uint64_t kLargestMemory = uint64_t{1} << 30;
 constexpr uint32_t kPvhEntryNote = 18;  ///< XEN_ELFNOTE_PHYS32_ENTRY
 
@@ -125,7 +127,7 @@ lzma_options_lzma compression_options() {
   }
   options.lc = 3;
   options.lp = 0;
-  options.pb = 0;
+  options.pb = 2;
   options.nice_len = 273;
   options.depth = 1000;
   return options;
@@ -166,6 +168,7 @@ void pack_image(const std::filesystem::path& path, const std::filesystem::path& 
   if (!words || std::memcmp(words->magic, "ARILPACK", sizeof words->magic) != 0) {
     throw Error(std::format("{}: is not the program that unpacks images", stub_path.string()));
   }
+  split.gap = (split.gap + kPositions - 1) & ~(kPositions - 1);
   const std::string compressed = compress(split.bytes);
   const auto align16 = [](uint64_t value) { return (value + 15) & ~uint64_t{15}; };
   words->destination = static_cast<uint32_t>(memory.address);

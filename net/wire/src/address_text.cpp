@@ -1,16 +1,26 @@
 #include "net/wire/address_text.hpp"
 
 #include <algorithm>
-#include <charconv>
+#include <array>
 
 namespace aril::net {
 namespace {
 
-std::optional<uint32_t> parse_number(std::string_view text, int base, uint32_t limit) {
+// By hand: std::from_chars and std::to_chars for any base are 4 KB, which every image would carry.
+
+/// Digits alone, of a number up to `limit`, which is at most 65,535.
+std::optional<uint32_t> parse_number(std::string_view text, uint32_t base, uint32_t limit) {
+  if (text.empty()) return std::nullopt;
   uint32_t value = 0;
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
-  if (error != std::errc{} || end != text.data() + text.size() || text.empty() || value > limit)
-    return std::nullopt;
+  for (char c : text) {
+    uint32_t digit = base;
+    if (c >= '0' && c <= '9') digit = static_cast<uint32_t>(c - '0');
+    if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')
+      digit = static_cast<uint32_t>((c | 0x20) - 'a') + 10;
+    if (digit >= base) return std::nullopt;
+    value = value * base + digit;
+    if (value > limit) return std::nullopt;
+  }
   return value;
 }
 
@@ -82,10 +92,14 @@ void AddressText::append(std::string_view text) {
 }
 
 AddressText::AddressText(IpAddress address) {
-  auto number = [&](uint32_t value, int base) {
-    char digits[8];
-    auto end = std::to_chars(digits, digits + sizeof digits, value, base).ptr;
-    append({digits, static_cast<size_t>(end - digits)});
+  auto number = [&](uint32_t value, uint32_t base) {
+    std::array<char, 8> digits;
+    size_t first = digits.size();
+    do {
+      digits[--first] = "0123456789abcdef"[value % base];
+      value /= base;
+    } while (value != 0);
+    append({digits.data() + first, digits.size() - first});
   };
   if (address.is_v4()) {
     for (unsigned shift = 32; shift != 0; shift -= 8) {

@@ -1,5 +1,6 @@
 #include <array>
 
+#include "base/image_use.hpp"
 #include "volume.hpp"
 
 namespace aril::erofs {
@@ -60,6 +61,7 @@ Result<void> Volume::for_each_xattr(const InodeRecord& inode, const XattrVisit& 
   return {};
 }
 
+ARIL_ONLY_FOR(xattrs)
 Result<std::vector<std::byte>> Volume::get_xattr(const InodeRecord& inode,
                                                  std::string_view name) const {
   std::vector<std::byte> value;
@@ -75,6 +77,7 @@ Result<std::vector<std::byte>> Volume::get_xattr(const InodeRecord& inode,
   return value;
 }
 
+ARIL_ONLY_FOR(xattrs)
 Result<std::string> Volume::list_xattrs(const InodeRecord& inode) const {
   static constexpr size_t kListLimit = 65536;  // XATTR_LIST_MAX
   std::string names;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/image_use.hpp"
 #include "linux/files/record_locks.hpp"
 
 namespace aril::linux_abi {
@@ -101,7 +102,7 @@ Result<void> FileTable::close(int fd) {
 /// What each close of a descriptor brings, whether or not the description lives on [fcntl(2)].
 void FileTable::closed(RefPtr<File> file) {
   if (!file) return;
-  record_locks::release(*file, this);
+  if (ARIL_HAS_USE(record_locks)) record_locks::release(*file, this);
   file->flush();
 }
 

@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "base/image_use.hpp"
 #include "base/unique.hpp"
 #include "kernel/sched/mutex.hpp"
 
@@ -242,6 +243,7 @@ Result<bool> find_conflict(File& file, Family family, const void* owner, Kind ki
   return true;
 }
 
+ARIL_ONLY_FOR(record_locks)
 void release(File& file, const void* owner) {
   if (g_table.count.load(std::memory_order_relaxed) == 0) return;
   // An OFD or flock lock belongs to the description: it goes at its last close only.

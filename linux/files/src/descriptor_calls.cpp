@@ -1,3 +1,4 @@
+#include "base/image_use.hpp"
 #include "file_calls.hpp"
 #include "linux/abi/ioctl.hpp"
 #include "linux/pipe/pipe.hpp"
@@ -115,6 +116,7 @@ Result<int64_t> sys_fcntl(int fd, int command, uint64_t argument) {
     case kOfdGetLk:
     case kOfdSetLk:
     case kOfdSetLkW:
+      if (!ARIL_HAS_USE(record_locks)) return fail(Errno::kNoSys);
       return fcntl_lock(fd, command, argument);
     // Nobody is sent SIGIO: readiness is told by poll and epoll.
     case kSetOwn:

@@ -1,5 +1,6 @@
 #include <limits>
 
+#include "base/image_use.hpp"
 #include "file_calls.hpp"
 #include "linux/files/record_locks.hpp"
 
@@ -53,6 +54,7 @@ Result<Range> range_of(File& file, const LinuxFlock& lock) {
 
 }  // namespace
 
+ARIL_ONLY_FOR(record_locks)
 Result<int64_t> fcntl_lock(int fd, int command, uint64_t argument) {
   RefPtr<File> file = ARIL_TRY(file_of(fd));
   UserPtr<LinuxFlock> pointer(argument);

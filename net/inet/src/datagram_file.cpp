@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "base/endian.hpp"
+#include "base/image_use.hpp"
 
 namespace aril::net {
 
@@ -78,6 +79,7 @@ Result<void> DatagramFile::bind(const SocketAddress& address) {
   return handle_->bind(local);
 }
 
+ARIL_ONLY_FOR(connect)
 Result<void> DatagramFile::connect(const SocketAddress& address) {
   if (address.family() == Family::kUnspecified) {
     Runtime::Guard guard(runtime_);
@@ -189,7 +191,11 @@ void DatagramFile::fill_control(const Datagram& datagram, ControlData& control) 
 }
 
 Result<size_t> DatagramFile::receive(IncomingMessage& message) {
-  if (has(message.flags, MessageFlags::kErrorQueue)) return receive_error(message);
+  if (has(message.flags, MessageFlags::kErrorQueue)) {
+    // Without the options that ask for errors there are none.
+    if (!ARIL_HAS_USE(error_queue)) return fail(Errno::kAgain);
+    return receive_error(message);
+  }
   for (;;) {
     auto received = take(has(message.flags, MessageFlags::kPeek));
     if (!received) {
@@ -217,6 +223,7 @@ Result<size_t> DatagramFile::receive(IncomingMessage& message) {
 }
 
 // [ip(7)] IP_RECVERR: what came back, whom it was for, who complained and why.
+ARIL_ONLY_FOR(error_queue)
 Result<size_t> DatagramFile::receive_error(IncomingMessage& message) {
   /// struct sock_extended_err.
   struct ExtendedError {
@@ -259,6 +266,7 @@ Result<size_t> DatagramFile::receive_error(IncomingMessage& message) {
   return count;
 }
 
+ARIL_ONLY_FOR(ioctl)
 Result<int64_t> DatagramFile::ioctl(uint32_t request, uint64_t argument) {
   if (request != kFionread && request != kSiocOutq)
     return interface_ioctl(runtime_, request, argument);

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "base/endian.hpp"
+#include "base/image_use.hpp"
 #include "datagram_file.hpp"
 #include "net/socket/option_names.hpp"
 
@@ -67,7 +68,7 @@ Result<void> DatagramFile::set_protocol_option(int level, int name,
     options_.interface = ARIL_TRY(interface_index(value));
     return apply_options();
   }
-  if (level == SOL_IP) return set_ip_option(name, value);
+  if (level == SOL_IP && ARIL_HAS_USE(ip_options)) return set_ip_option(name, value);
   if (raw_ != nullptr && (level == SOL_RAW || level == SOL_ICMPV6))
     return set_raw_option(level, name, value);
   if (raw_ == nullptr && level == SOL_UDP) return set_udp_option(name, value);
@@ -75,6 +76,7 @@ Result<void> DatagramFile::set_protocol_option(int level, int name,
   return fail(Errno::kNoProtoOpt);
 }
 
+ARIL_ONLY_FOR(getsockopt)
 Result<OptionValue> DatagramFile::get_protocol_option(int level, int name) {
   if (level == SOL_SOCKET && name == SO_BINDTODEVICE) return interface_name();
   if (level == SOL_IP) return get_ip_option(name);
@@ -85,10 +87,11 @@ Result<OptionValue> DatagramFile::get_protocol_option(int level, int name) {
   return fail(Errno::kNoProtoOpt);
 }
 
+ARIL_ONLY_FOR(ip_options)
 Result<void> DatagramFile::set_ip_option(int name, std::span<const std::byte> value) {
-  if (name == IP_ADD_MEMBERSHIP || name == IP_DROP_MEMBERSHIP)
+  if (ARIL_HAS_USE(group_options) && (name == IP_ADD_MEMBERSHIP || name == IP_DROP_MEMBERSHIP))
     return change_ipv4_membership(name, value);
-  if (name >= IP_UNBLOCK_SOURCE && name <= MCAST_MSFILTER)
+  if (ARIL_HAS_USE(group_options) && name >= IP_UNBLOCK_SOURCE && name <= MCAST_MSFILTER)
     return change_membership(Family::kInet, name, value);
   if (name == IP_MULTICAST_IF) {
     Runtime::Guard guard(runtime_);

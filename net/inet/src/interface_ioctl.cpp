@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "base/endian.hpp"
+#include "base/image_use.hpp"
 #include "net/inet/inet_socket.hpp"
 
 namespace aril::net {
@@ -122,6 +123,7 @@ Result<void> answer(const Interface& interface, uint32_t request, InterfaceReque
 
 }  // namespace
 
+ARIL_ONLY_FOR(ioctl)
 Result<int64_t> interface_ioctl(Runtime& runtime, uint32_t request, uint64_t argument) {
   // Programs take this as "nothing is known of the driver"; kNoTty they would report.
   if (request == kDriver) return fail(Errno::kOpNotSupp);

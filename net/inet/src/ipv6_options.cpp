@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "base/endian.hpp"
+#include "base/image_use.hpp"
 #include "datagram_file.hpp"
 #include "net/socket/option_names.hpp"
 #include "tcp_file.hpp"
@@ -78,9 +79,9 @@ Result<OptionValue> TcpFile::get_ipv6_option(int name) {
 }
 
 Result<void> DatagramFile::set_ipv6_option(int name, std::span<const std::byte> value) {
-  if (name == IPV6_ADD_MEMBERSHIP || name == IPV6_DROP_MEMBERSHIP)
+  if (ARIL_HAS_USE(group_options) && (name == IPV6_ADD_MEMBERSHIP || name == IPV6_DROP_MEMBERSHIP))
     return change_ipv6_membership(name, value);
-  if (name >= MCAST_JOIN_GROUP && name <= MCAST_MSFILTER)
+  if (ARIL_HAS_USE(group_options) && name >= MCAST_JOIN_GROUP && name <= MCAST_MSFILTER)
     return change_membership(Family::kInet6, name, value);
   if (raw_ != nullptr && name == IPV6_CHECKSUM) return set_raw_option(SOL_RAW, name, value);
   int32_t number = ARIL_TRY(option_int(value));

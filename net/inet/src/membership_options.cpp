@@ -3,6 +3,7 @@
 #include <new>
 
 #include "base/endian.hpp"
+#include "base/image_use.hpp"
 #include "datagram_file.hpp"
 #include "net/socket/option_names.hpp"
 
@@ -104,6 +105,7 @@ Result<uint32_t> interface_with(IpLayer& ip, IpAddress address) {
 
 }  // namespace
 
+ARIL_ONLY_FOR(group_options)
 Result<void> DatagramFile::change_ipv4_membership(int name, std::span<const std::byte> value) {
   constexpr size_t kShortRequest = 8;
   if (value.size() < kShortRequest) return fail(Errno::kInval);
@@ -118,6 +120,7 @@ Result<void> DatagramFile::change_ipv4_membership(int name, std::span<const std:
                                    : handle_->leave_group(group, interface);
 }
 
+ARIL_ONLY_FOR(group_options)
 Result<void> DatagramFile::change_ipv6_membership(int name, std::span<const std::byte> value) {
   auto request = ARIL_TRY(front_of<Ipv6GroupRequest>(value));
   IpAddress group = IpAddress::v6(request.high, request.low);
@@ -128,6 +131,7 @@ Result<void> DatagramFile::change_ipv6_membership(int name, std::span<const std:
                                      : handle_->leave_group(group, interface);
 }
 
+ARIL_ONLY_FOR(group_options)
 Result<void> DatagramFile::change_membership(Family family, int name,
                                              std::span<const std::byte> value) {
   if (name == MCAST_JOIN_GROUP || name == MCAST_LEAVE_GROUP) {

@@ -4,6 +4,7 @@
 #include <array>
 #include <utility>
 
+#include "base/image_use.hpp"
 #include "base/unique.hpp"
 #include "kernel/memory/page_allocator.hpp"
 
@@ -82,6 +83,7 @@ Result<void> TcpFile::listen(int backlog) {
   return handle_->listen(std::min(static_cast<unsigned>(backlog), kMaxBacklog));
 }
 
+ARIL_ONLY_FOR(connect)
 Result<void> TcpFile::connect(const SocketAddress& address) {
   if (address.family() == Family::kUnspecified) {
     Runtime::Guard guard(runtime_);
@@ -289,6 +291,7 @@ void release_pages(void*, std::span<const std::byte> bytes) {
 
 }  // namespace
 
+ARIL_ONLY_FOR(send_pages)
 Result<size_t> TcpFile::send_pages(std::span<const PagePiece> pieces, MessageFlags flags) {
   BlockChain chain;
   while (!pieces.empty()) {
@@ -392,6 +395,7 @@ Result<size_t> TcpFile::receive(IncomingMessage& message) {
   }
 }
 
+ARIL_ONLY_FOR(ioctl)
 Result<int64_t> TcpFile::ioctl(uint32_t request, uint64_t argument) {
   size_t value;
   {

@@ -2,6 +2,7 @@
 #include <bit>
 #include <type_traits>
 
+#include "base/image_use.hpp"
 #include "net/socket/option_names.hpp"
 #include "tcp_file.hpp"
 
@@ -127,12 +128,13 @@ Result<void> TcpFile::set_protocol_option(int level, int name, std::span<const s
     options_.interface = ARIL_TRY(interface_index(value));
     return apply_options();
   }
-  if (level == SOL_TCP) return set_tcp_option(name, value);
-  if (level == SOL_IP) return set_ip_option(name, value);
+  if (level == SOL_TCP && ARIL_HAS_USE(tcp_options)) return set_tcp_option(name, value);
+  if (level == SOL_IP && ARIL_HAS_USE(ip_options)) return set_ip_option(name, value);
   if (level == SOL_IPV6 && family() == Family::kInet6) return set_ipv6_option(name, value);
   return fail(Errno::kNoProtoOpt);
 }
 
+ARIL_ONLY_FOR(getsockopt)
 Result<OptionValue> TcpFile::get_protocol_option(int level, int name) {
   if (level == SOL_SOCKET && name == SO_BINDTODEVICE) return interface_name();
   if (level == SOL_TCP) return get_tcp_option(name);
@@ -142,6 +144,7 @@ Result<OptionValue> TcpFile::get_protocol_option(int level, int name) {
   return fail(level == SOL_SOCKET ? Errno::kNoProtoOpt : Errno::kOpNotSupp);
 }
 
+ARIL_ONLY_FOR(tcp_options)
 Result<void> TcpFile::set_tcp_option(int name, std::span<const std::byte> value) {
   if (name == TCP_CONGESTION) {
     std::string_view text(reinterpret_cast<const char*>(value.data()), value.size());
@@ -290,6 +293,7 @@ Result<OptionValue> TcpFile::get_tcp_option(int name) {
   }
 }
 
+ARIL_ONLY_FOR(ip_options)
 Result<void> TcpFile::set_ip_option(int name, std::span<const std::byte> value) {
   // IP_TOS and IP_TTL may also be given as one byte [ip(7)].
   int32_t number;

@@ -1,6 +1,7 @@
 #include <cstddef>
 #include <cstring>
 
+#include "base/image_use.hpp"
 #include "net/ip/ip_layer.hpp"
 #include "net/wire/checksum.hpp"
 
@@ -18,6 +19,7 @@ const RouteEntry* IpLayer::route_to_forward(const Interface& interface, IpAddres
   return find_route(destination, 0);
 }
 
+ARIL_ONLY_FOR(forwarding)
 void IpLayer::forward_ipv4(Interface& interface, const Ipv4View& view, ChecksumState checksum) {
   const RouteEntry* entry = route_to_forward(interface, view.source(), view.destination());
   if (entry == nullptr || entry->interface->is_loopback() ||
@@ -60,6 +62,7 @@ void IpLayer::forward_ipv4(Interface& interface, const Ipv4View& view, ChecksumS
   pass_on(*entry, passing, checksum);
 }
 
+ARIL_ONLY_FOR(forwarding)
 void IpLayer::forward_ipv6(Interface& interface, const Ipv6View& view, ChecksumState checksum) {
   const RouteEntry* entry = route_to_forward(interface, view.source(), view.destination());
   auto packet = view.packet();

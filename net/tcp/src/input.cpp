@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "base/image_use.hpp"
 #include "connection.hpp"
 #include "listener.hpp"
 
@@ -19,6 +20,7 @@ void TcpConnection::receive(const TcpSegment& segment) {
 }
 
 // [RFC 9293] 3.10.7.3
+ARIL_ONLY_FOR(connect)
 void TcpConnection::receive_in_syn_sent(const TcpSegment& segment) {
   bool has_ack = segment.is(TcpFlags::kAck);
   // What the SYN carried may be acknowledged with it, wholly or in part.

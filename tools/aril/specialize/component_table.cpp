@@ -20,16 +20,38 @@ namespace {
 constexpr std::string_view kCallSection = "aril_syscalls.";
 constexpr std::string_view kPartSection = "aril_boot_parts.";
 constexpr std::string_view kProcSection = "aril_proc_files";
+constexpr std::string_view kUseSection = ".text.only_for.";
 
 struct ElfEnd {
   void operator()(Elf* elf) const { elf_end(elf); }
 };
 using ElfHandle = std::unique_ptr<Elf, ElfEnd>;
 
+/// Puts the global functions in sections for one use into the component.
+void read_functions(Elf* elf, const std::map<size_t, std::string>& use_of_section,
+                    Component& component) {
+  for (Elf_Scn* section = nullptr; (section = elf_nextscn(elf, section)) != nullptr;) {
+    GElf_Shdr header;
+    const bool is_table = gelf_getshdr(section, &header) != nullptr &&
+                          header.sh_type == SHT_SYMTAB && header.sh_entsize != 0;
+    Elf_Data* data = is_table ? elf_getdata(section, nullptr) : nullptr;
+    if (data == nullptr) continue;
+    const int count = static_cast<int>(data->d_size / header.sh_entsize);
+    GElf_Sym symbol;
+    for (int i = 0; i < count && gelf_getsym(data, i, &symbol) != nullptr; ++i) {
+      const auto use = use_of_section.find(symbol.st_shndx);
+      if (use == use_of_section.end() || GELF_ST_BIND(symbol.st_info) == STB_LOCAL) continue;
+      const char* name = elf_strptr(elf, header.sh_link, symbol.st_name);
+      if (name != nullptr) component.functions_for[use->second].emplace_back(name);
+    }
+  }
+}
+
 /// One member of an archive: an object file, with the sections that register something.
 void read_object(Elf* elf, Component& component) {
   size_t names = 0;
   if (elf_kind(elf) != ELF_K_ELF || elf_getshdrstrndx(elf, &names) != 0) return;
+  std::map<size_t, std::string> use_of_section;
   for (Elf_Scn* section = nullptr; (section = elf_nextscn(elf, section)) != nullptr;) {
     GElf_Shdr header;
     if (gelf_getshdr(section, &header) == nullptr || (header.sh_flags & SHF_ALLOC) == 0) continue;
@@ -38,6 +60,8 @@ void read_object(Elf* elf, Component& component) {
     const std::string_view name = text != nullptr ? text : "";
     if (name.starts_with(kPartSection)) {
       component.parts.emplace_back(name.substr(kPartSection.size()));
+    } else if (name.starts_with(kUseSection)) {
+      use_of_section[elf_ndxscn(section)] = name.substr(kUseSection.size());
     } else if (name == kProcSection) {
       component.has_proc_files = true;
     } else if (name.starts_with(kCallSection)) {
@@ -48,6 +72,7 @@ void read_object(Elf* elf, Component& component) {
       component.calls[std::string(name.substr(kCallSection.size()))] = number;
     }
   }
+  if (!use_of_section.empty()) read_functions(elf, use_of_section, component);
 }
 
 void read_archive(Component& component) {

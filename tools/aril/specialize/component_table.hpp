@@ -17,6 +17,8 @@ struct Component {
   std::map<std::string, uint32_t> calls;  ///< system calls that it serves, with their numbers
   std::vector<std::string> parts;         ///< steps of the boot: "300.network"
   bool has_proc_files = false;
+  /// Functions that are there for some use alone (base/image_use.hpp): "connect" -> symbols.
+  std::map<std::string, std::vector<std::string>> functions_for;
 };
 
 /// The archives that belong to this `aril`, in dependency order.

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <format>
 
+#include "specialize/uses.hpp"
 #include "support/error.hpp"
 #include "support/file.hpp"
 #include "support/process.hpp"
@@ -55,6 +56,24 @@ std::string left_out_table(const std::vector<Component>& components, const Selec
   return calls + "    aril_left_out_calls_end = .;\n    aril_left_out_names = .;\n    " + names;
 }
 
+/// Says which uses the image has, and lets nothing refer to functions for others
+/// (base/image_use.hpp). A script's definition of a symbol takes the place of an object's.
+std::string definitions_of_uses(const std::vector<Component>& components,
+                                const Selection& selection) {
+  const std::set<std::string> left_out = left_out_uses(selection);
+  std::string text;
+  for (const std::string& use : all_uses()) {
+    if (!left_out.contains(use)) text += std::format("aril_use_{} = 1;\n", use);
+  }
+  for (const Component& component : components) {
+    for (const auto& [use, functions] : component.functions_for) {
+      if (!left_out.contains(use)) continue;
+      for (const std::string& function : functions) text += std::format("{} = 0;\n", function);
+    }
+  }
+  return text;
+}
+
 std::string script_for(const fs::path& directory, const std::vector<Component>& components,
                        const Selection& selection, Placement placement) {
   std::string script = read_file(directory / "kernel.ld");
@@ -80,6 +99,7 @@ std::string script_for(const fs::path& directory, const std::vector<Component>& 
   replace(script, kAllParts, parts);
   replace(script, kAllProcFiles, proc_files);
   replace(script, kLeftOut, left_out_table(components, selection));
+  if (selection.set == "tiny") script += definitions_of_uses(components, selection);
   return script;
 }
 

@@ -15,7 +15,7 @@ namespace aril::tool {
 
 namespace {
 
-constexpr uint32_t kSocket = 41, kSocketPair = 53;
+constexpr uint32_t kSocket = 41, kSocketPair = 53, kSetSocketOption = 54, kFcntl = 72;
 constexpr uint64_t kNumberLimit = 512;
 /// How many calls are followed outwards, how far back within a function, and how many callers.
 constexpr int kMaximumDepth = 5;
@@ -394,6 +394,15 @@ std::set<std::string> paths_in(std::span<const std::byte> file) {
   return found;
 }
 
+/// Adds what the register can hold at a `syscall` instruction.
+void add_values(Code& code, size_t index, x86_reg reg, ArgumentValues& all) {
+  const Values values = code.values(index, reg);
+  if (!values.complete) all.reset();
+  for (const uint64_t value : values.known) {
+    if (all) all->insert(static_cast<uint32_t>(value));
+  }
+}
+
 /// Whether what a socket(2) is called with may be a raw socket or one for ICMP.
 bool may_make_raw_socket(Code& code, size_t index) {
   constexpr uint64_t kTypeBits = 0xf, kDatagram = 2, kRaw = 3, kUdp = 17;
@@ -429,11 +438,12 @@ SystemCallScan scan_system_calls(std::span<const std::byte> file) {
     if (site.numbers.empty()) ++scan.unresolved;
     scan.numbers.insert(site.numbers.begin(), site.numbers.end());
     if (site.numbers.contains(kSocket) || site.numbers.contains(kSocketPair)) {
-      const Values families = code.values(index, X86_REG_RDI);
-      if (!families.complete) scan.socket_families.reset();
-      for (const uint64_t family : families.known) {
-        if (scan.socket_families) scan.socket_families->insert(static_cast<uint32_t>(family));
-      }
+      add_values(code, index, X86_REG_RDI, scan.socket_families);
+    }
+    if (site.numbers.contains(kFcntl)) add_values(code, index, X86_REG_RSI, scan.fcntl_commands);
+    if (site.numbers.contains(kSetSocketOption)) {
+      add_values(code, index, X86_REG_RSI, scan.option_levels);
+      add_values(code, index, X86_REG_RDX, scan.option_names);
     }
     if (site.numbers.contains(kSocket)) {
       scan.may_make_raw_sockets |= may_make_raw_socket(code, index);

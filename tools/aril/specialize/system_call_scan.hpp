@@ -19,15 +19,21 @@ struct SystemCallSite {
   uint64_t movable_from = 0;
 };
 
+/// What an argument of a system call can be; nothing when it may be anything.
+using ArgumentValues = std::optional<std::set<uint32_t>>;
+
 /// What the code of one ELF file asks of the kernel.
 struct SystemCallScan {
   std::vector<SystemCallSite> sites;
   std::set<uint32_t> numbers;  ///< of all sites together
   /// Address families that socket(2) and socketpair(2) are called with; nothing when one is not a
   /// constant.
-  std::optional<std::set<uint32_t>> socket_families = std::set<uint32_t>();
+  ArgumentValues socket_families = std::set<uint32_t>();
   /// Whether one may be raw, or for ICMP echoes: a type or protocol says so or is not known.
   bool may_make_raw_sockets = false;
+  ArgumentValues fcntl_commands = std::set<uint32_t>();
+  ArgumentValues option_levels = std::set<uint32_t>();  ///< of setsockopt(2)
+  ArgumentValues option_names = std::set<uint32_t>();
   size_t unresolved = 0;        ///< sites of which no number is known
   bool changes_gs = false;      ///< has a WRGSBASE
   std::set<std::string> paths;  ///< "/proc", "/dev", ...: with which strings in the file begin

@@ -87,6 +87,21 @@ TEST(SystemCallScan, KnowsRawSockets) {
   EXPECT_TRUE(scan({0x4c, 0x89, 0xce, 0xb8, 41, 0, 0, 0, 0x0f, 0x05, 0xc3}).may_make_raw_sockets);
 }
 
+TEST(SystemCallScan, KnowsOptionsAndCommands) {
+  // mov $26, %edx; mov $41, %esi; mov $54, %eax; syscall; ret
+  SystemCallScan found =
+      scan({0xba, 26, 0, 0, 0, 0xbe, 41, 0, 0, 0, 0xb8, 54, 0, 0, 0, 0x0f, 0x05, 0xc3});
+  EXPECT_EQ(found.option_levels, std::set<uint32_t>({41}));
+  EXPECT_EQ(found.option_names, std::set<uint32_t>({26}));
+  EXPECT_EQ(found.fcntl_commands, std::set<uint32_t>());
+  // mov $2, %esi; mov $72, %eax; syscall; ret
+  found = scan({0xbe, 2, 0, 0, 0, 0xb8, 72, 0, 0, 0, 0x0f, 0x05, 0xc3});
+  EXPECT_EQ(found.fcntl_commands, std::set<uint32_t>({2}));
+  // mov %r9, %rsi; mov $72, %eax; syscall; ret: not known
+  found = scan({0x4c, 0x89, 0xce, 0xb8, 72, 0, 0, 0, 0x0f, 0x05, 0xc3});
+  EXPECT_FALSE(found.fcntl_commands);
+}
+
 TEST(SystemCallScan, SaysWhatItCannotFollow) {
   // mov (%rsi), %rax; syscall; ret
   const SystemCallScan found = scan({0x48, 0x8b, 0x06, 0x0f, 0x05, 0xc3});

@@ -1,5 +1,4 @@
-#include <charconv>
-
+#include "base/number_text.hpp"
 #include "base/units.hpp"
 #include "drivers/virtio/device_set.hpp"
 
@@ -7,17 +6,10 @@ namespace aril::virtio {
 namespace {
 
 /// A number in C's notation at the start of `text`, which it is taken from.
-std::optional<uint64_t> take_number(std::string_view& text) {
-  int base = 10;
-  if (text.starts_with("0x") || text.starts_with("0X")) {
-    base = 16;
-    text.remove_prefix(2);
-  }
-  uint64_t value = 0;
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
-  if (error != std::errc{}) return std::nullopt;
-  text.remove_prefix(static_cast<size_t>(end - text.data()));
-  return value;
+std::optional<uint64_t> take_c_number(std::string_view& text) {
+  if (!text.starts_with("0x") && !text.starts_with("0X")) return take_number(text);
+  text.remove_prefix(2);
+  return take_number(text, 16);
 }
 
 bool take(std::string_view& text, char wanted) {
@@ -29,7 +21,7 @@ bool take(std::string_view& text, char wanted) {
 }  // namespace
 
 std::optional<MmioLocation> parse_mmio_option(std::string_view value) {
-  std::optional<uint64_t> size = take_number(value);
+  std::optional<uint64_t> size = take_c_number(value);
   if (!size || value.empty()) return std::nullopt;
   uint64_t unit = 1;
   switch (value.front()) {
@@ -53,13 +45,13 @@ std::optional<MmioLocation> parse_mmio_option(std::string_view value) {
   if (__builtin_mul_overflow(*size, unit, &*size) || *size < 0x100 || *size > kMiB)
     return std::nullopt;
   if (!take(value, '@')) return std::nullopt;
-  std::optional<uint64_t> address = take_number(value);
+  std::optional<uint64_t> address = take_c_number(value);
   if (!address || *address == 0 || *address % 4 != 0 || *address + *size < *address ||
       !take(value, ':'))
     return std::nullopt;
-  std::optional<uint64_t> gsi = take_number(value);
+  std::optional<uint64_t> gsi = take_c_number(value);
   if (!gsi || *gsi > 0xffff) return std::nullopt;
-  if (take(value, ':') && !take_number(value)) return std::nullopt;
+  if (take(value, ':') && !take_c_number(value)) return std::nullopt;
   if (!value.empty()) return std::nullopt;
   return MmioLocation{.address = *address,
                       .size = static_cast<uint32_t>(*size),

@@ -3,26 +3,10 @@
 #include <algorithm>
 #include <array>
 
+#include "base/number_text.hpp"
+
 namespace aril::net {
 namespace {
-
-// By hand: std::from_chars and std::to_chars for any base are 4 KB, which every image would carry.
-
-/// Digits alone, of a number up to `limit`, which is at most 65,535.
-std::optional<uint32_t> parse_number(std::string_view text, uint32_t base, uint32_t limit) {
-  if (text.empty()) return std::nullopt;
-  uint32_t value = 0;
-  for (char c : text) {
-    uint32_t digit = base;
-    if (c >= '0' && c <= '9') digit = static_cast<uint32_t>(c - '0');
-    if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')
-      digit = static_cast<uint32_t>((c | 0x20) - 'a') + 10;
-    if (digit >= base) return std::nullopt;
-    value = value * base + digit;
-    if (value > limit) return std::nullopt;
-  }
-  return value;
-}
 
 std::optional<uint32_t> parse_ipv4(std::string_view text) {
   uint32_t address = 0;
@@ -32,7 +16,7 @@ std::optional<uint32_t> parse_ipv4(std::string_view text) {
     if ((length == text.size()) != (i == 3)) return std::nullopt;
     auto byte = parse_number(text.substr(0, length), 10, 255);
     if (!byte) return std::nullopt;
-    address = address << 8 | *byte;
+    address = address << 8 | static_cast<uint32_t>(*byte);
     text.remove_prefix(std::min(length + 1, text.size()));
   }
   return address;
@@ -92,6 +76,7 @@ void AddressText::append(std::string_view text) {
 }
 
 AddressText::AddressText(IpAddress address) {
+  // By hand: std::to_chars for any base is 2 KB, which every image would carry.
   auto number = [&](uint32_t value, uint32_t base) {
     std::array<char, 8> digits;
     size_t first = digits.size();

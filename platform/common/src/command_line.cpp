@@ -1,7 +1,9 @@
 #include "platform/common/command_line.hpp"
 
 #include <algorithm>
-#include <charconv>
+#include <limits>
+
+#include "base/number_text.hpp"
 
 namespace aril::platform {
 namespace {
@@ -18,10 +20,9 @@ std::optional<uint8_t> hex_digit(char c) {
 /// All of `text` as a decimal number.
 template <typename T>
 bool parse_number(std::string_view text, T& out) {
-  T value{};
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size() || text.empty()) return false;
-  out = value;
+  auto value = aril::parse_number(text, 10, std::numeric_limits<T>::max());
+  if (!value) return false;
+  out = static_cast<T>(*value);
   return true;
 }
 

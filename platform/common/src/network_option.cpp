@@ -1,10 +1,10 @@
 #include "platform/common/network_option.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <optional>
 #include <tuple>
 
+#include "base/number_text.hpp"
 #include "net/wire/address_text.hpp"
 
 namespace aril::platform {
@@ -19,11 +19,8 @@ std::string_view take_until(std::string_view& text, char separator) {
 }
 
 std::optional<uint32_t> parse_bounded(std::string_view text, uint32_t limit) {
-  uint32_t value = 0;
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size() || text.empty() || value > limit)
-    return std::nullopt;
-  return value;
+  auto value = parse_number(text, 10, limit);
+  return value ? std::optional(static_cast<uint32_t>(*value)) : std::nullopt;
 }
 
 /// ADDRESS/PREFIX of one family.

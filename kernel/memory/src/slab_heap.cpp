@@ -108,7 +108,7 @@ void* SlabHeap::allocate_small(size_t class_index) {
       if (size_class.partial != 0) {
         Page* page = page_allocator::page_of(PhysicalAddress{size_class.partial} << kPageShift);
         SlabState state = load_state(*page);
-        ARIL_ASSERT(state.free_head != 0 && state.free_head <= kPageSize / size);
+        ARIL_ASSERT(state.free_head != 0 && state.free_head <= kBlocksPerPage[class_index]);
         size_t index = state.free_head - 1u;
         if (state.in_use++ == 0) --size_class.empty;
         state.free_head = next_free(*page, size, index);
@@ -128,13 +128,14 @@ void SlabHeap::free_small(Page& page, void* block) {
   SizeClass& size_class = classes_[page.size_class];
   size_t size = kSizes[page.size_class];
   auto offset = static_cast<size_t>(static_cast<std::byte*>(block) - page.data());
-  ARIL_ASSERT(offset % size == 0);
+  // Not by division, which would cost as much as all the rest.
+  size_t index = offset * kReciprocals[page.size_class] >> kReciprocalShift;
+  ARIL_ASSERT(index * size == offset);
   bytes_in_use_.fetch_sub(size, std::memory_order_relaxed);
   {
     LockGuard hold(size_class.lock);
     SlabState state = load_state(page);
     ARIL_ASSERT(state.in_use != 0);
-    size_t index = offset / size;
     // Freed twice in a row, the commonest double free.
     ARIL_ASSERT(state.free_head != index + 1);
     if (state.free_head == 0) link_locked(size_class, page);

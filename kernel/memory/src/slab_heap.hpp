@@ -26,6 +26,19 @@ class SlabHeap {
  private:
   static constexpr std::array<uint16_t, 14> kSizes = {16,  32,  48,  64,  96,   128,  192,
                                                       256, 384, 512, 768, 1024, 1536, 2048};
+  static constexpr auto kBlocksPerPage = [] {
+    std::array<uint16_t, kSizes.size()> counts{};
+    for (size_t i = 0; i < counts.size(); ++i) counts[i] = kPageSize / kSizes[i];
+    return counts;
+  }();
+  /// Rounded up: exact for every offset in a page, as kPageSize * size is far below 2^32.
+  static constexpr unsigned kReciprocalShift = 32;
+  static constexpr auto kReciprocals = [] {
+    std::array<uint64_t, kSizes.size()> values{};
+    for (size_t i = 0; i < values.size(); ++i)
+      values[i] = ((uint64_t{1} << kReciprocalShift) + kSizes[i] - 1) / kSizes[i];
+    return values;
+  }();
   /// The slabs of one size that have a free block, linked through Page::link.
   struct SizeClass {
     SpinLock lock{LockRank::kHeap};

@@ -81,17 +81,19 @@ int64_t call_untimed(arch::TrapFrame& frame) {
 }
 
 // Tells time in the kernel from time in the application at little cost: calls that take long are
-// all measured, of short ones a sample, which stands for the others.
+// all measured, of the others a sample, which stands for them. Its distance varies, so that it does
+// not fall on the same call of a loop each time.
 [[gnu::noinline]] int64_t call_measured(Task& task, arch::TrapFrame& frame) {
-  constexpr int64_t kLong = 4'000;
-  constexpr uint32_t kMaxPeriod = 64;
+  constexpr int64_t kLong = 50'000;
+  constexpr uint32_t kMaxPeriod = 64, kVariation = 16;
   Task::SystemTime& time = task.system_time;
   Duration before = task.thread().cpu_time();
   int64_t result = call_untimed(frame);
   int64_t spent = (task.thread().cpu_time() - before).ns;
   time.ns.fetch_add(spent * time.period, std::memory_order_relaxed);
   Scheduler::note_system_time({spent * time.period});
-  time.period = spent > kLong ? 1 : std::min(time.period * 2, kMaxPeriod);
+  auto variation = static_cast<uint32_t>(before.ns) % kVariation;
+  time.period = spent > kLong ? 1 : std::min(time.period * 2, kMaxPeriod - variation);
   time.countdown = time.period;
   return result;
 }

@@ -31,14 +31,14 @@ class AnswerBatch {
   void add(size_t bytes, Instant now) {
     ++frames_;
     bytes_ += bytes;
-    // Who took long for this one will for the next.
-    if (now - last_ >= kPatience) expected_ = 0;
+    // Who took long for this one may for the next.
+    was_late_ = now - last_ >= kPatience;
     last_ = now;
   }
   /// Something is queued, and nothing that is worth waiting for is about to follow.
   [[nodiscard]] bool is_due(Instant now) const {
     if (frames_ == 0) return false;
-    return frames_ >= expected_ || bytes_ >= kMaxBytes || now - last_ >= kPatience;
+    return was_late_ || frames_ >= expected_ || bytes_ >= kMaxBytes || now - last_ >= kPatience;
   }
   [[nodiscard]] bool is_empty() const { return frames_ == 0; }
   /// The device was told.
@@ -46,13 +46,15 @@ class AnswerBatch {
     expected_ -= std::min(expected_, frames_);
     frames_ = 0;
     bytes_ = 0;
+    was_late_ = false;
   }
 
  private:
   unsigned expected_ = 0;  // further answers, at most
   unsigned frames_ = 0;
   size_t bytes_ = 0;
-  Instant last_;  // when the latest frame was queued, or the wait began
+  bool was_late_ = false;  // the latest of them
+  Instant last_;           // when the latest frame was queued, or the wait began
 };
 
 }  // namespace aril::net

@@ -75,7 +75,7 @@ bool Core::try_lock() {
 }
 
 void Core::unlock() {
-  bool more = stack->run_loopback();
+  bool more = stack->ip().has_loopback() && stack->run_loopback();
   Instant deadline = stack->next_deadline();
   for (size_t i = 0; i < link_count; ++i) {
     links[i]->flush();

@@ -6,14 +6,16 @@
 #include "core.hpp"
 #include "kernel/log/log.hpp"
 #include "kernel/sched/scheduler.hpp"
+#include "kernel/sched/timer.hpp"
 #include "net/runtime/runtime.hpp"
 #include "net/wire/address_text.hpp"
 
 namespace aril::net {
 namespace {
 constexpr unsigned kReceiveBudget = 64;
-/// Frames up to this size are copied into the ring: cheaper than keeping track of their blocks.
-constexpr size_t kCopyLimit = 512;
+/// Frames up to this size, that of a usual link's, are copied into the ring: cheaper than keeping
+/// track of their blocks, and one descriptor for the device.
+constexpr size_t kCopyLimit = 1514;
 constexpr size_t kMaxPieces = 20;
 constexpr size_t kMaxHeader = HeaderBuffer::kSize;
 }  // namespace
@@ -95,7 +97,8 @@ void Link::run(void* self) {
     link->core_.lock();
     unsigned received = link->poll(kReceiveBudget);
     link->flush();
-    link->batch_.expect(received, link->core_.stack->now());
+    // Not the stack's time, which is that before the frames.
+    link->batch_.expect(received, now());
     link->core_.unlock();
     if (received != 0) {
       // Let the threads that were woken run: their answers leave in the same batch.

@@ -20,7 +20,7 @@ void TcpConnection::output() {
                        state_ != TcpState::kClosed && in_table_;
   if (can_send_data) {
     follow_path_mtu();
-    retransmit_lost();
+    if (log_.lost_bytes() != 0) retransmit_lost();
     if (kHasMtuSearch) probe_mtu();
     send_new_data();
   }
@@ -28,10 +28,13 @@ void TcpConnection::output() {
 }
 
 void TcpConnection::send_new_data() {
+  if (send_next_ == queued_.end() && !fin_queued_) {
+    push_partial_ = false;
+    return;  // as after most of what arrives
+  }
   if (flight() == 0 && context_.now - last_sent_ > rtt_.rto()) congestion_.on_idle(mss_);
   bool segments = has(route_.interface->features(),
                       key.remote.address.is_v4() ? LinkFeatures::kTso : LinkFeatures::kTso6);
-  uint32_t largest = segments ? kMaxSuperSegment - kMaxSuperSegment % mss_ : mss_;
   bool blocked_by_window = false;
   while (!fin_sent_) {
     uint32_t unsent = queued_.end() - send_next_;
@@ -52,10 +55,15 @@ void TcpConnection::send_new_data() {
     }
     uint32_t in_network = pipe();
     uint32_t room = sending_window() > in_network ? sending_window() - in_network : 0;
+    uint32_t length = std::min({unsent, window, room});
     // The device would put CWR on every segment that it cuts [RFC 3168] 6.1.2.
-    uint32_t length = std::min({unsent, window, room, announce_reduction_ ? mss_ : largest});
+    if (!segments || announce_reduction_) length = std::min(length, mss_);
     blocked_by_window = window < unsent && window < mss_;
-    uint32_t rest = length % mss_;
+    uint32_t rest = length;
+    if (length >= mss_) {
+      length = std::min(length, kMaxSuperSegment - kMaxSuperSegment % mss_);
+      rest = length % mss_;
+    }
     if (rest != 0 && !may_send_partial(length, unsent)) length -= rest;
     if (length == 0) break;
     bool last = length == unsent;
@@ -111,7 +119,7 @@ uint32_t TcpConnection::transmit(uint32_t sequence, uint32_t length, TcpFlags fl
     if (std::exchange(announce_reduction_, false)) fields.flags |= TcpFlags::kCwr;
   }
   auto segment_size = static_cast<uint16_t>(length > mss_ ? mss_ : 0);
-  uint32_t segments = (length + mss_ - 1) / mss_;
+  uint32_t segments = length <= mss_ ? 1 : (length + mss_ - 1) / mss_;
   segments_out_ += segments;
   data_segments_out_ += segments;
   bytes_sent_ += length;
@@ -121,7 +129,7 @@ uint32_t TcpConnection::transmit(uint32_t sequence, uint32_t length, TcpFlags fl
   if (is_new) {
     context_.counters.add(Counter::kTcpExtTCPOrigDataSent, segments);
     send_next_ += length;
-    if (length % mss_ != 0) last_small_end_ = send_next_;
+    if (length < mss_ || length % mss_ != 0) last_small_end_ = send_next_;
     if (!timing_) {
       timing_ = true;
       timed_sequence_ = send_next_;

@@ -52,13 +52,28 @@ bool Mutex::try_lock() {
 }
 
 void Mutex::lock() {
-  check_order();
-  if (!take()) [[unlikely]] {
-    bool preparing = ThreadWaiter::is_preparing();
-    (void)queue_.wait_until([this] { return take(); }, Instant::never(), Interruptible::kNo);
-    if (preparing) ThreadWaiter::prepare_woken();
-  }
-  note_taken();
+  // Apart, so that the way of nearly every time needs no stack frame.
+  auto lock_slowly = [](Mutex& mutex) __attribute__((noinline)) {
+    mutex.check_order();
+    if (!mutex.take()) [[unlikely]] {
+      bool preparing = ThreadWaiter::is_preparing();
+      (void)mutex.queue_.wait_until([&mutex] { return mutex.take(); }, Instant::never(),
+                                    Interruptible::kNo);
+      if (preparing) ThreadWaiter::prepare_woken();
+    }
+    mutex.note_taken();
+  };
+  Thread* self = arch::current_thread();
+  if (self == nullptr) [[unlikely]]
+    return lock_slowly(*this);
+  auto rank = static_cast<unsigned>(rank_);
+  uint64_t& held = self->held_ranks_[rank / 64];
+  bool is_highest = held >> (rank % 64) == 0 && (rank >= 64 || self->held_ranks_[1] == 0);
+  Thread* expected = nullptr;
+  if (!is_highest || !owner_.compare_exchange_strong(expected, self, std::memory_order_seq_cst))
+      [[unlikely]]
+    return lock_slowly(*this);
+  held |= uint64_t{1} << (rank % 64);
 }
 
 void Mutex::unlock() {

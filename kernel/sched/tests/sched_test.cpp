@@ -5,9 +5,13 @@
 #include <random>
 
 #include "arch/host.hpp"
+#include "arch/page_table.hpp"
 #include "arch/upcalls.hpp"
 #include "base/pairing_heap.hpp"
+#include "base/units.hpp"
+#include "kernel/memory/page_allocator.hpp"
 #include "kernel/sched/mutex.hpp"
+#include "kernel/sched/scheduler.hpp"
 #include "kernel/sched/timer.hpp"
 #include "kernel/sched/wait_queue.hpp"
 
@@ -146,6 +150,37 @@ TEST(Mutex, IsHeldBetweenLockAndUnlock) {
   EXPECT_FALSE(mutex.held_by_this_thread());
   EXPECT_TRUE(mutex.try_lock());
   mutex.unlock();
+}
+
+/// In a process of its own: takes mutexes of these ranks on a thread, one after the other, and
+/// releases them.
+void take_in_order(std::initializer_list<LockRank> ranks) {
+  const PhysicalRange usable[] = {{1 * kMiB, 64 * kMiB}};
+  page_allocator::initialize(usable, {});
+  arch::PageTable::set_kernel_root(arch::allocate_table_page().value());
+  Scheduler::start_boot_cpu();
+  for (int round = 0; round < 2; ++round) {
+    std::vector<std::unique_ptr<Mutex>> taken;
+    for (LockRank rank : ranks) {
+      taken.push_back(std::make_unique<Mutex>(rank));
+      taken.back()->lock();
+      if (!taken.back()->held_by_this_thread()) std::exit(1);
+    }
+    for (auto& mutex : taken) mutex->unlock();
+  }
+  std::exit(0);
+}
+
+TEST(MutexOrder, RanksMustAscend) {
+  using enum LockRank;
+  EXPECT_EXIT(take_in_order({kProcess, kSocket, kNetStack, kPageCache, kMutexLeaf}),
+              testing::ExitedWithCode(0), "");
+  EXPECT_DEATH(take_in_order({kNetStack, kSocket}),
+               "a mutex of rank 30 is taken while one of rank 35 is held");
+  EXPECT_DEATH(take_in_order({kMutexLeaf, kProcess}),
+               "a mutex of rank 10 is taken while one of rank 69 is held");
+  EXPECT_DEATH(take_in_order({kSocket, kSocket}),
+               "a mutex of rank 30 is taken while one of rank 30 is held");
 }
 
 }  // namespace

@@ -18,10 +18,11 @@ Result<void> Walker::begin(std::string_view text) {
   if (text.size() >= kPathLimit) return fail(Errno::kNameTooLong);
   if (text.empty() && !has(flags_, LookupFlags::kEmptyPath)) return fail(Errno::kNoEnt);
   text_ = text;
-  place_ = start_;
   if (text.starts_with('/')) {
     if (has(flags_, LookupFlags::kBeneath)) return fail(Errno::kXDev);
     place_ = root();
+  } else {
+    place_ = start_;
   }
   return {};
 }

@@ -11,7 +11,8 @@ Result<RefPtr<File>> usable_file_of(int fd) {
 }
 
 Result<vfs::Path> start_of(int directory_fd, std::string_view name) {
-  if (directory_fd == kAtCwd || name.starts_with('/')) return current_process().fs().cwd();
+  if (name.starts_with('/')) return vfs::Path();
+  if (directory_fd == kAtCwd) return current_process().fs().cwd();
   RefPtr<File> file = ARIL_TRY(file_of(directory_fd));
   const vfs::Path* path = vfs::path_of(*file);
   if (path == nullptr) return fail(Errno::kNotDir);

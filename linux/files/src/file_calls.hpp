@@ -26,7 +26,7 @@ Result<RefPtr<File>> usable_file_of(int fd);
 inline Result<std::string> read_path(UserPath path) {
   return string_from_user(path.address(), vfs::kPathLimit);
 }
-/// Where a relative name starts. kBadF, kNotDir.
+/// Where a relative name starts; for an absolute one a null path. kBadF, kNotDir.
 Result<vfs::Path> start_of(int directory_fd, std::string_view name);
 /// The place that an `*at` call means; `flags`: kAtSymlinkNoFollow, kAtEmptyPath.
 Result<vfs::Path> place_of(const vfs::LookupContext& context, int directory_fd, UserPath path,

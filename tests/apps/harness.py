@@ -240,9 +240,10 @@ def can_make_taps():
     return os.geteuid() == 0 and os.path.exists("/dev/net/tun") and shutil.which("ip") is not None
 
 
-def make_tap(*namespace):
-    """Makes a tap device for GUEST, in this network namespace or the one that `-n NAME` names."""
-    for words in (["link", "set", "lo", "up"], ["tuntap", "add", "dev", TAP, "mode", "tap"],
+def make_tap(*namespace, modes=()):
+    """Makes a tap device for GUEST, in this network namespace or the one that `-n NAME` names.
+    `modes`: more words for `ip tuntap`, as "multi_queue"."""
+    for words in (["link", "set", "lo", "up"], ["tuntap", "add", "dev", TAP, "mode", "tap", *modes],
                   ["addr", "add", "10.88.0.1/24", "dev", TAP], ["link", "set", TAP, "up"]):
         run(["ip", *namespace, *words])
     # While the machine boots, nobody answers ARP; do not wait a second to ask again.
@@ -254,15 +255,16 @@ def make_tap(*namespace):
 
 
 @contextlib.contextmanager
-def namespace():
-    """A network namespace with a tap device that aril can use: the guest is 10.88.0.2/24 and
-    fd00:88::2/64, this side 10.88.0.1 and, where this host has IPv6, fd00:88::1. Yields the command prefix that runs something inside, and aril's --net."""
+def namespace(modes=()):
+    """A network namespace with a tap device (`modes` as for make_tap) that aril can use: the guest is
+    10.88.0.2/24 and fd00:88::2/64, this side 10.88.0.1 and, where this host has IPv6, fd00:88::1.
+    Yields the command prefix that runs something inside, and aril's --net."""
     if not can_make_taps():
         raise Skip("making a tap device needs root, iproute2 and /dev/net/tun")
     name = f"{name_prefix()}-{os.getpid()}"
     run(["ip", "netns", "add", name])
     try:
-        make_tap("-n", name)
+        make_tap("-n", name, modes=modes)
         yield ["ip", "netns", "exec", name], TAP_NETWORK
     finally:
         run(["ip", "netns", "del", name])

@@ -60,7 +60,13 @@ void open_tap(const std::string& name, ProcessBoot& boot) {
   if (name.size() >= sizeof request.ifr_name) die(name + ": no interface has such a long name");
   std::memcpy(request.ifr_name, name.c_str(), name.size());
   request.ifr_flags = static_cast<short>(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR);
-  if (ioctl(tap, TUNSETIFF, &request) < 0) die("tap " + name, errno);
+  int done = ioctl(tap, TUNSETIFF, &request);
+  if (done < 0 && errno == EINVAL) {
+    // It was made for several queues: one of them serves.
+    request.ifr_flags = static_cast<short>(request.ifr_flags | IFF_MULTI_QUEUE);
+    done = ioctl(tap, TUNSETIFF, &request);
+  }
+  if (done < 0) die("tap " + name, errno);
   constexpr int kHeader = 10;
   int header_size = kHeader;
   check(ioctl(tap, TUNSETVNETHDRSZ, &header_size), "TUNSETVNETHDRSZ");

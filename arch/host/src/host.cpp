@@ -38,6 +38,7 @@ std::byte* host_ram() {
 
 void host_set_time(Instant time) { fixed_time = time; }
 void host_advance_time(Duration by) { fixed_time = monotonic_now() + by; }
+void host_release_time() { fixed_time.reset(); }
 Instant host_timer_deadline() { return armed; }
 
 Instant monotonic_now() {

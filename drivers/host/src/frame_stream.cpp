@@ -38,11 +38,12 @@ class FrameStream final : public NetworkDevice {
       LockGuard guard(lock_);
       ARIL_TRY(send_locked(vectors));
     }
+    note_sent();
     if (release != nullptr) release(context);
     return {};
   }
 
-  unsigned poll_receive(unsigned budget, Sink sink, void* context) override {
+  unsigned poll_receive(unsigned, unsigned budget, Sink sink, void* context) override {
     {
       LockGuard guard(lock_);
       static_cast<void>(send_rest_locked());
@@ -107,7 +108,7 @@ class FrameStream final : public NetworkDevice {
     }
     if (end_ - start_ < sizeof length + length) return false;
     std::span<const std::byte> frame(received_.get() + start_ + sizeof length, length);
-    if (frame.size() >= kEthernetHeader) sink(context, frame, RxChecksum::kUnknown);
+    if (frame.size() >= kEthernetHeader) hand_on(sink, context, frame, RxChecksum::kUnknown);
     start_ += sizeof length + length;
     return true;
   }

@@ -31,15 +31,16 @@ class NetworkDevice : public NetDevice {
   [[nodiscard]] MacAddress mac() const override { return config_.address; }
   [[nodiscard]] uint32_t mtu() const override { return config_.mtu; }
   [[nodiscard]] bool link_up() const override { return !failed_.load(std::memory_order_relaxed); }
-  void flush_transmit() override {}
+  void flush_transmit(unsigned) override {}
 
-  bool arm_interrupt() override {
+  bool arm_interrupt(unsigned) override {
     // The host tells of what is there already as well.
     if (link_up()) arch::arm(receive_watch_);
     if (blocked_.exchange(false)) arch::arm(transmit_watch_);
     return true;
   }
-  void set_callback(void (*callback)(void*), void* context) override {
+  [[nodiscard]] QueueCounters queue_counters(unsigned) const override { return frames_; }
+  void set_callback(unsigned, void (*callback)(void*), void* context) override {
     callback_context_ = context;
     // Release: the handler that sees the function sees its context.
     callback_.store(callback, std::memory_order_release);
@@ -47,6 +48,12 @@ class NetworkDevice : public NetDevice {
 
  protected:
   [[nodiscard]] int descriptor() const { return config_.descriptor; }
+  void hand_on(Sink sink, void* context, std::span<const std::byte> bytes, RxChecksum checksum) {
+    const RxFrame frame{bytes.data(), static_cast<uint32_t>(bytes.size()), checksum};
+    ++frames_.received;
+    sink(context, {&frame, 1});
+  }
+  void note_sent() { ++frames_.sent; }
   void wake() {
     if (auto callback = callback_.load(std::memory_order_acquire)) callback(callback_context_);
   }
@@ -57,6 +64,7 @@ class NetworkDevice : public NetDevice {
 
  private:
   const NetworkConfig config_;
+  QueueCounters frames_;
   arch::HostWatch receive_watch_, transmit_watch_;
   std::atomic<void (*)(void*)> callback_{nullptr};
   void* callback_context_ = nullptr;

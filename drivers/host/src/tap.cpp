@@ -60,11 +60,12 @@ class Tap final : public NetworkDevice {
     while (!sent && sent.error() == Errno::kIntr)
       sent = arch::host_write(descriptor(), vectors.all());
     if (!sent) return refused(sent.error());
+    note_sent();
     if (release != nullptr) release(context);
     return {};
   }
 
-  unsigned poll_receive(unsigned budget, Sink sink, void* context) override {
+  unsigned poll_receive(unsigned, unsigned budget, Sink sink, void* context) override {
     unsigned count = 0;
     while (count < budget && link_up()) {
       Result<size_t> length = arch::host_read(descriptor(), {buffer_.get(), kBufferSize});
@@ -80,8 +81,8 @@ class Tap final : public NetworkDevice {
       std::memcpy(&header, buffer_.get(), sizeof header);
       // A frame that still needs its checksum came from the host itself and never crossed a wire.
       bool verified = (header.flags & (kNeedsChecksum | kDataValid)) != 0;
-      sink(context, {buffer_.get() + sizeof header, *length - sizeof header},
-           verified ? RxChecksum::kVerified : RxChecksum::kUnknown);
+      hand_on(sink, context, {buffer_.get() + sizeof header, *length - sizeof header},
+              verified ? RxChecksum::kVerified : RxChecksum::kUnknown);
     }
     return count;
   }

@@ -37,10 +37,11 @@ Result<MsixTable> MsixTable::enable(const Device& device) {
   return MsixTable(entries, size);
 }
 
-Result<void> MsixTable::connect(unsigned index, arch::InterruptHandler handler, void* argument) {
+Result<void> MsixTable::connect(unsigned index, unsigned cpu, arch::InterruptHandler handler,
+                                void* argument) {
   if (index >= size_) return fail(Errno::kInval);
   arch::InterruptVector vector = ARIL_TRY(arch::allocate_vector(handler, argument));
-  arch::MsiMessage message = arch::msi_message(vector, 0);
+  arch::MsiMessage message = arch::msi_message(vector, cpu);
   volatile uint32_t* entry = entries_ + index * kEntryWords;
   entry[kAddressLow] = static_cast<uint32_t>(message.address);
   entry[kAddressHigh] = static_cast<uint32_t>(message.address >> 32);

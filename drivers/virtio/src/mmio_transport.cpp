@@ -68,8 +68,9 @@ class MmioTransport final : public Transport {
   }
 
   Result<void> connect_interrupts(InterruptSink& sink, unsigned queues) override {
-    sink_ = &sink;
     queues_ = queues;
+    if (sink_ != nullptr) return {};
+    sink_ = &sink;
     return arch::connect_global_interrupt(location_.gsi, location_.trigger, location_.polarity,
                                           on_interrupt, this);
   }

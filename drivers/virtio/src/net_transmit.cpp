@@ -2,12 +2,12 @@
 #include <cstring>
 #include <new>
 
-#include "net.hpp"
+#include "net_pair.hpp"
 
 namespace aril::virtio {
 
 /// A frame on its way into the ring. Not moved: `referenced` may point into it.
-struct NetDriver::Outgoing {
+struct NetDriver::Pair::Outgoing {
   NetHeader header{};
   /// Copied into the slot behind the header.
   std::span<const TxFrame::Piece> copied;
@@ -20,10 +20,10 @@ struct NetDriver::Outgoing {
   TxFrame::Piece copy_piece{};
 };
 
-Result<NetHeader> NetDriver::make_header(const TxFrame& frame, size_t length) const {
+Result<NetHeader> NetDriver::Pair::make_header(const TxFrame& frame, size_t length) const {
   NetHeader header{};
   if (frame.checksum_start != 0) {
-    if (!has(kNetChecksum) ||
+    if (!device_.has(kNetChecksum) ||
         size_t{frame.checksum_start} + frame.checksum_offset + sizeof(uint16_t) > length)
       return fail(Errno::kInval);
     header.flags = kNetNeedsChecksum;
@@ -32,7 +32,7 @@ Result<NetHeader> NetDriver::make_header(const TxFrame& frame, size_t length) co
   }
   if (frame.segment_size != 0) {
     // [virtio-1.2] 5.1.6.2: segmentation builds on the checksum.
-    bool offered = has(frame.is_ipv6 ? kNetHostTso6 : kNetHostTso4);
+    bool offered = device_.has(frame.is_ipv6 ? kNetHostTso6 : kNetHostTso4);
     if (!offered || frame.checksum_start == 0 || frame.header_length >= length)
       return fail(Errno::kInval);
     header.gso_type = frame.is_ipv6 ? kGsoTcp6 : kGsoTcp4;
@@ -42,7 +42,7 @@ Result<NetHeader> NetDriver::make_header(const TxFrame& frame, size_t length) co
   return header;
 }
 
-Result<void> NetDriver::prepare(const TxFrame& frame, Release release, Outgoing& out) const {
+Result<void> NetDriver::Pair::prepare(const TxFrame& frame, Release release, Outgoing& out) const {
   size_t length = 0;
   for (const TxFrame::Piece& piece : frame.pieces) length += piece.length;
   if (length < kEthernetHeader || length > kMaxFrame) return fail(Errno::kInval);
@@ -70,10 +70,10 @@ Result<void> NetDriver::prepare(const TxFrame& frame, Release release, Outgoing&
   return {};
 }
 
-Result<void> NetDriver::transmit(const TxFrame& frame, void (*release)(void*), void* context) {
-  if (has_failed()) return fail(Errno::kIo);
+Result<void> NetDriver::Pair::transmit(const TxFrame& frame, Release release) {
+  if (device_.has_failed()) return fail(Errno::kIo);
   Outgoing outgoing;
-  ARIL_TRY(prepare(frame, {release, context}, outgoing));
+  ARIL_TRY(prepare(frame, release, outgoing));
   const bool all_copied = outgoing.release.function == nullptr;
 
   Releases releases;
@@ -82,41 +82,41 @@ Result<void> NetDriver::transmit(const TxFrame& frame, void (*release)(void*), v
     LockGuard guard(transmit_lock_);
     // Seldom enough that finished frames come in batches, early enough that the ring never fills
     // while the device keeps up.
-    if (free_slot_count_ <= sizes_.transmit_slots / 2 ||
+    if (free_slot_count_ <= device_.sizes_.transmit_slots / 2 ||
         transmit_->free_descriptors() <= transmit_->size() / 2)
       reclaim_locked(releases);
     queued = queue_locked(outgoing) || queue_when_full_locked(outgoing, releases);
     // A batch that takes half the ring is on its way while the caller makes the next half; and what
     // fills the ring must be, or no interrupt would ever tell of room.
-    kick =
-        (!queued || transmit_->unpublished() >= sizes_.transmit_slots / 2) && transmit_->publish();
+    kick = (!queued || transmit_->unpublished() >= device_.sizes_.transmit_slots / 2) &&
+           transmit_->publish();
   }
   // Outside the lock: the notification leaves the virtual machine.
   if (kick) transmit_->notify();
   releases.run();
-  if (transmit_->is_broken()) broken("the device broke the transmit ring's protocol");
-  if (!queued) return fail(has_failed() ? Errno::kIo : Errno::kAgain);
-  if (all_copied && release != nullptr) release(context);
+  if (transmit_->is_broken()) device_.broken("the device broke the transmit ring's protocol");
+  if (!queued) return fail(device_.has_failed() ? Errno::kIo : Errno::kAgain);
+  if (all_copied && release.function != nullptr) release.function(release.context);
   return {};
 }
 
 /// Asks to be told when half of what is under way is done, so that a batch can follow; unless
 /// something is done already, which makes room at once.
-bool NetDriver::queue_when_full_locked(Outgoing& outgoing, Releases& releases) {
-  ++counters_.transmit_full;
-  bool others_wait = transmit_blocked_.exchange(true, std::memory_order_acq_rel);
+bool NetDriver::Pair::queue_when_full_locked(Outgoing& outgoing, Releases& releases) {
+  ++transmit_full;
+  bool others_wait = signal_.transmit_blocked.exchange(true, std::memory_order_acq_rel);
   transmit_armed_ = transmit_->arm_interrupt(transmit_->outstanding() / 2);
   if (transmit_armed_) return false;
   reclaim_locked(releases);
   if (!queue_locked(outgoing)) return false;
   if (!others_wait) {
-    transmit_blocked_.store(false, std::memory_order_relaxed);
+    signal_.transmit_blocked.store(false, std::memory_order_relaxed);
     transmit_->disarm_interrupt();
   }
   return true;
 }
 
-bool NetDriver::queue_locked(Outgoing& outgoing) {
+bool NetDriver::Pair::queue_locked(Outgoing& outgoing) {
   if (free_slot_count_ == 0 || transmit_->free_descriptors() < outgoing.referenced.size() + 1)
     return false;
   uint16_t slot = free_slots_[free_slot_count_ - 1];
@@ -135,16 +135,17 @@ bool NetDriver::queue_locked(Outgoing& outgoing) {
   }
   std::optional<uint16_t> head = transmit_->add(std::span(buffers).first(count), {});
   if (!head) return false;
-  if (!transmit_blocked_.load(std::memory_order_relaxed)) transmit_->disarm_interrupt();
+  if (!signal_.transmit_blocked.load(std::memory_order_relaxed)) transmit_->disarm_interrupt();
   --free_slot_count_;
+  if (kMaxQueues > 1) ++frames.sent;
   slot_of_head_[*head] = slot;
   slots_[slot].release = outgoing.release;
   slots_[slot].copy = std::move(outgoing.copy);
   return true;
 }
 
-void NetDriver::flush_transmit() {
-  if (has_failed()) return;
+void NetDriver::Pair::flush_transmit() {
+  if (device_.has_failed()) return;
   bool kick;
   {
     LockGuard guard(transmit_lock_);
@@ -154,7 +155,7 @@ void NetDriver::flush_transmit() {
   if (kick) transmit_->notify();
 }
 
-bool NetDriver::reclaim_locked(Releases& releases) {
+bool NetDriver::Pair::reclaim_locked(Releases& releases) {
   while (releases.count < releases.calls.size()) {
     std::optional<Virtqueue::Used> used = transmit_->take_used();
     if (!used) return false;
@@ -171,9 +172,9 @@ bool NetDriver::reclaim_locked(Releases& releases) {
   return true;
 }
 
-void NetDriver::abandon() {
-  if (!device_is_stopped() || slots_ == nullptr) return;
-  for (unsigned slot = 0; slot < sizes_.transmit_slots; ++slot) {
+void NetDriver::Pair::abandon() {
+  if (!device_.device_is_stopped() || slots_ == nullptr) return;
+  for (unsigned slot = 0; slot < device_.sizes_.transmit_slots; ++slot) {
     Release release;
     {
       LockGuard guard(transmit_lock_);
@@ -183,7 +184,7 @@ void NetDriver::abandon() {
   }
 }
 
-void NetDriver::reclaim() {
+void NetDriver::Pair::reclaim() {
   if (transmit_->outstanding() == 0) return;
   bool more = true;
   while (more) {
@@ -194,7 +195,7 @@ void NetDriver::reclaim() {
     }
     releases.run();
   }
-  if (transmit_->is_broken()) broken("the device broke the transmit ring's protocol");
+  if (transmit_->is_broken()) device_.broken("the device broke the transmit ring's protocol");
 }
 
 }  // namespace aril::virtio

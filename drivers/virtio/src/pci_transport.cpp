@@ -39,7 +39,6 @@ enum CommonRegister : uint8_t {
   kCommonSize = 56,
 };
 constexpr uint16_t kNoVector = 0xffff;
-constexpr unsigned kMaxQueues = 6;  // of the drivers here
 
 /// A mapped piece of a BAR.
 struct Window {
@@ -95,9 +94,12 @@ class PciTransport final : public Transport {
   }
 
   Result<void> connect_interrupts(InterruptSink& sink, unsigned queues) override {
-    if (queues > kMaxQueues) return fail(Errno::kInval);
-    sink_ = &sink;
     queues_ = queues;
+    if (sink_ != nullptr) return uses_msix_ ? set_config_vector() : Result<void>();
+    // One more, for the queue without an interrupt.
+    queue_states_.reset(new (std::nothrow) QueueState[queues + 1]);
+    if (queue_states_ == nullptr) return fail(Errno::kNoMem);
+    sink_ = &sink;
     if (Result<pci::MsixTable> table = pci::MsixTable::enable(device_)) {
       return connect_msix(*table);
     }
@@ -114,17 +116,16 @@ class PciTransport final : public Transport {
   }
 
   Result<void> start_queue(unsigned queue, const QueueLayout& layout) override {
-    if (queue >= queues_) return fail(Errno::kInval);
     common_.at<uint16_t>(kQueueSelect) = static_cast<uint16_t>(queue);
     // [virtio-1.2] 4.1.4.4: the queue's doorbell; it may be anywhere in the window.
     uint64_t doorbell =
         uint64_t{common_.at<uint16_t>(kQueueNotifyOffset)} * windows_.notify_multiplier;
     if (doorbell + sizeof(uint16_t) > windows_.notify.size || doorbell % 2 != 0)
       return fail(Errno::kInval);
-    doorbells_[queue] = windows_.notify.registers + doorbell;
+    state_of(queue).doorbell = windows_.notify.registers + doorbell;
 
     common_.at<uint16_t>(kQueueSize) = layout.size;
-    if (uses_msix_) {
+    if (uses_msix_ && queue < queues_) {
       uint16_t vector = vector_of_queue(queue);
       common_.at<uint16_t>(kQueueMsixVector) = vector;
       // [virtio-1.2] 4.1.5.1.2.2: a device without resources answers "no vector".
@@ -139,7 +140,7 @@ class PciTransport final : public Transport {
 
   void notify(unsigned queue) override {
     // A device register. [virtio-1.2] 4.1.5.2: without NOTIFICATION_DATA, the queue's index.
-    *reinterpret_cast<volatile uint16_t*>(doorbells_[queue]) = static_cast<uint16_t>(queue);
+    *reinterpret_cast<volatile uint16_t*>(state_of(queue).doorbell) = static_cast<uint16_t>(queue);
   }
 
   uint32_t read_config(unsigned offset, unsigned width) override {
@@ -156,35 +157,43 @@ class PciTransport final : public Transport {
   Result<void> connect_msix(pci::MsixTable& table) {
     vectors_ = std::min(table.size(), queues_ + 1);
     if (vectors_ < 2) {
-      ARIL_TRY(table.connect(0, on_any, this));
+      ARIL_TRY(table.connect(0, 0, on_any, this));
     } else {
-      ARIL_TRY(table.connect(0, on_config, this));
+      ARIL_TRY(table.connect(0, 0, on_config, this));
     }
     for (unsigned vector = 1; vector < vectors_; ++vector) {
       unsigned queue = vector - 1;
       bool shared = vector + 1 == vectors_ && vectors_ < queues_ + 1;
-      contexts_[queue] = {this, queue};
+      unsigned cpu = sink_->cpu_of_queue(queue);
+      queue_states_[queue].transport = this;
+      queue_states_[queue].queue = queue;
       if (shared) {
-        ARIL_TRY(table.connect(vector, on_all_queues, this));
+        ARIL_TRY(table.connect(vector, cpu, on_all_queues, this));
       } else {
-        ARIL_TRY(table.connect(vector, on_queue, &contexts_[queue]));
+        ARIL_TRY(table.connect(vector, cpu, on_queue, &queue_states_[queue]));
       }
     }
+    uses_msix_ = true;
+    return set_config_vector();
+  }
+  Result<void> set_config_vector() {
     common_.at<uint16_t>(kConfigMsixVector) = 0;
     if (common_.at<uint16_t>(kConfigMsixVector) == kNoVector) return fail(Errno::kNoSpc);
-    uses_msix_ = true;
     return {};
   }
   [[nodiscard]] uint16_t vector_of_queue(unsigned queue) const {
     return static_cast<uint16_t>(std::min(queue + 1, vectors_ - 1));
   }
 
-  struct QueueContext {
+  struct QueueState {
     PciTransport* transport = nullptr;
     unsigned queue = 0;
+    std::byte* doorbell = nullptr;
   };
+  /// Of one of the first queues, or of the further one.
+  QueueState& state_of(unsigned queue) { return queue_states_[std::min(queue, queues_)]; }
   static void on_queue(void* argument) {
-    auto& context = *static_cast<QueueContext*>(argument);
+    auto& context = *static_cast<QueueState*>(argument);
     context.transport->sink_->on_queue_interrupt(context.queue);
   }
   static void on_all_queues(void* argument) {
@@ -220,8 +229,7 @@ class PciTransport final : public Transport {
   unsigned queues_ = 0;
   unsigned vectors_ = 0;
   bool uses_msix_ = false;
-  std::array<std::byte*, kMaxQueues> doorbells_{};
-  std::array<QueueContext, kMaxQueues> contexts_{};
+  std::unique_ptr<QueueState[]> queue_states_;
   std::array<char, 24> place_{};
 };
 

@@ -43,7 +43,8 @@ inline constexpr uint64_t kNetChecksum = feature(0), kNetGuestChecksum = feature
                           kNetMtu = feature(3), kNetMac = feature(5), kNetGuestTso4 = feature(7),
                           kNetGuestTso6 = feature(8), kNetHostTso4 = feature(11),
                           kNetHostTso6 = feature(12), kNetMergeBuffers = feature(15),
-                          kNetStatus = feature(16);
+                          kNetStatus = feature(16), kNetControlQueue = feature(17),
+                          kNetMultiqueue = feature(22);
 
 /// [virtio-1.2] 5.1.6: stands before every frame in both directions.
 struct NetHeader {
@@ -60,8 +61,19 @@ inline constexpr uint8_t kNetNeedsChecksum = 1, kNetDataValid = 2;
 inline constexpr uint8_t kGsoNone = 0, kGsoTcp4 = 1, kGsoTcp6 = 4, kGsoEcn = 0x80;
 
 // [virtio-1.2] 5.1.4
-inline constexpr unsigned kNetConfigMac = 0, kNetConfigStatus = 6, kNetConfigMtu = 10;
+inline constexpr unsigned kNetConfigMac = 0, kNetConfigStatus = 6, kNetConfigMaxPairs = 8,
+                          kNetConfigMtu = 10;
 inline constexpr uint16_t kNetStatusLinkUp = 1;
+
+/// [virtio-1.2] 5.1.6.5.5: a command on the control queue, answered by one byte.
+struct NetSetPairs {
+  uint8_t command_class;
+  uint8_t command;
+  uint16_t pairs;
+};
+static_assert(sizeof(NetSetPairs) == 4);
+inline constexpr uint8_t kNetControlMq = 4, kNetControlMqPairsSet = 0, kNetControlOk = 0;
+inline constexpr uint16_t kNetMaxPairs = 0x8000;
 
 // [virtio-1.2] 5.2.3
 inline constexpr uint64_t kBlockSizeMax = feature(1), kBlockSegmentMax = feature(2),

@@ -16,6 +16,8 @@ class InterruptSink {
  public:
   virtual void on_queue_interrupt(unsigned queue) = 0;
   virtual void on_config_interrupt() = 0;
+  /// The CPU that serves the queue: its interrupts go there where each queue has one of its own.
+  [[nodiscard]] virtual unsigned cpu_of_queue(unsigned /*queue*/) const { return 0; }
 
  protected:
   ~InterruptSink() = default;
@@ -38,7 +40,8 @@ class Transport {
   [[nodiscard]] virtual uint64_t offered_features() = 0;
   virtual void accept_features(uint64_t features) = 0;
 
-  /// Connects the device's interrupts, before start_queue. `queues`: how many there will be.
+  /// Connects the device's interrupts, before start_queue: those of the first `queues` queues. One
+  /// further queue may be started, which has none. Again after a reset, with no more queues.
   virtual Result<void> connect_interrupts(InterruptSink& sink, unsigned queues) = 0;
 
   /// The largest size of a queue; 0 when there is no such queue.

@@ -125,7 +125,8 @@ class DeviceQueue {
   uint16_t* used_ = nullptr;
 };
 
-/// What a test sees of the device; outlives the transport, which the driver owns.
+/// What a test sees of the device, whose queues are gone when it is started again; outlives the
+/// transport, which the driver owns.
 struct FakeDevice {
   uint32_t id = 0;
   uint64_t offered = kFeatureVersion1 | kFeatureEventIndex | kFeatureIndirect;
@@ -134,9 +135,11 @@ struct FakeDevice {
   uint8_t status = 0;
   unsigned resets = 0;
   uint16_t queue_limit = 256;
+  static constexpr unsigned kMaxQueues = 32;
+  unsigned queue_count = kMaxQueues;
   std::array<std::byte, 64> config{};
-  std::array<DeviceQueue, 6> queues;
-  std::array<unsigned, 6> notifications{};
+  std::array<DeviceQueue, kMaxQueues> queues;
+  std::array<unsigned, kMaxQueues> notifications{};
   InterruptSink* sink = nullptr;
   /// Called at every notification.
   void (*on_notify)(FakeDevice& device, unsigned queue) = nullptr;
@@ -170,12 +173,17 @@ class FakeTransport final : public Transport {
     return true;
   }
   uint64_t offered_features() override { return device_.offered; }
-  void accept_features(uint64_t features) override { device_.accepted = features; }
+  void accept_features(uint64_t features) override {
+    device_.accepted = features;
+    device_.queues = {};
+  }
   Result<void> connect_interrupts(InterruptSink& sink, unsigned) override {
     device_.sink = &sink;
     return {};
   }
-  uint16_t queue_limit(unsigned) override { return device_.queue_limit; }
+  uint16_t queue_limit(unsigned queue) override {
+    return queue < device_.queue_count ? device_.queue_limit : uint16_t{0};
+  }
   Result<void> start_queue(unsigned queue, const QueueLayout& layout) override {
     device_.queues[queue] = DeviceQueue(layout, (device_.accepted & kFeatureEventIndex) != 0);
     return {};

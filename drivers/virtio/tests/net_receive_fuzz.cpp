@@ -1,6 +1,7 @@
 #include <cstdlib>
 
 #include "../src/net.hpp"
+#include "arch/host.hpp"
 #include "fake_device.hpp"
 
 namespace aril::virtio {
@@ -25,9 +26,27 @@ class Script {
 };
 
 /// Reads every byte, so that the sanitizer sees a frame that leaves its buffer.
-void read_all(void* sum, std::span<const std::byte> frame, RxChecksum) {
-  for (std::byte byte : frame) *static_cast<uint32_t*>(sum) += static_cast<uint32_t>(byte);
-  if (frame.size() < 14 || frame.size() > 65536 + 14) std::abort();
+void read_all(void* sum, std::span<const RxFrame> frames) {
+  for (const RxFrame& frame : frames) {
+    for (std::byte byte : frame.bytes())
+      *static_cast<uint32_t*>(sum) += static_cast<uint32_t>(byte);
+    if (frame.length < 14 || frame.length > 65536 + 14) std::abort();
+  }
+}
+
+uint32_t control_answer;
+
+/// The control queue's answer: right, wrong, impossible or none, for which nobody waits here.
+void answer_command(testing::FakeDevice& device, unsigned queue) {
+  if ((device.accepted & kNetMultiqueue) == 0 || queue % 2 != 0 || queue == 0) return;
+  auto chain = device.queues[queue].pop();
+  if (!chain || chain->readable().size() != sizeof(NetSetPairs)) return;
+  const auto answer = static_cast<std::byte>(control_answer & 1);
+  chain->fill({&answer, 1});
+  if ((control_answer & 6) == 2) device.queues[queue].push(77, 1);
+  if ((control_answer & 6) == 4) device.queues[queue].push(chain->head, control_answer);
+  if ((control_answer & 6) == 0) device.queues[queue].push(chain->head, 1);
+  arch::host_advance_time(Duration::seconds(10));
 }
 
 void run(Script script) {
@@ -38,9 +57,17 @@ void run(Script script) {
   if ((flavour & 1) != 0) device.offered |= kNetMergeBuffers;
   if ((flavour & 2) != 0) device.offered |= kNetChecksum | kNetGuestTso4;
   if ((flavour & 4) != 0) device.offered &= ~kFeatureEventIndex;
-  NetDriver net(std::make_unique<testing::FakeTransport>(device), {16, 4, true});
+  if ((flavour & 8) != 0) {
+    device.offered |= kNetMultiqueue | ((flavour & 16) != 0 ? 0 : kNetControlQueue);
+    device.set_config<uint16_t>(kNetConfigMaxPairs, static_cast<uint16_t>(script.take(2)));
+    device.queue_count = script.take(1) % (testing::FakeDevice::kMaxQueues - 1) + 2;
+    control_answer = script.take(1);
+    device.on_notify = answer_command;
+  }
+  NetDriver net(std::make_unique<testing::FakeTransport>(device), {16, 4, true, 4});
   if (!net.start()) std::abort();
-  testing::DeviceQueue& ring = device.queues[0];
+  const unsigned pair = (flavour >> 6) % net.queue_count();
+  testing::DeviceQueue& ring = device.queues[2 * pair];
   uint32_t sum = 0;
   while (!script.empty() && !net.has_failed()) {
     uint32_t step = script.take(1);
@@ -55,10 +82,10 @@ void run(Script script) {
         ring.put(script.take(4), script.take(4));
         break;
       case 3:
-        net.poll_receive(1 + (step >> 3), read_all, &sum);
+        net.poll_receive(pair, 1 + (step >> 3), read_all, &sum);
         break;
       case 4:
-        if (net.arm_interrupt()) device.sink->on_queue_interrupt(0);
+        if (net.arm_interrupt(pair)) device.sink->on_queue_interrupt(2 * pair);
         break;
       default:
         if (auto chain = ring.pop()) {
@@ -71,7 +98,7 @@ void run(Script script) {
         break;
     }
   }
-  net.poll_receive(64, read_all, &sum);
+  net.poll_receive(pair, 64, read_all, &sum);
   net.stop();
 }
 

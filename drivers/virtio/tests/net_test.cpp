@@ -38,7 +38,7 @@ class NetTest : public ::testing::Test {
   void start(NetDriver::Sizes sizes = {16, 4, true}) {
     net_ = std::make_unique<NetDriver>(std::make_unique<FakeTransport>(device_), sizes);
     ASSERT_TRUE(net_->start().has_value());
-    net_->set_callback([](void* self) { ++static_cast<NetTest*>(self)->wakes_; }, this);
+    net_->set_callback(0, [](void* self) { ++static_cast<NetTest*>(self)->wakes_; }, this);
   }
 
   DeviceQueue& receive() { return device_.queues[0]; }
@@ -58,10 +58,11 @@ class NetTest : public ::testing::Test {
   std::vector<Frame> poll(unsigned budget = 64) {
     std::vector<Frame> frames;
     net_->poll_receive(
-        budget,
-        [](void* context, std::span<const std::byte> frame, RxChecksum checksum) {
-          static_cast<std::vector<Frame>*>(context)->push_back(
-              {{frame.begin(), frame.end()}, checksum});
+        0, budget,
+        [](void* context, std::span<const RxFrame> batch) {
+          for (const RxFrame& frame : batch)
+            static_cast<std::vector<Frame>*>(context)->push_back(
+                {{frame.data, frame.data + frame.length}, frame.checksum});
         },
         &frames);
     return frames;
@@ -199,9 +200,9 @@ TEST_F(NetTest, InterruptsOncePerArming) {
   auto frame = with_header({.buffer_count = 1}, frame_of(60));
   deliver(frame);
   EXPECT_FALSE(device_.interrupt(0));
-  EXPECT_FALSE(net_->arm_interrupt());  // a frame is there
+  EXPECT_FALSE(net_->arm_interrupt(0));  // a frame is there
   poll();
-  EXPECT_TRUE(net_->arm_interrupt());
+  EXPECT_TRUE(net_->arm_interrupt(0));
   deliver(frame);
   EXPECT_TRUE(device_.interrupt(0));
   deliver(frame);
@@ -219,7 +220,7 @@ TEST_F(NetTest, SmallFramesAreCopied) {
   }
   EXPECT_EQ(releases_, 1u);
   EXPECT_EQ(device_.notifications[1], 0u);
-  net_->flush_transmit();
+  net_->flush_transmit(0);
   EXPECT_EQ(device_.notifications[1], 1u);
   EXPECT_EQ(sent(), frame_of(100));
 }
@@ -238,7 +239,7 @@ TEST_F(NetTest, LargeFramesAreSentInPlaceAndReleased) {
   start();
   auto frame = frame_of(30'000);
   ASSERT_TRUE(send(frame, count_release).has_value());
-  net_->flush_transmit();
+  net_->flush_transmit(0);
   EXPECT_EQ(sent(), frame);
   EXPECT_EQ(releases_, 0u);
   transmitted().push(last_sent_, 0);
@@ -252,7 +253,7 @@ TEST_F(NetTest, LargeFramesWithoutReleaseAreCopied) {
     auto frame = frame_of(30'000);
     ASSERT_TRUE(send(frame).has_value());
   }
-  net_->flush_transmit();
+  net_->flush_transmit(0);
   EXPECT_EQ(sent(), frame_of(30'000));
   transmitted().push(last_sent_, 0);
   poll();
@@ -268,7 +269,7 @@ TEST_F(NetTest, OffloadHeader) {
                 .segment_size = 1448,
                 .header_length = 66};
   ASSERT_TRUE(net_->transmit(whole, nullptr, nullptr).has_value());
-  net_->flush_transmit();
+  net_->flush_transmit(0);
   sent();
   EXPECT_EQ(sent_header_.flags, kNetNeedsChecksum);
   EXPECT_EQ(sent_header_.gso_type, kGsoTcp4);
@@ -287,7 +288,7 @@ TEST_F(NetTest, FullRingInterruptsWhenThereIsRoom) {
   EXPECT_EQ(queued, 4);
   EXPECT_EQ(device_.notifications[1], 1u);  // what is queued is on its way
   poll();
-  EXPECT_TRUE(net_->arm_interrupt());
+  EXPECT_TRUE(net_->arm_interrupt(0));
   for (int used = 1; used <= 4; ++used) {
     sent();
     transmitted().push(last_sent_, 0);
@@ -305,7 +306,7 @@ TEST_F(NetTest, RoomMadeByPollingWaitsForItsBatch) {
     sent();
     transmitted().push(last_sent_, 0);
     poll();
-    EXPECT_TRUE(net_->arm_interrupt());
+    EXPECT_TRUE(net_->arm_interrupt(0));
     device_.interrupt(1);
     EXPECT_EQ(wakes_, used == 3 ? 1u : 0u) << used;
   }
@@ -321,7 +322,7 @@ TEST_F(NetTest, SleepsWhenDescriptorsRunOut) {
   ASSERT_TRUE(send_pieces().has_value());
   EXPECT_EQ(send_pieces().error(), Errno::kAgain);
   poll();
-  EXPECT_TRUE(net_->arm_interrupt());
+  EXPECT_TRUE(net_->arm_interrupt(0));
   EXPECT_EQ(sent(), frame);
   transmitted().push(last_sent_, 0);
   device_.interrupt(1);
@@ -356,11 +357,11 @@ TEST_F(NetTest, LongRunKeepsBooks) {
   for (int i = 0; i < 3000; ++i) {
     bool big = i % 3 == 0;
     if (!send(big ? large : small, count_release)) {
-      net_->flush_transmit();
+      net_->flush_transmit(0);
     } else {
       ++with_release;
     }
-    if (i % 2 == 0) net_->flush_transmit();
+    if (i % 2 == 0) net_->flush_transmit(0);
     if (i % 5 == 0) {
       while (transmitted().waiting() != 0) {
         sent();
@@ -368,7 +369,7 @@ TEST_F(NetTest, LongRunKeepsBooks) {
       }
     }
   }
-  net_->flush_transmit();
+  net_->flush_transmit(0);
   while (transmitted().waiting() != 0) {
     sent();
     transmitted().push(last_sent_, 0);

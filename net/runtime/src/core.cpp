@@ -78,7 +78,7 @@ void Core::unlock() {
   bool more = stack->ip().has_loopback() && stack->run_loopback();
   Instant deadline = stack->next_deadline();
   for (size_t i = 0; i < link_count; ++i) {
-    links[i]->flush();
+    links[i]->end_batches();
     deadline = std::min(deadline, links[i]->dhcp_deadline());
   }
   if (more) deadline = stack->now();
@@ -90,6 +90,8 @@ void Core::unlock() {
     timer_.arm(deadline);
   }
   mutex_.unlock();
+  // Telling a device leaves the machine: nobody shall wait for that.
+  for (size_t i = 0; i < link_count; ++i) links[i]->flush();
 }
 
 void Core::on_timer(void* self) {

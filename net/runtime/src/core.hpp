@@ -23,7 +23,7 @@ class Core {
 
   void lock();
   [[nodiscard]] bool try_lock();
-  /// Delivers loopback traffic, flushes devices, sets the timer.
+  /// Delivers loopback traffic, sets the timer, and flushes devices once the lock is free.
   void unlock();
 
   void lock_state() { mutex_.lock(); }

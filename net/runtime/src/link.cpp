@@ -4,7 +4,9 @@
 #include <cstring>
 
 #include "core.hpp"
+#include "flow_hash.hpp"
 #include "kernel/log/log.hpp"
+#include "kernel/random/random.hpp"
 #include "kernel/sched/scheduler.hpp"
 #include "kernel/sched/timer.hpp"
 #include "net/runtime/runtime.hpp"
@@ -66,8 +68,22 @@ Link::Record* Link::Record::make(const TxPacket& packet) {
   return record.release();
 }
 
+Result<void> Link::make_queues() {
+  const unsigned count = std::min(device_.queue_count(), NetDevice::kMaxQueues);
+  queues_.reset(new (std::nothrow) Queue[count]);
+  if (!queues_) return fail(Errno::kNoMem);
+  queue_count_ = count;
+  for (unsigned i = 0; i < count; ++i) {
+    queues_[i].link = this;
+    queues_[i].index = static_cast<uint8_t>(i);
+  }
+  flow_seed_ = static_cast<uint32_t>(random::next_u64());
+  return {};
+}
+
 Result<void> Link::start(unsigned number) {
-  char name[8];
+  ARIL_TRY(make_queues());
+  char name[16];
   auto text = format_to(std::span(name), "eth%u", number);
   InterfaceConfig config{.name = text, .hardware = device_.mac(), .mtu = device_.mtu()};
   if (has(device_.offloads(), NetOffload::kTxChecksum)) config.features |= LinkFeatures::kChecksum;
@@ -77,115 +93,174 @@ Result<void> Link::start(unsigned number) {
   auto interface = core_.stack->add_interface(config, *this);
   core_.unlock();
   interface_ = ARIL_TRY(std::move(interface));
-  thread_ = ARIL_TRY(Thread::create(text, Thread::Kind::kKernel, run, this));
-  device_.set_callback(on_device_event, this);
-  thread_->start();
+  for (Queue& queue : queues()) {
+    if (queue.index != 0) text = format_to(std::span(name), "eth%u-%u", number, queue.index);
+    queue.thread = ARIL_TRY(Thread::create(text, Thread::Kind::kKernel, run, &queue));
+    // As far as there are CPUs: a device may have more queues.
+    if (queue_count_ > 1) (void)queue.thread->set_affinity(CpuMask{1} << queue.index);
+    device_.set_callback(queue.index, on_device_event, &queue);
+  }
+  for (Queue& queue : queues()) queue.thread->start();
   return {};
 }
 
-void Link::on_device_event(void* self) { static_cast<Link*>(self)->wake(); }
+void Link::on_device_event(void* queue) { static_cast<Queue*>(queue)->wake(); }
 
-void Link::wake() {
+void Link::Queue::wake() {
   // Release pairs with the thread's exchange: it sees what the device did before.
-  event_.store(true, std::memory_order_release);
-  events_.wake_all();
+  event.store(true, std::memory_order_release);
+  events.wake_all();
 }
 
 void Link::run(void* self) {
-  auto* link = static_cast<Link*>(self);
+  auto& queue = *static_cast<Queue*>(self);
+  Link& link = *queue.link;
   for (;;) {
-    link->core_.lock();
-    unsigned received = link->poll(kReceiveBudget);
-    link->flush();
-    // Not the stack's time, which is that before the frames.
-    link->batch_.expect(received, now());
-    link->core_.unlock();
-    if (received != 0) {
+    if (link.serve(queue)) {
       // Let the threads that were woken run: their answers leave in the same batch.
       Thread::yield();
       continue;
     }
-    if (!link->device_.arm_interrupt()) continue;
-    (void)link->events_.wait_until([link] { return link->event_.exchange(false); },
-                                   Instant::never(), Interruptible::kNo);
+    if (!link.device_.arm_interrupt(queue.index)) continue;
+    (void)queue.events.wait_until([&queue] { return queue.event.exchange(false); },
+                                  Instant::never(), Interruptible::kNo);
   }
 }
 
-unsigned Link::poll(unsigned budget) {
-  batch_.expect_no_more();
+/// Receives once, in the queue's thread. True when there was something.
+bool Link::serve(Queue& queue) {
+  const bool is_alone = NetDevice::kMaxQueues == 1 || queue_count_ == 1;
+  if (!is_alone && device_.poll_receive(queue.index, kReceiveBudget, deliver_locking, &queue) != 0)
+    return true;
+  core_.lock();
+  unsigned received = 0;
+  if (is_alone) {
+    received = poll(queue, kReceiveBudget);
+  } else {
+    prepare_poll(queue);  // the last look before the thread sleeps
+  }
+  end_batch(queue);
+  // Not the stack's time, which is that before the frames.
+  queue.batch.expect(received, now());
+  core_.unlock();
+  return received != 0;
+}
+
+void Link::prepare_poll(Queue& queue) {
+  queue.batch.expect_no_more();
   core_.stack->ip().set_carrier(*interface_, device_.link_up());
-  drain_backlog();
-  unsigned count = device_.poll_receive(
-      budget,
-      [](void* self, std::span<const std::byte> frame, RxChecksum checksum) {
-        auto* link = static_cast<Link*>(self);
-        link->core_.stack->receive(
-            *link->interface_, frame,
-            checksum == RxChecksum::kVerified ? ChecksumState::kVerified : ChecksumState::kUnknown);
-      },
-      this);
+  drain_backlog(queue);
+}
+
+void Link::deliver(void* self, std::span<const RxFrame> frames) {
+  auto* link = static_cast<Link*>(self);
+  for (const RxFrame& frame : frames)
+    link->core_.stack->receive(*link->interface_, frame.bytes(),
+                               frame.checksum == RxChecksum::kVerified ? ChecksumState::kVerified
+                                                                       : ChecksumState::kUnknown);
+}
+
+void Link::deliver_locking(void* self, std::span<const RxFrame> frames) {
+  auto& queue = *static_cast<Queue*>(self);
+  Link& link = *queue.link;
+  link.core_.lock();
+  link.prepare_poll(queue);
+  deliver(&link, frames);
+  link.poll_dhcp();
+  link.end_batch(queue);
+  queue.batch.expect(static_cast<unsigned>(frames.size()), now());
+  link.core_.unlock();
+}
+
+unsigned Link::poll(Queue& queue, unsigned budget) {
+  prepare_poll(queue);
+  const unsigned count = device_.poll_receive(queue.index, budget, deliver, this);
   if (count != 0) poll_dhcp();
   return count;
 }
 
-void Link::flush() {
-  if (batch_.is_empty()) return;
-  // With others before it, it could be long until this link's thread gets its turn.
+unsigned Link::poll(unsigned budget) {
+  unsigned count = 0;
+  for (Queue& queue : queues()) count += poll(queue, budget);
+  return count;
+}
+
+void Link::end_batch(Queue& queue) {
+  if (queue.batch.is_empty()) return;
+  // With others before it, it could be long until this queue's thread gets its turn.
   bool others_wait = Scheduler::waiting_here() > 1;
-  if (!others_wait && !batch_.is_due(core_.stack->now())) return;
-  batch_.clear();
-  device_.flush_transmit();
+  if (!others_wait && !queue.batch.is_due(core_.stack->now())) return;
+  queue.batch.clear();
+  // Release, and after the frames were queued: whoever clears it sees them.
+  queue.needs_flush.store(true, std::memory_order_release);
+}
+
+void Link::flush() {
+  for (Queue& queue : queues()) {
+    if (queue.needs_flush.load(std::memory_order_relaxed) && queue.needs_flush.exchange(false))
+      device_.flush_transmit(queue.index);
+  }
+}
+
+Link::Queue& Link::queue_of(const TxPacket& packet) {
+  if (NetDevice::kMaxQueues == 1 || queue_count_ == 1) return queues_[0];
+  return queues_[uint64_t{flow_hash(packet.header, flow_seed_)} * queue_count_ >> 32];
 }
 
 void Link::transmit(const TxPacket& packet) {
-  batch_.add(packet.size(), core_.stack->now());
-  if (backlog_.empty() && packet.size() <= kCopyLimit && packet.payload.size() < kMaxPieces) {
+  Queue& queue = queue_of(packet);
+  auto& backlog = queue.backlog;
+  queue.batch.add(packet.size(), core_.stack->now());
+  if (backlog.empty() && packet.size() <= kCopyLimit && packet.payload.size() < kMaxPieces) {
     std::array<TxFrame::Piece, kMaxPieces> pieces;
     size_t count = 0;
     pieces[count++] = {packet.header.data(), static_cast<uint32_t>(packet.header.size())};
     for (const TxPiece& piece : packet.payload) pieces[count++] = {piece.data, piece.length};
     TxFrame frame{.pieces = {pieces.data(), count},
                   .checksum_start = packet.checksum_start,
-                  .checksum_offset = packet.checksum_offset};
+                  .checksum_offset = packet.checksum_offset,
+                  .queue = queue.index};
     auto sent = device_.transmit(frame);
     if (sent || sent.error() != Errno::kAgain) return;
   }
   std::unique_ptr<Record> record(Record::make(packet));
-  if (record && backlog_.empty()) {
-    auto sent = submit(*record);
+  if (record && backlog.empty()) {
+    auto sent = submit(queue, *record);
     if (sent) {
       (void)record.release();  // the device's now
       return;
     }
     if (sent.error() != Errno::kAgain) record.reset();
   }
-  if (!record || backlog_.size() >= kMaxBacklog || !backlog_.push_back(record.get())) {
+  if (!record || backlog.size() >= kMaxBacklog || !backlog.push_back(record.get())) {
     ++interface_->statistics().send_dropped;
     core_.stack->counters().drop(DropReason::kDeviceFull);
     return;
   }
   (void)record.release();
   // The thread arms the room interrupt when it goes to sleep.
-  if (backlog_.size() == 1) wake();
+  if (backlog.size() == 1) queue.wake();
 }
 
-Result<void> Link::submit(Record& record) {
+Result<void> Link::submit(Queue& queue, Record& record) {
   TxFrame frame{.pieces = {record.pieces.data(), record.piece_count},
                 .checksum_start = record.checksum_start,
                 .checksum_offset = record.checksum_offset,
                 .segment_size = record.segment_size,
                 .header_length = record.header_length,
-                .is_ipv6 = record.is_ipv6};
+                .is_ipv6 = record.is_ipv6,
+                .queue = queue.index};
   return device_.transmit(frame, Record::release, &record);
 }
 
-void Link::drain_backlog() {
-  while (!backlog_.empty()) {
-    Record* record = backlog_.front();
-    auto sent = submit(*record);
+void Link::drain_backlog(Queue& queue) {
+  auto& backlog = queue.backlog;
+  while (!backlog.empty()) {
+    Record* record = backlog.front();
+    auto sent = submit(queue, *record);
     if (!sent && sent.error() == Errno::kAgain) return;
-    backlog_.pop_front();
-    batch_.add(0, core_.stack->now());
+    backlog.pop_front();
+    queue.batch.add(0, core_.stack->now());
     if (!sent) {
       ++interface_->statistics().send_dropped;
       delete record;

@@ -144,6 +144,16 @@ void Runtime::set_listen_hook(void (*hook)(uint16_t port)) {
   implementation_->core.listen_hook = hook;
 }
 
+std::vector<NetDevice::QueueCounters> Runtime::queue_counters(uint32_t interface) {
+  Guard guard(*this);
+  std::vector<NetDevice::QueueCounters> counters;
+  Link* link = implementation_->link(interface);
+  if (link == nullptr) return counters;
+  for (unsigned i = 0; i < link->device().queue_count(); ++i)
+    counters.push_back(link->device().queue_counters(i));
+  return counters;
+}
+
 bool Runtime::poll() {
   Core& core = implementation_->core;
   if (!core.try_lock()) return false;

@@ -30,10 +30,12 @@ class FakeDevice final : public NetDevice {
   [[nodiscard]] uint32_t mtu() const override { return 1500; }
   [[nodiscard]] NetOffload offloads() const override { return offered; }
   [[nodiscard]] bool link_up() const override { return true; }
+  [[nodiscard]] unsigned queue_count() const override { return queue_total; }
 
   Result<void> transmit(const TxFrame& frame, void (*release)(void*), void* context) override {
-    if (room == 0) return fail(Errno::kAgain);
+    if (room == 0 || frame.queue == full_queue) return fail(Errno::kAgain);
     --room;
+    sent_by.push_back(frame.queue);
     Bytes bytes;
     for (const TxFrame::Piece& piece : frame.pieces)
       bytes.insert(bytes.end(), piece.data, piece.data + piece.length);
@@ -42,22 +44,25 @@ class FakeDevice final : public NetDevice {
     if (release != nullptr) releases.push_back({release, context});
     return {};
   }
-  void flush_transmit() override {
+  void flush_transmit(unsigned) override {
     ++flushes;
     for (Bytes& bytes : queued) sent.push_back(std::move(bytes));
     queued.clear();
   }
-  unsigned poll_receive(unsigned budget, Sink sink, void* context) override {
+  unsigned poll_receive(unsigned queue, unsigned budget, Sink sink, void* context) override {
+    if (queue != 0) return 0;
     unsigned count = 0;
     for (; count < budget && !arriving.empty(); ++count) {
       Bytes frame = std::move(arriving.front());
       arriving.pop_front();
-      sink(context, frame, RxChecksum::kUnknown);
+      const RxFrame arrived{frame.data(), static_cast<uint32_t>(frame.size()),
+                            RxChecksum::kUnknown};
+      sink(context, {&arrived, 1});
     }
     return count;
   }
-  bool arm_interrupt() override { return arriving.empty(); }
-  void set_callback(void (*)(void*), void*) override {}
+  bool arm_interrupt(unsigned) override { return arriving.empty(); }
+  void set_callback(unsigned, void (*)(void*), void*) override {}
 
   /// The device is done with everything that it was given.
   void complete() {
@@ -65,7 +70,9 @@ class FakeDevice final : public NetDevice {
   }
 
   NetOffload offered = NetOffload::kNone;
+  unsigned queue_total = 1, full_queue = ~0u;
   size_t room = 1000, flushes = 0;
+  std::vector<unsigned> sent_by;  ///< the queue of each frame
   std::deque<Bytes> arriving, queued, sent;
   std::vector<uint16_t> segment_sizes;
   std::vector<std::pair<void (*)(void*), void*>> releases;
@@ -216,6 +223,52 @@ TEST_F(RuntimeTest, KeepsFramesWhileTheRingIsFull) {
   device->room = 2000;
   runtime->poll();
   device->complete();
+  close(socket);
+}
+
+TEST_F(RuntimeTest, AFlowKeepsItsQueue) {
+  device->queue_total = 4;
+  start_static();
+  auto socket = udp_socket();
+  const Bytes payload(10, std::byte{1});
+  auto send = [&](uint16_t port) {
+    Runtime::Guard guard(*runtime);
+    EXPECT_TRUE(socket->send(payload, Endpoint{kPeer, port}).has_value());
+  };
+  device->sent_by.clear();
+  for (int round = 0; round < 3; ++round)
+    for (uint16_t port = 1; port <= 100; ++port) send(port);
+  ASSERT_EQ(device->sent_by.size(), 300u);
+  std::vector<unsigned> frames(4);
+  for (size_t i = 0; i < 300; ++i) {
+    EXPECT_EQ(device->sent_by[i], device->sent_by[i % 100]);
+    ++frames[device->sent_by[i]];
+  }
+  for (unsigned count : frames) EXPECT_GT(count, 15u);
+  close(socket);
+}
+
+TEST_F(RuntimeTest, AFullQueueHoldsUpNoOther) {
+  device->queue_total = 4;
+  start_static();
+  auto socket = udp_socket();
+  auto send = [&](uint16_t port, std::byte number) {
+    Runtime::Guard guard(*runtime);
+    EXPECT_TRUE(socket->send(Bytes(1, number), Endpoint{kPeer, port}).has_value());
+  };
+  send(1, std::byte{0});
+  device->full_queue = device->sent_by.back();
+  device->sent.clear();
+  device->sent_by.clear();
+  for (uint8_t i = 1; i < 200; ++i) send(i % 50 + 1, std::byte{i});
+  const size_t others = device->sent.size();
+  EXPECT_GT(others, 100u);
+  EXPECT_LT(others, 199u);
+  device->full_queue = ~0u;
+  runtime->poll();
+  ASSERT_EQ(device->sent.size(), 199u);
+  for (size_t i = others + 1; i < 199; ++i)  // in order
+    EXPECT_LT(device->sent[i - 1][42], device->sent[i][42]);
   close(socket);
 }
 

@@ -78,7 +78,8 @@ void add_run_options(CLI::App& app, RunOptions& options) {
       ->allow_extra_args(false);
   app.add_option(
          "--net", options.networks,
-         "Network of the machine (default user); repeated: of a further interface, by a tap")
+         "Network of the machine (default user); repeated: of a further interface, by a tap. A tap "
+         "that was made with multi_queue has a queue for each CPU")
       ->type_name(
           "user|none|tap:NAME[,ip=ADDRESS/PREFIX][,gateway=ADDRESS][,ip6=ADDRESS/PREFIX]"
           "[,gateway6=ADDRESS][,nameserver=ADDRESS]")

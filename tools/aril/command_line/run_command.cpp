@@ -15,6 +15,7 @@
 #include "machine/machine_process.hpp"
 #include "machine/ports.hpp"
 #include "machine/qemu_command.hpp"
+#include "machine/taps.hpp"
 #include "machine/tsc.hpp"
 #include "relay/relay.hpp"
 #include "relay/terminal.hpp"
@@ -124,6 +125,31 @@ ImageInfo check_memory(const MachineConfig& config) {
   return info;
 }
 
+/// The machine's taps, with a queue for each CPU where they have as many, and notes in `config`
+/// what was opened.
+std::vector<Descriptor> open_taps(MachineConfig& config) {
+  std::vector<Descriptor> descriptors;
+  const auto open = [&](const Network& network) {
+    unsigned& count = config.tap_queues.emplace_back(0);
+    if (network.kind != NetworkKind::kTap) return;
+    const unsigned wanted = wanted_tap_queues(config, network);
+    Tap tap = open_tap(network.tap, wanted,
+                       config.capture.empty() || &network != &config.network ? TapHeader::kOffloads
+                                                                             : TapHeader::kNone);
+    if (tap.has_one_queue) {
+      say(
+          std::format("aril: {0} has one queue, which the machine's {1} CPUs share: "
+                      "`ip tuntap add dev {0} mode tap multi_queue` makes it with several",
+                      network.tap, config.cpus));
+    }
+    count = static_cast<unsigned>(tap.queues.size());
+    for (Descriptor& queue : tap.queues) descriptors.push_back(std::move(queue));
+  };
+  open(config.network);
+  for (const Network& network : config.more_networks) open(network);
+  return descriptors;
+}
+
 std::string kernel_words(const RunOptions& options, const Boot& boot, const MachineConfig& config,
                          const TscMeter& tsc, Terminals terminals) {
   std::vector<std::string> words;
@@ -228,6 +254,7 @@ int run(const RunOptions& options) {
     config.gdb_port = free_port(1234);
     say("aril: the machine waits for gdb:\n  " + gdb_command(boot, *config.gdb_port));
   }
+  std::vector<Descriptor> taps = open_taps(config);
   config.kernel_command_line = kernel_words(options, boot, config, tsc, terminals);
   const std::vector<std::string> command = qemu_command(qemu, config);
   if (options.dry_run) {
@@ -235,7 +262,7 @@ int run(const RunOptions& options) {
     return 0;
   }
   block_forwarded_signals();
-  MachineProcess machine = MachineProcess::start_qemu(command);
+  MachineProcess machine = MachineProcess::start_qemu(command, std::move(taps));
   Symbolizer symbolizer(boot.kernel, file_finder(boot));
   Relay relay(machine, symbolizer,
               options.verbose ? Verbosity::kKernelLog : Verbosity::kProgramOnly, terminals,

@@ -28,7 +28,8 @@ Line make_line() {
 
 }  // namespace
 
-MachineProcess MachineProcess::start_qemu(const std::vector<std::string>& command) {
+MachineProcess MachineProcess::start_qemu(const std::vector<std::string>& command,
+                                          std::vector<Descriptor> taps) {
   Line console = make_line();
   Line error = make_line();
   Line control = make_line();
@@ -39,13 +40,16 @@ MachineProcess MachineProcess::start_qemu(const std::vector<std::string>& comman
   const Descriptor writer(pipe_ends[1]);
   fcntl(reader.get(), F_SETFL, O_NONBLOCK);
   const Descriptor null(open("/dev/null", O_RDONLY | O_CLOEXEC));
-  ChildProcess process(command, {.descriptors = {{null.get(), 0},
-                                                 {writer.get(), 1},
-                                                 {writer.get(), 2},
-                                                 {console.theirs.get(), kConsoleDescriptor},
-                                                 {error.theirs.get(), kErrorDescriptor},
-                                                 {control.theirs.get(), kControlDescriptor},
-                                                 {monitor.theirs.get(), kMonitorDescriptor}}});
+  std::vector<std::pair<int, int>> inherited = {{null.get(), 0},
+                                                {writer.get(), 1},
+                                                {writer.get(), 2},
+                                                {console.theirs.get(), kConsoleDescriptor},
+                                                {error.theirs.get(), kErrorDescriptor},
+                                                {control.theirs.get(), kControlDescriptor},
+                                                {monitor.theirs.get(), kMonitorDescriptor}};
+  for (size_t i = 0; i < taps.size(); ++i)
+    inherited.emplace_back(taps[i].get(), kFirstTapDescriptor + static_cast<int>(i));
+  ChildProcess process(command, {.descriptors = std::move(inherited), .environment = {}});
   return {.process = std::move(process),
           .console = std::move(console.ours),
           .error = std::move(error.ours),

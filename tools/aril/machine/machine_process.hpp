@@ -20,7 +20,9 @@ struct MachineProcess {
   /// Whether it ends with the program's status by itself; QEMU does not.
   bool ends_with_status;
 
-  static MachineProcess start_qemu(const std::vector<std::string>& command);
+  /// `taps`: the queues that it inherits as kFirstTapDescriptor and so on.
+  static MachineProcess start_qemu(const std::vector<std::string>& command,
+                                   std::vector<Descriptor> taps);
   /// The tender, with its control line as descriptor kTenderControl; of `inherited`, each
   /// descriptor gets the number that stands beside it.
   static MachineProcess start_tender(const std::vector<std::string>& command,

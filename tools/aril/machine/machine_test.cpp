@@ -45,6 +45,46 @@ TEST(QemuCommand, CapturesWholeFramesOfATap) {
   EXPECT_TRUE(contains(command, "filter-dump,id=capture,netdev=net,file=/c"));
 }
 
+TEST(QemuCommand, GivesEachQueueOfATapItsDescriptor) {
+  MachineConfig config;
+  config.image = {.image = "/i", .root = "/r"};
+  config.cpus = 2;
+  config.network = {.kind = NetworkKind::kTap, .tap = "t"};
+  config.more_networks = {{.kind = NetworkKind::kTap, .tap = "u"},
+                          {.kind = NetworkKind::kTap, .raw = true, .tap = "v"},
+                          {.kind = NetworkKind::kTap, .tap = "w"}};
+  config.tap_queues = {2, 0, 1, 3};
+  auto command = qemu_command("qemu", config);
+  EXPECT_TRUE(contains(command, "tap,id=net,fds=7:8"));
+  EXPECT_TRUE(contains(command, "virtio-net-device,bus=virtio-mmio-bus.3,netdev=net,mq=on"));
+  EXPECT_TRUE(contains(command, "tap,id=net1,ifname=u,script=no,downscript=no"));
+  EXPECT_TRUE(contains(command, "virtio-net-device,bus=virtio-mmio-bus.4,netdev=net1"));
+  EXPECT_TRUE(contains(command, "tap,id=net2,fd=9"));
+  EXPECT_TRUE(contains(command, "tap,id=net3,fds=10:11:12"));
+  config.type = MachineType::kQ35;
+  command = qemu_command("qemu", config);
+  EXPECT_TRUE(contains(command,
+                       "virtio-net-pci,disable-legacy=on,addr=0x7,netdev=net,romfile=,mq=on,"
+                       "vectors=6"));
+}
+
+TEST(QemuCommand, WantsAQueueForEachCpu) {
+  MachineConfig config;
+  config.network = {.kind = NetworkKind::kTap, .tap = "t"};
+  EXPECT_EQ(wanted_tap_queues(config, config.network), 1u);
+  config.cpus = 2;
+  EXPECT_EQ(wanted_tap_queues(config, config.network), 2u);
+  config.cpus = 100;
+  EXPECT_EQ(wanted_tap_queues(config, config.network), 8u);
+  // Those who look at frames see them in one order.
+  config.capture = "/c";
+  config.more_networks = {config.network, config.network};
+  config.more_networks[1].raw = true;
+  EXPECT_EQ(wanted_tap_queues(config, config.network), 1u);
+  EXPECT_EQ(wanted_tap_queues(config, config.more_networks[0]), 8u);
+  EXPECT_EQ(wanted_tap_queues(config, config.more_networks[1]), 1u);
+}
+
 TEST(QemuCommand, NamesTheDeviceThatHasNoPlace) {
   const std::pair<MachineType, size_t> kRoom[] = {
       {MachineType::kMicrovm, 4}, {MachineType::kQ35, 23}, {MachineType::kPc, 23}};

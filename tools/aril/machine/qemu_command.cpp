@@ -1,5 +1,6 @@
 #include "machine/qemu_command.hpp"
 
+#include <algorithm>
 #include <format>
 
 #include "manifest/values.hpp"
@@ -84,16 +85,24 @@ void add_console(std::vector<std::string>& command, DeviceSlots& slots, const st
                  {"-device", std::format("virtserialport,bus={0}-bus.0,nr=1,chardev={0}", name)});
 }
 
-std::string tap_backend(const std::string& id, const Network& network) {
-  return std::format("tap,id={},ifname={},script=no,downscript=no", id, escape(network.tap));
+/// A tap that QEMU opens.
+std::string tap_backend(const std::string& id, const MachineConfig& config,
+                        const Network& network) {
+  // QEMU before 8.0 captures the offloads' header as if it were the frame's.
+  const bool plain = !config.capture.empty() && &network == &config.network;
+  return std::format("tap,id={},ifname={},script=no,downscript=no{}", id, escape(network.tap),
+                     plain ? ",vnet_hdr=off" : "");
 }
 
-std::string network_backend(const MachineConfig& config) {
-  if (config.network.kind == NetworkKind::kTap) {
-    // QEMU before 8.0 captures the offloads' header as if it were the frame's.
-    const std::string_view plain = config.capture.empty() ? "" : ",vnet_hdr=off";
-    return tap_backend("net", config.network) + std::string(plain);
-  }
+/// A tap of which QEMU inherits some queues, `first` and those after it.
+std::string inherited_backend(const std::string& id, int first, unsigned queues) {
+  if (queues == 1) return std::format("tap,id={},fd={}", id, first);
+  std::string backend = std::format("tap,id={},fds={}", id, first);
+  for (unsigned i = 1; i < queues; ++i) backend += std::format(":{}", first + static_cast<int>(i));
+  return backend;
+}
+
+std::string user_backend(const MachineConfig& config) {
   std::string backend = "user,id=net";
   for (const PortForward& port : config.ports) {
     backend += std::format(",hostfwd={}:{}:{}-:{}", port.protocol == Protocol::kUdp ? "udp" : "tcp",
@@ -102,28 +111,44 @@ std::string network_backend(const MachineConfig& config) {
   return backend;
 }
 
+/// The device's properties for its queues: a pair for each of the backend's, and for each of a
+/// pair's queues an interrupt, beside those of the control queue and the configuration.
+std::string queue_properties(MachineType type, unsigned queues) {
+  if (queues <= 1) return "";
+  if (type == MachineType::kMicrovm) return ",mq=on";
+  return std::format(",mq=on,vectors={}", 2 * queues + 2);
+}
+
 void add_network(std::vector<std::string>& command, DeviceSlots& slots,
                  const MachineConfig& config) {
   if (config.network.kind == NetworkKind::kNone) return;
   // No boot ROM: nothing boots from the network, and running it takes time.
   const std::string_view no_rom = config.type == MachineType::kMicrovm ? "" : ",romfile=";
-  const auto add = [&](const std::string& id, const std::string& backend, const Network& network) {
+  unsigned number = 0;
+  int descriptor = kFirstTapDescriptor;
+  const auto add = [&](const Network& network) {
+    const std::string id = number == 0 ? "net" : std::format("net{}", number);
+    const unsigned queues = number < config.tap_queues.size() ? config.tap_queues[number] : 0;
+    const std::string backend = network.kind != NetworkKind::kTap ? user_backend(config)
+                                : queues == 0                     ? tap_backend(id, config, network)
+                                              : inherited_backend(id, descriptor, queues);
+    descriptor += static_cast<int>(queues);
+    ++number;
     command.insert(command.end(), {"-netdev", backend});
     const std::string_view plain =
         network.raw ? ",csum=off,guest_csum=off,guest_tso4=off,guest_tso6=off" : "";
-    slots.add("net", std::format(",netdev={}{}{}", id, no_rom, plain), "the network");
+    slots.add(
+        "net",
+        std::format(",netdev={}{}{}{}", id, no_rom, queue_properties(config.type, queues), plain),
+        "the network");
   };
-  add("net", network_backend(config), config.network);
+  add(config.network);
   if (!config.capture.empty()) {
     command.insert(command.end(),
                    {"-object", std::format("filter-dump,id=capture,netdev=net,file={}",
                                            escape(config.capture.string()))});
   }
-  unsigned number = 1;
-  for (const Network& network : config.more_networks) {
-    const std::string id = std::format("net{}", number++);
-    add(id, tap_backend(id, network), network);
-  }
+  for (const Network& network : config.more_networks) add(network);
 }
 
 }  // namespace
@@ -165,6 +190,14 @@ std::string network_word(const Network& network) {
   if (!network.address6.empty()) word += ",ip6=" + network.address6;
   if (!network.gateway6.empty()) word += ",gateway6=" + network.gateway6;
   return word;
+}
+
+unsigned wanted_tap_queues(const MachineConfig& config, const Network& network) {
+  constexpr unsigned kMost = 8;  // the driver's own limit
+  // What looks at frames one by one has them in one order; and QEMU captures a single queue only.
+  const bool is_captured = !config.capture.empty() && &network == &config.network;
+  if (network.raw || is_captured) return 1;
+  return std::min(config.cpus, kMost);
 }
 
 std::vector<std::string> qemu_command(const std::string& qemu, const MachineConfig& config) {

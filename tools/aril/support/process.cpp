@@ -20,6 +20,8 @@ namespace aril::tool {
 
 namespace {
 
+constexpr size_t kMaxDescriptors = 80;
+
 /// Runs in the child between fork and exec; reports failure through `report`.
 [[noreturn]] void become(const std::vector<char*>& arguments, const ChildOptions& options,
                          pid_t parent, int report) {
@@ -30,7 +32,7 @@ namespace {
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
   // First out of the way of the numbers that are going to be assigned.
-  std::array<int, 16> moved = {};
+  std::array<int, kMaxDescriptors> moved = {};
   for (size_t i = 0; i < options.descriptors.size() && i < moved.size(); ++i) {
     moved[i] = fcntl(options.descriptors[i].first, F_DUPFD_CLOEXEC, 100);
   }
@@ -49,7 +51,8 @@ namespace {
 }  // namespace
 
 ChildProcess::ChildProcess(const std::vector<std::string>& arguments, const ChildOptions& options) {
-  if (options.descriptors.size() > 16) throw Error("too many descriptors for a child process");
+  if (options.descriptors.size() > kMaxDescriptors)
+    throw Error("too many descriptors for a child process");
   std::vector<char*> pointers;
   for (const std::string& argument : arguments) {
     pointers.push_back(const_cast<char*>(argument.c_str()));  // exec does not write to them

@@ -121,9 +121,10 @@ class MsixTable {
   static Result<MsixTable> enable(const Device& device);
 
   [[nodiscard]] unsigned size() const { return size_; }
-  /// Points entry `index` at a fresh vector of the boot CPU and unmasks it. kNoSpc without a free
-  /// vector, kInval past the table.
-  Result<void> connect(unsigned index, arch::InterruptHandler handler, void* argument);
+  /// Points entry `index` at a fresh vector of `cpu` and unmasks it. kNoSpc without a free vector,
+  /// kInval past the table.
+  Result<void> connect(unsigned index, unsigned cpu, arch::InterruptHandler handler,
+                       void* argument);
 
  private:
   MsixTable(volatile uint32_t* entries, unsigned size) : entries_(entries), size_(size) {}

@@ -76,14 +76,36 @@ struct TxFrame {
   /// With kTso*: payload bytes per segment, and the length of all headers. 0: no segmentation.
   uint16_t segment_size = 0, header_length = 0;
   bool is_ipv6 = false;
+  /// Of the device's transmit queues.
+  uint8_t queue = 0;
 };
 
 enum class RxChecksum : uint8_t { kUnknown, kVerified };
 
+/// A frame that arrived; its bytes are the device's, and there during the call only. Not
+/// initialised by itself: a batch of them lies on the stack of everyone who polls.
+struct RxFrame {
+  const std::byte* data;
+  uint32_t length;
+  RxChecksum checksum;
+  [[nodiscard]] std::span<const std::byte> bytes() const { return {data, length}; }
+};
+
 /// An Ethernet interface. Implemented by drivers/, used by net/.
+///
+/// It has one pair of queues, or one for each of several CPUs: then each pair has a poller of its
+/// own, any CPU may transmit by any of them, and what leaves by one keeps its order.
 class NetDevice {
  public:
+#ifdef ARIL_TINY
+  static constexpr unsigned kMaxQueues = 1;
+#else
+  static constexpr unsigned kMaxQueues = 8;
+#endif
   virtual ~NetDevice() = default;
+  /// Pairs in use: 1 to kMaxQueues, fixed when the device has started. Pair i is CPU i's: its
+  /// interrupts go there where the machine can direct them.
+  [[nodiscard]] virtual unsigned queue_count() const { return 1; }
   [[nodiscard]] virtual MacAddress mac() const = 0;
   [[nodiscard]] virtual uint32_t mtu()
       const = 0;  ///< of IP packets: 1500 unless the device says more
@@ -95,17 +117,24 @@ class NetDevice {
   /// when the ring is full (a later room callback tells when to go on). Thread context.
   virtual Result<void> transmit(const TxFrame& frame, void (*release)(void*) = nullptr,
                                 void* context = nullptr) = 0;
-  /// Tells the device about queued frames: one notification for a batch.
-  virtual void flush_transmit() = 0;
+  /// Tells the device about a queue's frames: one notification for a batch.
+  virtual void flush_transmit(unsigned queue) = 0;
 
-  /// Hands every received frame, at most `budget`, to `sink`, and takes the buffers back when it
-  /// returns. The count. Thread context, one caller at a time.
-  using Sink = void (*)(void* context, std::span<const std::byte> frame, RxChecksum checksum);
-  virtual unsigned poll_receive(unsigned budget, Sink sink, void* context) = 0;
-  /// Lets receive (and, when transmit returned kAgain, transmit) interrupts call `callback` once,
-  /// in interrupt context, when something is there; false when something already is: poll again.
-  virtual bool arm_interrupt() = 0;
-  virtual void set_callback(void (*callback)(void*), void* context) = 0;
+  /// Hands received frames, about `budget` of them, to `sink` in batches, and takes the buffers of
+  /// each back when it returns. The count. Thread context, one caller at a time for each queue.
+  using Sink = void (*)(void* context, std::span<const RxFrame> frames);
+  virtual unsigned poll_receive(unsigned queue, unsigned budget, Sink sink, void* context) = 0;
+  /// Lets the queue's receive (and, when transmit returned kAgain, transmit) interrupts call its
+  /// callback once, in interrupt context, when something is there; false when something already is:
+  /// poll again.
+  virtual bool arm_interrupt(unsigned queue) = 0;
+  virtual void set_callback(unsigned queue, void (*callback)(void*), void* context) = 0;
+
+  /// Frames that passed a pair of queues since the start.
+  struct QueueCounters {
+    uint64_t received = 0, sent = 0;
+  };
+  [[nodiscard]] virtual QueueCounters queue_counters(unsigned /*queue*/) const { return {}; }
 };
 
 /// A byte channel to the host (virtio-console port, serial line). Implemented by drivers/.

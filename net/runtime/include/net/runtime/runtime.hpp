@@ -94,7 +94,11 @@ class Runtime {
   /// Called with the port when a TCP socket begins to listen, with the stack's lock held.
   void set_listen_hook(void (*hook)(uint16_t port));
 
-  /// Polls every device once, for the scheduler's idle hook; true when there was work.
+  /// The frames that passed each of a device's pairs of queues. Empty for what is no device's.
+  [[nodiscard]] std::vector<NetDevice::QueueCounters> queue_counters(uint32_t interface);
+
+  /// Polls every device once; true when there was work. For where their threads do not run: unit
+  /// tests.
   bool poll();
 
  private:

@@ -241,6 +241,15 @@ int main(void) {
         assert run([ARIL, "run", "--net", "none", image]) == "refused\n"
 
 
+@case(timeout=120)
+def a_tiny_dynamic_program_knows_users():
+    """Debian's nginx and memcached change to a user by its name."""
+    with scratch() as directory:
+        image = build_image(directory, "--profile", "tiny", "/usr/bin/id")
+        words = ["-un", "www-data"]
+        assert run([ARIL, "run", "--net", "none", image, "--", *words]) == run(["id", *words])
+
+
 @case(timeout=60)
 def components_are_listed():
     listed = {one["name"]: one for one in json.loads(run([ARIL, "components", "--json"]))}

@@ -227,14 +227,20 @@ void strip_programs(Tree& tree) {
   for (auto& [path, content] : stripped) tree.replace_content(path, std::move(content));
 }
 
+/// The C library of a dynamic program looks for names of users, hosts and services in files.
+bool looks_names_up(const fs::path& program) {
+  return !program.empty() && parse_elf(MappedFile(program).bytes()).interpreter.has_value();
+}
+
 }  // namespace
 
 RootPlan plan_root(const Manifest& manifest) {
   RootPlan plan = manifest.root ? plan_from_directory(manifest) : plan_from_host(manifest);
   for (const std::string& directory : manifest.directories) plan.tree.add_directory(directory);
   for (const auto& [path, target] : manifest.links) plan.tree.add_link(path, target);
-  if (manifest.profile == Profile::kTiny) strip_programs(plan.tree);
-  if (manifest.root || manifest.profile == Profile::kTiny) {
+  const bool is_tiny = manifest.profile == Profile::kTiny;
+  if (is_tiny) strip_programs(plan.tree);
+  if (manifest.root || (is_tiny && !looks_names_up(plan.program))) {
     add_mount_points(plan.tree);
   } else {
     const Network network = manifest.network.value_or(Network());

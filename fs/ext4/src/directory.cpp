@@ -168,6 +168,18 @@ Result<BufferRef> Directory::block(uint32_t index) {
   return buffer;
 }
 
+Result<DirectoryEntry> Directory::entry_at(const std::byte* data, size_t at) const {
+  size_t room = volume_.block_size() - at;
+  if (room >= kSmallestEntry) {
+    DirectoryEntry entry = load_entry(data, at);
+    if (entry.length >= kSmallestEntry && entry.length % 4 == 0 && entry.length <= room &&
+        entry_size(entry.name_length) <= entry.length)
+      return entry;
+  }
+  Volume::report_corruption("a directory's block was written to by others", node_.number());
+  return fail(Errno::kIo);
+}
+
 void Directory::init_leaf_tail(std::byte* data, Buffer& buffer) {
   buffer.is_verified = true;
   buffer.seal = Seal::kDirectoryLeaf;
@@ -210,7 +222,7 @@ Result<uint32_t> Directory::parent() { return ARIL_TRY(find("..")).inode; }
 Result<Directory::Found> Directory::find_in(const BufferRef& buffer, std::string_view name) {
   const std::byte* data = buffer->data();
   for (size_t at = 0; at < leaf_end();) {
-    DirectoryEntry entry = load_entry(data, at);
+    DirectoryEntry entry = ARIL_TRY(entry_at(data, at));
     if (entry.inode != 0 && entry_name(data, at, entry) == name)
       return Found{entry.inode, static_cast<EntryType>(entry.file_type), buffer,
                    static_cast<uint32_t>(at)};
@@ -234,7 +246,7 @@ Result<bool> Directory::add_to(const BufferRef& buffer, std::string_view name, u
                                EntryType type) {
   size_t needed = entry_size(name.size());
   for (size_t at = 0; at < leaf_end();) {
-    DirectoryEntry entry = load_entry(buffer->data(), at);
+    DirectoryEntry entry = ARIL_TRY(entry_at(buffer->data(), at));
     size_t used = entry.inode != 0 ? entry_size(entry.name_length) : 0;
     if (entry.length < used + needed) {
       at += entry.length;
@@ -282,9 +294,9 @@ Result<void> Directory::add(std::string_view name, uint32_t inode, EntryType typ
 
 Result<void> Directory::remove_from(const BufferRef& buffer, uint32_t offset) {
   std::byte* data = ARIL_TRY(volume_.journal().modify(buffer));
-  DirectoryEntry gone = load_entry(data, offset);
+  DirectoryEntry gone = ARIL_TRY(entry_at(data, offset));
   size_t before = 0;
-  for (size_t at = 0; at < offset; at += load_entry(data, at).length) before = at;
+  for (size_t at = 0; at < offset; at += ARIL_TRY(entry_at(data, at)).length) before = at;
   if (offset == 0) {
     gone.inode = 0;
     store_entry(data, 0, gone);
@@ -319,7 +331,7 @@ Result<bool> Directory::is_empty() {
     BufferRef buffer = ARIL_TRY(block(index));
     const std::byte* data = buffer->data();
     for (size_t at = 0; at < leaf_end();) {
-      DirectoryEntry entry = load_entry(data, at);
+      DirectoryEntry entry = ARIL_TRY(entry_at(data, at));
       std::string_view name = entry_name(data, at, entry);
       if (entry.inode != 0 && name != "." && name != "..") return false;
       at += entry.length;
@@ -343,7 +355,7 @@ Result<void> Directory::read_linear(uint64_t position, Batch& batch) {
     const std::byte* data = buffer->data();
     uint64_t base = index << volume_.block_shift();
     for (size_t at = 0; at < leaf_end();) {
-      DirectoryEntry entry = load_entry(data, at);
+      DirectoryEntry entry = ARIL_TRY(entry_at(data, at));
       std::string_view name = entry_name(data, at, entry);
       size_t next = at + entry.length;
       if (entry.inode != 0 && base + at >= position && name != "." && name != "..") {

@@ -101,6 +101,10 @@ class Directory {
   Result<BufferRef> block(uint32_t index);
   [[nodiscard]] Kind kind_of(uint32_t index, const std::byte* data) const;
   [[nodiscard]] bool is_block_valid(const std::byte* data, Kind kind) const;
+  /// The entry at `at`, which lies in the block. kIo when it makes no sense: block() has looked at
+  /// all of them, but a broken disk may use the block as something else too, that was written
+  /// since.
+  [[nodiscard]] Result<format::DirectoryEntry> entry_at(const std::byte* data, size_t at) const;
   Result<BufferRef> append_block(uint32_t& index);
   Result<Found> find_in(const BufferRef& buffer, std::string_view name);
   Result<bool> add_to(const BufferRef& buffer, std::string_view name, uint32_t inode,
@@ -126,7 +130,8 @@ class Directory {
   [[nodiscard]] unsigned hash_limit(size_t count_offset) const;
   [[nodiscard]] size_t pack(const std::byte* from, std::span<const LeafEntry> entries,
                             std::byte* to) const;
-  void collect(const BufferRef& buffer, HashVersion version, uint64_t from, Batch& batch) const;
+  Result<void> collect(const BufferRef& buffer, HashVersion version, uint64_t from,
+                       Batch& batch) const;
   Result<void> read_hashed(uint64_t position, Batch& batch);
   Result<void> read_linear(uint64_t position, Batch& batch);
 

@@ -204,7 +204,7 @@ size_t Directory::pack(const std::byte* from, std::span<const LeafEntry> entries
   size_t at = 0, last = 0;
   for (const LeafEntry& entry : entries) {
     DirectoryEntry head = load_entry(from, entry.offset);
-    std::memcpy(to + at, from + entry.offset, kHead + head.name_length);
+    std::memcpy(to + at, from + entry.offset, entry.size);
     head.length = entry.size;
     std::memcpy(to + at, &head, sizeof head);
     last = at;
@@ -225,7 +225,7 @@ Result<void> Directory::split_leaf(HashWay& way) {
   std::array<LeafEntry, kMostEntries> entries;
   size_t count = 0;
   for (size_t at = 0; at < leaf_end();) {
-    DirectoryEntry entry = load_entry(old_leaf->data(), at);
+    DirectoryEntry entry = ARIL_TRY(entry_at(old_leaf->data(), at));
     if (entry.inode != 0 && count < kMostEntries) {
       std::string_view name(reinterpret_cast<const char*>(old_leaf->data() + at + kHead),
                             entry.name_length);
@@ -276,14 +276,15 @@ Result<void> Directory::make_indexed() {
   BufferRef leaf = ARIL_TRY(append_block(index));
   std::byte* to = ARIL_TRY(volume_.journal().modify(leaf));
   const std::byte* from = root->data();
-  size_t dot = load_entry(from, 0).length;
-  size_t dot_dot = load_entry(from, dot).length;
-  uint32_t parent = load_entry(from, dot).inode;
+  size_t dot = ARIL_TRY(entry_at(from, 0)).length;
+  DirectoryEntry up = ARIL_TRY(entry_at(from, dot));
+  size_t dot_dot = up.length;
+  uint32_t parent = up.inode;
   constexpr size_t kMostEntries = 4096 / 12;
   std::array<LeafEntry, kMostEntries> entries;
   size_t count = 0;
   for (size_t at = dot + dot_dot; at < leaf_end();) {
-    DirectoryEntry entry = load_entry(from, at);
+    DirectoryEntry entry = ARIL_TRY(entry_at(from, at));
     if (entry.inode != 0 && count < kMostEntries)
       entries[count++] = {0, static_cast<uint16_t>(at),
                           static_cast<uint16_t>(entry_size(entry.name_length))};
@@ -326,11 +327,11 @@ uint64_t position_of(uint32_t hash, std::string_view name) {
 
 }  // namespace
 
-void Directory::collect(const BufferRef& buffer, HashVersion version, uint64_t from,
-                        Batch& batch) const {
+Result<void> Directory::collect(const BufferRef& buffer, HashVersion version, uint64_t from,
+                                Batch& batch) const {
   const std::byte* data = buffer->data();
   for (size_t at = 0; at < leaf_end();) {
-    DirectoryEntry entry = load_entry(data, at);
+    DirectoryEntry entry = ARIL_TRY(entry_at(data, at));
     std::string_view name(reinterpret_cast<const char*>(data + at + kHead), entry.name_length);
     at += entry.length;
     if (entry.inode == 0 || name == "." || name == "..") continue;
@@ -340,16 +341,18 @@ void Directory::collect(const BufferRef& buffer, HashVersion version, uint64_t f
                              static_cast<uint32_t>(batch.names.size()), entry.name_length});
     batch.names.append(name);
   }
+  return {};
 }
 
 Result<void> Directory::read_hashed(uint64_t position, Batch& batch) {
   if (!is_indexed()) {
-    if (block_count() != 0) collect(ARIL_TRY(block(0)), default_version(), position, batch);
+    if (block_count() != 0)
+      ARIL_TRY(collect(ARIL_TRY(block(0)), default_version(), position, batch));
   } else {
     HashWay way = ARIL_TRY(walk(static_cast<uint32_t>(position >> 32) << 1, true, {}));
     for (;;) {
       BufferRef leaf = ARIL_TRY(block(leaf_of(way.frames[way.depth])));
-      collect(leaf, way.version, position, batch);
+      ARIL_TRY(collect(leaf, way.version, position, batch));
       uint32_t key;
       if (!ARIL_TRY(step(way, key))) break;
       // Leaves that share a hash are read together.

@@ -434,7 +434,7 @@ def main():
     if options.name == "process":
         process.main(options.runs, options.only)
         return
-    for tool in ("qemu-system-x86_64", "wrk", "ab", "musl-gcc", "cpio", "busybox", "ip", "curl"):
+    for tool in ("qemu-system-x86_64", "wrk", "ab", "musl-gcc", "cpio", "busybox", "iperf3", "ip", "curl"):
         if not shutil.which(tool):
             raise SystemExit(f"bench: {tool} is missing; ./dev bench installs it")
     prepare()

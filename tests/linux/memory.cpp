@@ -219,6 +219,34 @@ PROPERTY(the_break_moves_both_ways) {
   CHECK_EQ(brk(start), 0);
   CHECK((char*)sbrk(0) == start);
 }
+// As a C library's heap: 33 pages at a time, filled from below, some of it given back now and then.
+PROPERTY(a_heap_grows_in_small_steps) {
+  constexpr size_t kGrowth = 33 * kPage;
+  char* start = (char*)sbrk(0);
+  start += -(uintptr_t)start % kPage;
+  CHECK_EQ(brk(start), 0);
+  char* end = start;
+  for (int step = 1; step <= 60; ++step) {
+    CHECK_EQ(brk(end + kGrowth), 0);
+    for (char* at = end; at < end + kGrowth; at += kPage) {
+      CHECK_EQ(at[100], 0);
+      at[100] = (char)((at - start) / kPage * 7 + 1);
+    }
+    end += kGrowth;
+    CHECK(faults([&] { *(volatile char*)end = 1; }));
+    CHECK_EQ((int)fault_code, SEGV_MAPERR);
+    if (step % 7 == 0) CHECK_EQ(brk(end -= 5 * kPage), 0);
+    if (step == 40) CHECK_EQ(brk(end -= 300 * kPage), 0);
+  }
+  for (char* at = start; at < end; at += kPage)
+    CHECK_EQ(at[100], (char)((at - start) / kPage * 7 + 1));
+  char* guard = start + (end - start) / 2 / kPage * kPage;
+  CHECK_EQ(mprotect(guard, kPage, PROT_READ), 0);
+  CHECK(faults([&] { *(volatile char*)guard = 1; }));
+  CHECK(!faults([&] { guard[kPage] = 1, guard[-1] = 1; }));
+  CHECK_EQ(mprotect(guard, kPage, PROT_READ | PROT_WRITE), 0);
+  CHECK_EQ(brk(start), 0);
+}
 PROPERTY(memfd_is_a_file_in_memory) {
   int fd = memfd_create("test", MFD_ALLOW_SEALING);
   CHECK(fd >= 0);

@@ -18,6 +18,7 @@ constexpr uint64_t kProtRead = 1, kProtWrite = 2, kProtExecute = 4;
 constexpr uint64_t kMapShared = 1, kMapFixed = 0x10, kMapPopulate = 0x8000;
 constexpr uint64_t kNeighbours = 16;
 constexpr uint64_t kMostPopulated = 8 * kPageSize;
+constexpr uint64_t kMostSkipped = 2 * kPageSize;
 constexpr unsigned kMostBlocks = 3;
 
 /// One fill or flush at a time: what is filled was read from the tables after every flush that has
@@ -111,8 +112,9 @@ void extend(PhysicalAddress root, Run& run, Show extent) {
   if (is_large_page(root, run.start)) span = kLargePageSize;
   uint64_t floor = align_down(run.start, span), ceiling = floor + span;
   if (extent == Show::kUpwards && span < kLargePageSize) {
-    floor = run.start;
-    ceiling = floor + (kPageSize << kFaultOrder);
+    // What an allocator left out, to write a header ahead, comes next.
+    floor = run.start - std::min(run.start, kMostSkipped);
+    ceiling = run.start + (kPageSize << kFaultOrder);
   }
   while (run.start > floor && run.physical >= kPageSize &&
          continues(run.start - kPageSize, run.physical - kPageSize)) {
@@ -188,6 +190,12 @@ bool fill_translation(uint64_t address, PageFlags wanted, Show extent) {
     page = run.end;
   }
   return true;
+}
+
+void prefetch_translations(PhysicalAddress root, uint64_t start, uint64_t end) {
+  constexpr uint64_t kStep = kPageSize << kFaultOrder;
+  for (; start < end && root == active_root(); start += kStep)
+    if (!fill_translation(start, PageFlags::kWrite, Show::kUpwards)) return;
 }
 
 void flush_tlb(PhysicalAddress root, uint64_t start, uint64_t end, IdleCpus) {

@@ -276,6 +276,28 @@ Result<void> PageTable::map_large(uint64_t address, PhysicalAddress physical, Pa
   return {};
 }
 
+bool PageTable::join_large(uint64_t address) {
+  Leaf first = find_leaf(root_, address);
+  ARIL_ASSERT(is_aligned(address, kLargePageSize) && address < kLowerEnd);
+  if (first.entry == nullptr || first.level != 0) return false;
+  constexpr uint64_t kTouched = kAccessed | kDirty;
+  uint64_t expected = load(*first.entry) | kTouched;
+  if (!is_aligned(expected & kAddressMask, kLargePageSize)) return false;
+  for (unsigned i = 0; i < kEntries; ++i) {
+    if ((load(first.entry[i]) | kTouched) != expected + i * kPageSize) return false;
+  }
+  // Accessed and dirty, as parts of it may be.
+  Entry* large = *make_path(root_, address, 1);
+  PhysicalAddress table = load(*large) & kAddressMask;
+  store(*large, expected | kLargePage);
+  // Before the table holds anything else, no CPU may walk it [SDM 3A 4.10.4.2].
+  flush_tlb(root_, address, address + kLargePageSize, IdleCpus::kToo);
+  CutTables spares(spare_tables_);
+  spares.add(table);
+  spare_tables_ = spares.first();
+  return true;
+}
+
 bool PageTable::is_large(uint64_t address) const { return is_large_page(root_, address); }
 
 /// Puts a table of 512 entries that say the same in place of a large page's entry. A CPU may go on

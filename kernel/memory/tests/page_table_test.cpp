@@ -81,6 +81,39 @@ TEST_F(PageTables, LargePagesSplitWithoutMemory) {
   EXPECT_EQ(page_allocator::statistics().free_pages, free_before);
 }
 
+TEST_F(PageTables, PagesInOrderJoinAndSplitAgain) {
+  constexpr uint64_t kStart = 0x20'0000, kEnd = 0x40'0000, kPhysical = 0x4000'0000;
+  size_t free_before = 0;
+  {
+    PageTable table = *PageTable::create();
+    free_before = page_allocator::statistics().free_pages;
+    EXPECT_FALSE(table.join_large(kStart)) << "nothing there";
+    for (uint64_t at = kStart; at < kEnd; at += kPageSize)
+      ASSERT_TRUE(table.map(at, kPhysical + at - kStart, kReadWrite));
+    size_t free_mapped = page_allocator::statistics().free_pages;
+    constexpr uint64_t kOdd = kStart + 77 * kPageSize;
+    table.protect(kOdd, PageFlags::kRead);
+    EXPECT_FALSE(table.join_large(kStart)) << "other flags";
+    ASSERT_TRUE(table.map(kOdd, kPhysical, kReadWrite));
+    EXPECT_FALSE(table.join_large(kStart)) << "another page";
+    table.unmap(kOdd);
+    EXPECT_FALSE(table.join_large(kStart)) << "a hole";
+    ASSERT_TRUE(table.map(kOdd, kPhysical + kOdd - kStart, kReadWrite));
+    EXPECT_FALSE(table.is_large(kStart));
+    ASSERT_TRUE(table.join_large(kStart));
+    EXPECT_TRUE(table.is_large(kOdd));
+    EXPECT_EQ(table.query(kOdd)->physical, kPhysical + kOdd - kStart);
+    EXPECT_EQ(table.query(kOdd)->flags, kReadWrite);
+    EXPECT_FALSE(table.join_large(kStart)) << "it is one";
+    table.protect(kOdd, PageFlags::kRead);
+    EXPECT_EQ(page_allocator::statistics().free_pages, free_mapped) << "the same table again";
+    EXPECT_FALSE(table.is_large(kStart));
+    for (uint64_t at = kStart; at < kEnd; at += kPageSize)
+      EXPECT_EQ(table.unmap(at)->physical, kPhysical + at - kStart);
+  }
+  EXPECT_EQ(page_allocator::statistics().free_pages, free_before);
+}
+
 TEST_F(PageTables, SparseWalkFindsExactlyWhatIsMapped) {
   size_t free_before;
   {

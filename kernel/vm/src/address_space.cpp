@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 #include <new>
 
 #include "address_space_state.hpp"
@@ -49,7 +50,10 @@ AddressSpace::Implementation::Implementation(AddressSpace& owner, arch::PageTabl
   choose_layout();
 }
 
-AddressSpace::Implementation::~Implementation() { zap_locked(0, arch::kApplicationTop); }
+AddressSpace::Implementation::~Implementation() {
+  release_reservation_locked();
+  zap_locked(0, arch::kApplicationTop);
+}
 
 void AddressSpace::Implementation::choose_layout() {
   // 28 bits of randomness for mappings, as Linux, and 17 for the stack, in pages.
@@ -317,7 +321,11 @@ uint64_t AddressSpace::set_break(uint64_t address) {
   if (address < state.heap_start || address >= arch::kApplicationTop) return state.heap_break;
   uint64_t new_end = align_up(address, kPageSize);
   if (new_end < old_end) {
-    if (!state.unmap_locked(new_end, old_end, dead)) return state.heap_break;
+    std::span<Page> kept = state.take_back_locked(new_end);
+    bool unmapped = state.unmap_locked(new_end, old_end, dead).has_value();
+    if (!unmapped) state.release_reservation_locked();
+    if (!unmapped) return state.heap_break;
+    for (Page& page : kept) std::memset(page.data(), 0, kPageSize);
   } else if (new_end > old_end) {
     Region heap(*this);
     heap.protection = Protection::kRead | Protection::kWrite;
@@ -327,6 +335,7 @@ uint64_t AddressSpace::set_break(uint64_t address) {
         !Implementation::may_commit(new_end - state.heap_start) ||
         !state.insert_locked(heap, old_end, new_end, dead))
       return state.heap_break;
+    state.map_growth_locked(old_end, new_end);
   }
   state.heap_break = address;
   return address;

@@ -10,6 +10,8 @@
 namespace aril {
 namespace {
 
+constexpr uint64_t kMostSkipped = 16 * kPageSize;
+
 /// Whether a fault may take more than it needs.
 bool has_memory_to_spare() {
   page_allocator::Statistics memory = page_allocator::statistics();
@@ -62,10 +64,12 @@ bool AddressSpace::Implementation::is_filled_up_to_locked(const Region& region, 
 }
 
 /// What is missing from `address` upwards, where memory is being filled that way: at most twice as
-/// much as is mapped below, wherever it begins and ends. One page where it is not.
+/// much as is mapped below, wherever it begins, up to where a large page may begin. One page where
+/// it is not.
 auto AddressSpace::Implementation::upward_run_locked(const Region& region, uint64_t address) const
     -> Run {
-  uint64_t limit = std::min(address + (kPageSize << fault_order), region.end);
+  uint64_t limit = std::min({address + (kPageSize << fault_order), region.end,
+                             align_down(address, arch::kLargePageSize) + arch::kLargePageSize});
   Run run{address, table.next_present(address, limit)};
   auto is_mapped = [&](uint64_t at) { return at >= region.start && table.query(at).has_value(); };
   if (!is_mapped(address - kPageSize)) return {address, address + kPageSize};
@@ -97,12 +101,103 @@ bool AddressSpace::Implementation::map_run_locked(const Run& run, uint64_t addre
   return table.query(address).has_value();
 }
 
+/// Whether pages are set aside for `address`, now if not before: where a heap of more than 1 MiB
+/// that was filled from below comes to the next 2 MiB. It grows by small steps, so that a large
+/// page would hold more than the program may use.
+bool AddressSpace::Implementation::reserve_locked(const Region& region, uint64_t address,
+                                                  arch::PageFlags flags) {
+  if (address >= reservation.next && address < reservation.end) return true;
+  uint64_t start = align_down(address, arch::kLargePageSize), end = start + arch::kLargePageSize;
+  uint64_t heap_end = align_up(heap_break, kPageSize);
+  if (region.end != heap_end || region.large_pages == Region::LargePages::kNever ||
+      address - start > kMostSkipped || start < region.start + arch::kLargePageSize / 2)
+    return false;
+  bool is_filled_up_to = table.next_present(start - kMostSkipped, start) < start;
+  uint64_t end_of_use = std::min(end, heap_end);
+  if (!is_filled_up_to || table.next_present(start, end_of_use) < end_of_use) return false;
+  Result<Page*> pages =
+      page_allocator::allocate_pages(kLargePageOrder, page_allocator::Fill::kZero);
+  if (!pages) return false;
+  // What was skipped of the one before comes next.
+  if (reservation.end == start && start - reservation.next <= kMostSkipped)
+    map_reserved_to_locked(region, start, flags);
+  release_reservation_locked();
+  reservation = {start, end, *pages};
+  return true;
+}
+
+bool AddressSpace::Implementation::release_reservation_locked() {
+  if (reservation.next == reservation.end) return false;
+  for (; reservation.next < reservation.end; reservation.next += kPageSize)
+    PageRef::adopt(reservation.page++).reset();
+  return true;
+}
+
+/// The heap is about to end at `end`. C libraries give back what lies free at its end, and take it
+/// again soon: what was taken of the reservation above `end` is set aside again, to be cleared when
+/// it is unmapped.
+auto AddressSpace::Implementation::take_back_locked(uint64_t end) -> std::span<Page> {
+  if (reservation.next == reservation.end || end >= reservation.next) return {};
+  if (end <= reservation.end - arch::kLargePageSize) {
+    release_reservation_locked();
+    return {};
+  }
+  size_t count = 0;
+  for (; reservation.next > end; ++count, reservation.next -= kPageSize) {
+    std::optional<arch::Translation> entry = table.query(reservation.next - kPageSize);
+    Page& page = *(reservation.page - 1);
+    if (!entry || entry->physical != page.physical() || !is_exclusive(page)) break;
+    (void)PageRef::share(&page).leak();
+    reservation.page = &page;
+  }
+  return {reservation.page, count};
+}
+
+/// Maps what is set aside up to `end`, and gives it up if it is not as it should be; what comes to
+/// the end of it is a large page.
+void AddressSpace::Implementation::map_reserved_to_locked(const Region& region, uint64_t end,
+                                                          arch::PageFlags flags) {
+  bool ok = reservation.next >= region.start && end <= region.end &&
+            table.next_present(reservation.next, end) >= end;
+  for (; ok && reservation.next < end; reservation.next += kPageSize)
+    ok = map_page_locked(reservation.next, PageRef::adopt(reservation.page++), flags).has_value();
+  if (!ok) {
+    release_reservation_locked();
+  } else if (reservation.next == reservation.end) {
+    table.join_large(reservation.end - arch::kLargePageSize);
+  }
+}
+
+/// Gives a write to `address` the next pages that are set aside, if they are for it.
+bool AddressSpace::Implementation::map_reserved_locked(const Region& region, uint64_t address,
+                                                       arch::PageFlags flags) {
+  // Allocators write ahead, to the header of what is left.
+  if (!reserve_locked(region, address, flags) || address - reservation.next > kMostSkipped)
+    return false;
+  uint64_t end = std::min({address + (kPageSize << fault_order), region.end, reservation.end});
+  map_reserved_to_locked(region, end, flags);
+  return table.query(address).has_value();
+}
+
+/// The heap has grown by [start, end). What grows by little, and has used all that it had, is about
+/// to use that too, and is spared the fault.
+void AddressSpace::Implementation::map_growth_locked(uint64_t start, uint64_t end) {
+  if (reservation.next != start || reservation.next == reservation.end ||
+      end - start > kPageSize << fault_order || !has_memory_to_spare())
+    return;
+  const Region& region = *regions.find(start);
+  end = std::min(end, reservation.end);
+  map_reserved_to_locked(region, end, page_flags(region.protection));
+  arch::prefetch_translations(table.root(), start, end);
+}
+
 /// Gives a write to `address` the pages that are missing of an aligned block, the largest of up to
 /// 2^fault_order of which most is missing, where memory is being filled: twice as much each time.
 /// What is touched here and there stays small. False when it is to get a single page.
 bool AddressSpace::Implementation::map_cluster_locked(const Region& region, uint64_t address,
                                                       arch::PageFlags flags) {
   if (fault_order == 0 || !has_memory_to_spare()) return false;
+  if (map_reserved_locked(region, address, flags)) return true;
   Run up = upward_run_locked(region, address);
   if (up.end - up.start > kPageSize) return map_run_locked(up, address, flags);
   for (unsigned order = fault_order; order > 0; --order) {

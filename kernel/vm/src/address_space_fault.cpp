@@ -200,6 +200,7 @@ FaultOutcome AddressSpace::Implementation::fault(uint64_t address, Access access
       bool fits = fetched && region->object == object && region->object_index(address) == index &&
                   object_changes == changes_before;
       step = step_locked(*region, address, access, fits ? fetched : PageRef());
+      if (step.kind == Step::Kind::kNoMemory && release_reservation_locked()) continue;
       if (step.kind == Step::Kind::kNeedsObjectPage) {
         object = region->object;
         index = region->object_index(address);

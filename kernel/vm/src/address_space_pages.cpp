@@ -55,11 +55,10 @@ Result<void> AddressSpace::Implementation::map_page_locked(uint64_t address, Pag
 /// Maps 2 MiB of zeroes where nothing is mapped: one entry in the page table, and 512 pages that it
 /// holds one by one. False when there is no block of that size.
 bool AddressSpace::Implementation::map_large_page_locked(uint64_t address, arch::PageFlags flags) {
-  constexpr unsigned kOrder = 9;
-  static_assert(kPageSize << kOrder == arch::kLargePageSize);
-  Result<Page*> pages = page_allocator::allocate_pages(kOrder, page_allocator::Fill::kZero);
+  Result<Page*> pages =
+      page_allocator::allocate_pages(kLargePageOrder, page_allocator::Fill::kZero);
   if (!pages) return false;
-  std::span all(*pages, size_t{1} << kOrder);
+  std::span all(*pages, size_t{1} << kLargePageOrder);
   if (!table.map_large(address, all[0].physical(), flags)) {
     for (Page& page : all) PageRef::adopt(&page).reset();
     return false;

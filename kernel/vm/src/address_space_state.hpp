@@ -1,6 +1,7 @@
 #pragma once
 #include <array>
 #include <optional>
+#include <span>
 
 #include "arch/address_spaces.hpp"
 #include "arch/page_table.hpp"
@@ -22,6 +23,9 @@ enum class Access : uint8_t {
 constexpr bool is_write(Access access) {
   return access == Access::kWrite || access == Access::kForcedWrite;
 }
+
+inline constexpr unsigned kLargePageOrder = 9;
+static_assert(kPageSize << kLargePageOrder == arch::kLargePageSize);
 
 /// Everything in an AddressSpace. Methods with the suffix _locked need `mutex`; the others take it.
 struct AddressSpace::Implementation {
@@ -92,6 +96,13 @@ struct AddressSpace::Implementation {
   [[nodiscard]] Run upward_run_locked(const Region& region, uint64_t address) const;
   bool map_run_locked(const Run& run, uint64_t address, arch::PageFlags flags);
   bool map_cluster_locked(const Region& region, uint64_t address, arch::PageFlags flags);
+  bool reserve_locked(const Region& region, uint64_t address, arch::PageFlags flags);
+  /// Whether there was anything.
+  bool release_reservation_locked();
+  std::span<Page> take_back_locked(uint64_t end);
+  bool map_reserved_locked(const Region& region, uint64_t address, arch::PageFlags flags);
+  void map_reserved_to_locked(const Region& region, uint64_t end, arch::PageFlags flags);
+  void map_growth_locked(uint64_t start, uint64_t end);
   bool copy_cluster_locked(Region& region, uint64_t address, arch::PageFlags flags);
   Step map_object_locked(Region& region, uint64_t address, Access access, PageRef page);
   Step make_writable_locked(Region& region, uint64_t address, const arch::Translation& old,
@@ -118,6 +129,13 @@ struct AddressSpace::Implementation {
   std::array<GapHint, kGapHints> gap_hints{};
   uint64_t initial_stack_top = 0;
   uint64_t heap_start = 0, heap_break = 0;
+  /// What is left of 2 MiB that were set aside for where the heap grows, so that they can become a
+  /// large page (a "superpage reservation" [Navarro et al., OSDI 2002]): the pages from `page` on,
+  /// one reference to each, for [next, end), which gets them in order.
+  struct Reservation {
+    uint64_t next = 0, end = 0;
+    Page* page = nullptr;
+  } reservation;
   uint64_t stack_limit = kDefaultStackLimit;
   uint64_t resident_pages = 0, peak_resident_pages = 0;
   bool is_randomized = true;

@@ -61,6 +61,101 @@ TEST_F(FaultCluster, GivesAllThatAHeapHasGrownBy) {
   }
 }
 
+/// A heap that grows by 33 pages at a time, as the C library's, each time filled from below but for
+/// a page that is written to ahead.
+class GrowingHeap : public FaultCluster {
+ protected:
+  static constexpr uint64_t kLarge = arch::kLargePageSize, kGrowth = 33 * kPageSize;
+  static constexpr uint64_t kStart = 0x5555'0000'3000, kFirst = 0x5555'0020'0000;
+  void SetUp() override {
+    FaultCluster::SetUp();
+    space->set_heap_start(kStart);
+  }
+  void grow_to(uint64_t end) {
+    while (heap_end < end) {
+      heap_end += kGrowth;
+      ASSERT_EQ(space->set_break(heap_end), heap_end);
+      for (uint64_t at = heap_end - kGrowth; at < heap_end; at += kPageSize) {
+        uint64_t ahead = std::min(at + 2 * kPageSize, heap_end - kPageSize);
+        ASSERT_EQ(store(*space, ahead, 0), FaultOutcome::kResolved);
+        ASSERT_EQ(load(*space, at), 0);
+        ASSERT_EQ(store(*space, at, pattern(at)), FaultOutcome::kResolved);
+      }
+    }
+  }
+  void expect_pattern() {
+    for (uint64_t at = kStart; at < heap_end; at += kPageSize)
+      ASSERT_EQ(load(*space, at), pattern(at)) << std::hex << at;
+  }
+  bool is_large(uint64_t address) { return AddressSpaceProbe::is_large(*space, address); }
+  static uint8_t pattern(uint64_t address) { return static_cast<uint8_t>(address / kPageSize * 7); }
+  uint64_t heap_end = kStart;
+};
+
+TEST_F(GrowingHeap, GetsLargePages) {
+  grow_to(kFirst + 2 * kLarge + kLarge / 2);
+  EXPECT_TRUE(is_large(kFirst));
+  EXPECT_TRUE(is_large(kFirst + kLarge));
+  EXPECT_FALSE(is_large(kFirst + 2 * kLarge));
+  EXPECT_EQ(resident(), (heap_end - kStart) / kPageSize) << "nothing beyond the break is mapped";
+  EXPECT_EQ(touch(*space, heap_end, true), FaultOutcome::kNotMapped);
+  expect_pattern();
+  // The end of it given back, from what has not become a large page yet.
+  heap_end -= 3 * kPageSize;
+  ASSERT_EQ(space->set_break(heap_end), heap_end);
+  EXPECT_EQ(resident(), (heap_end - kStart) / kPageSize);
+  grow_to(kFirst + 3 * kLarge + kLarge / 2);
+  EXPECT_TRUE(is_large(kFirst + 2 * kLarge));
+  expect_pattern();
+  // Much of it given back, and grown into again.
+  heap_end = kFirst + kLarge + kLarge / 2;
+  ASSERT_EQ(space->set_break(heap_end), heap_end);
+  EXPECT_EQ(resident(), (heap_end - kStart) / kPageSize);
+  grow_to(kFirst + 4 * kLarge);
+  EXPECT_TRUE(is_large(kFirst));
+  EXPECT_FALSE(is_large(kFirst + kLarge));
+  EXPECT_TRUE(is_large(kFirst + 2 * kLarge));
+  expect_pattern();
+}
+
+TEST_F(GrowingHeap, GivesUpWhatIsUsedOtherwise) {
+  grow_to(kFirst + kLarge / 2);
+  // A page that nobody has written to is read.
+  heap_end += kGrowth;
+  ASSERT_EQ(space->set_break(heap_end), heap_end);
+  EXPECT_EQ(load(*space, heap_end - kPageSize), 0);
+  heap_end -= kGrowth;
+  grow_to(kFirst + kLarge);
+  EXPECT_FALSE(is_large(kFirst));
+  expect_pattern();
+  grow_to(kFirst + 2 * kLarge);
+  EXPECT_TRUE(is_large(kFirst + kLarge)) << "the next block is another matter";
+}
+
+TEST_F(GrowingHeap, KeepsWithinTheRegionOfTheFault) {
+  grow_to(kFirst + kLarge / 2);
+  uint64_t guard = heap_end;
+  ASSERT_EQ(space->set_break(heap_end + kBlock + kGrowth), heap_end + kBlock + kGrowth);
+  ASSERT_TRUE(space->protect(guard, kPageSize, Protection::kRead));
+  ASSERT_EQ(store(*space, guard + 4 * kPageSize, 1), FaultOutcome::kResolved);
+  EXPECT_EQ(touch(*space, guard, true), FaultOutcome::kNotPermitted);
+  EXPECT_EQ(load(*space, guard), 0);
+}
+
+TEST_F(GrowingHeap, GivesItsReservationUpWhenMemoryIsShort) {
+  grow_to(kFirst + kLarge / 4);
+  std::vector<PageRef> taken;
+  while (Result<PageRef> page = page_allocator::allocate(page_allocator::Fill::kNone,
+                                                         page_allocator::Purpose::kApplication))
+    taken.push_back(std::move(*page));
+  uint64_t other = *space->map({.length = kLarge / 2, .protection = kReadWrite});
+  for (uint64_t at = other; at < other + kLarge / 2; at += kPageSize)
+    ASSERT_EQ(store(*space, at, 5), FaultOutcome::kResolved) << (at - other) / kPageSize;
+  taken.clear();
+  grow_to(kFirst + kLarge);
+  expect_pattern();
+}
+
 TEST_F(FaultCluster, GrowsWithMemoryThatIsFilledFromAbove) {
   uint64_t mapped = *space->map({.length = 8 * kBlock, .protection = kReadWrite});
   uint64_t end = align_up(mapped + 1, kBlock) + 2 * kBlock;

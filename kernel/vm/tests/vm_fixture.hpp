@@ -41,6 +41,9 @@ struct AddressSpaceProbe {
   static std::optional<arch::Translation> translate(AddressSpace& space, uint64_t address) {
     return space.implementation_->table.query(address);
   }
+  static bool is_large(AddressSpace& space, uint64_t address) {
+    return space.implementation_->table.is_large(address);
+  }
   static void set_fault_order(AddressSpace& space, unsigned order) {
     space.implementation_->fault_order = order;
   }

@@ -1,4 +1,5 @@
 #pragma once
+#include "arch/layout.hpp"
 
 namespace aril::arch {
 
@@ -7,5 +8,9 @@ inline constexpr bool kCpusHaveOwnPageTables = true;
 /// How many pages of fresh memory a fault gets at most, as a power of two, where it does not touch
 /// a large page: more than one when a fault costs more than zeroing a few pages.
 inline constexpr unsigned kFaultOrder = 0;
+
+/// The application is about to write to [start, end), which the tree of this root maps. The CPU
+/// fetches translations by itself.
+inline void prefetch_translations(PhysicalAddress, uint64_t, uint64_t) {}
 
 }  // namespace aril::arch

@@ -74,6 +74,10 @@ class PageTable {
   /// table is set aside here, so that splitting cannot fail. kNoMem; kExist when a table for
   /// smaller pages is there.
   Result<void> map_large(uint64_t address, PhysicalAddress physical, PageFlags flags);
+  /// Makes a large page of the 2 MiB at `address`, aligned to it, whose entries map one aligned
+  /// block in order and with the same flags; false, with nothing changed, when they do not. What
+  /// the entries hold the large page holds. Lower half only. Flushes the TLB: waits for other CPUs.
+  bool join_large(uint64_t address);
   [[nodiscard]] bool is_large(uint64_t address) const;
   /// Changes the permissions of a page that is mapped; nothing when it is not. A page without any
   /// permission stays held by its entry (query and unmap find it) but faults on every access.

@@ -135,16 +135,19 @@ bool IpLayer::accept_addresses(Interface& interface, const Ipv4View& view, Check
                                bool& is_broadcast) {
   IpAddress source = view.source(), destination = view.destination();
   // [RFC 1122] 3.2.1.3: these never are a source.
+  AddressRole source_role = interface.role_of_ipv4(source.v4_value());
   bool martian =
-      source.is_multicast() || interface.is_broadcast(source) ||
+      source.is_multicast() || source_role == AddressRole::kBroadcast ||
       (!interface.is_loopback() && !is_looped_ &&
-       (source.is_loopback() || destination.is_loopback() || interface.has_address(source)));
+       (source.is_loopback() || destination.is_loopback() || source_role == AddressRole::kOwn));
   if (martian) {
     context_.counters.add(Counter::kIpInAddrErrors);
     context_.counters.drop(DropReason::kIpMartianSource);
     return false;
   }
-  is_broadcast = destination.is_multicast() || interface.is_broadcast(destination);
+  AddressRole role = interface.role_of_ipv4(destination.v4_value());
+  if (role == AddressRole::kOwn) return true;
+  is_broadcast = destination.is_multicast() || role == AddressRole::kBroadcast;
   // A DHCP server may address its reply to the address that we do not have yet [RFC 2131] 4.1.
   bool unconfigured = interface.addresses().empty() && view.protocol() == 17;
   // A group's members hear what routers ask about it, whoever they listen to.

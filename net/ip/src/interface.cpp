@@ -47,10 +47,18 @@ bool Interface::has_address(IpAddress address) const {
   });
 }
 
-bool Interface::is_broadcast(IpAddress address) const {
-  return address.is_limited_broadcast() ||
-         std::ranges::any_of(
-             addresses(), [&](const InterfaceAddress& own) { return own.is_broadcast(address); });
+AddressRole Interface::role_of_ipv4(uint32_t address) const {
+  if (address == 0xffffffff) return AddressRole::kBroadcast;
+  AddressRole role = AddressRole::kOther;
+  for (const InterfaceAddress& own : addresses()) {
+    uint32_t differing = own.address.v4_value() ^ address;
+    if (differing == 0) return AddressRole::kOwn;
+    uint32_t mask = own.mask();
+    if ((differing & mask) != 0) continue;
+    // A /31 or /32 has none [RFC 3021].
+    if (own.prefix_length < 31 && (address | mask) == 0xffffffff) role = AddressRole::kBroadcast;
+  }
+  return role;
 }
 
 }  // namespace aril::net

@@ -6,12 +6,16 @@
 namespace aril::net {
 namespace {
 
-uint32_t fold(uint64_t sum) {
-  sum = (sum & 0xffffffff) + (sum >> 32);
-  sum = (sum & 0xffffffff) + (sum >> 32);
-  sum = (sum & 0xffff) + (sum >> 16);
-  sum = (sum & 0xffff) + (sum >> 16);
-  return static_cast<uint32_t>((sum & 0xffff) + (sum >> 16));
+/// One's complement addition: the carry comes round.
+template <typename T>
+T add_around(T a, T b) {
+  T sum = static_cast<T>(a + b);
+  return static_cast<T>(sum + (sum < a));
+}
+
+uint16_t fold(uint64_t sum) {
+  uint32_t half = add_around(static_cast<uint32_t>(sum), static_cast<uint32_t>(sum >> 32));
+  return add_around(static_cast<uint16_t>(half), static_cast<uint16_t>(half >> 16));
 }
 
 template <typename T>
@@ -24,25 +28,31 @@ T load(const std::byte* from) {
 }  // namespace
 
 // Sums native-order words and swaps the folded result: one's complement addition commutes with byte
-// swapping [RFC 1071] 2(B). 32-bit words in a 64-bit accumulator cannot overflow below 16 GiB.
+// swapping [RFC 1071] 2(B), and a sum of wide words folds to that of their halves.
 void Checksum::add(std::span<const std::byte> bytes) {
   const std::byte* data = bytes.data();
   size_t left = bytes.size();
-  uint64_t a = 0, b = 0;
-  for (; left >= 16; left -= 16, data += 16) {
-    auto first = load<uint64_t>(data), second = load<uint64_t>(data + 8);
-    a += (first & 0xffffffff) + (first >> 32);
-    b += (second & 0xffffffff) + (second >> 32);
+  uint64_t sum = 0;
+  for (; left >= 32; left -= 32, data += 32) {
+    for (size_t i = 0; i < 4; ++i) sum = add_around(sum, load<uint64_t>(data + 8 * i));
   }
-  for (; left >= 2; left -= 2, data += 2) a += load<uint16_t>(data);
-  if (left != 0) {
+  for (; left >= 8; left -= 8, data += 8) sum = add_around(sum, load<uint64_t>(data));
+  if ((left & 4) != 0) {
+    sum = add_around(sum, uint64_t{load<uint32_t>(data)});
+    data += 4;
+  }
+  if ((left & 2) != 0) {
+    sum = add_around(sum, uint64_t{load<uint16_t>(data)});
+    data += 2;
+  }
+  if ((left & 1) != 0) {
     std::byte last[2] = {*data, std::byte{0}};
-    a += load<uint16_t>(last);
+    sum = add_around(sum, uint64_t{load<uint16_t>(last)});
   }
-  auto sum = static_cast<uint16_t>(fold(a + b));
+  uint16_t folded = fold(sum);
   // A piece at an odd offset contributes its bytes in swapped positions.
   bool swap = (std::endian::native == std::endian::little) != odd_;
-  sum_ += swap ? std::byteswap(sum) : sum;
+  sum_ += swap ? std::byteswap(folded) : folded;
   odd_ ^= (bytes.size() & 1) != 0;
 }
 
@@ -59,6 +69,6 @@ void Checksum::add_pseudo_header(IpAddress source, IpAddress destination, uint8_
   sum_ += protocol + (length >> 16) + (length & 0xffff);
 }
 
-uint16_t Checksum::partial() const { return static_cast<uint16_t>(fold(sum_)); }
+uint16_t Checksum::partial() const { return fold(sum_); }
 
 }  // namespace aril::net

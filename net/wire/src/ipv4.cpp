@@ -6,27 +6,37 @@
 
 namespace aril::net {
 
+namespace {
+
+/// Copies the header out, and checks what makes the other fields readable. The header's length.
+std::expected<size_t, Ipv4Error> read_header(std::span<const std::byte> bytes, Ipv4Header& header) {
+  if (bytes.size() < sizeof header) return std::unexpected(Ipv4Error::kTooShort);
+  std::memcpy(&header, bytes.data(), sizeof header);
+  if (header.version_and_length >> 4 != 4) return std::unexpected(Ipv4Error::kVersion);
+  size_t length = (header.version_and_length & 0xf) * 4u;
+  if (length < sizeof header || length > bytes.size())
+    return std::unexpected(Ipv4Error::kHeaderLength);
+  return length;
+}
+
+}  // namespace
+
 std::expected<Ipv4View, Ipv4Error> Ipv4View::parse(std::span<const std::byte> bytes) {
-  auto view = parse_quoted(bytes);
-  if (!view) return view;
-  size_t total = view->header_.total_length;
-  if (total < view->header_length() || total > bytes.size())
+  Ipv4Header header;
+  auto header_length = read_header(bytes, header);
+  if (!header_length) return std::unexpected(header_length.error());
+  size_t total = header.total_length;
+  if (total < *header_length || total > bytes.size())
     return std::unexpected(Ipv4Error::kTotalLength);
   Checksum sum;
-  sum.add(bytes.first(view->header_length()));
+  sum.add(bytes.first(*header_length));
   if (sum.finish() != 0) return std::unexpected(Ipv4Error::kChecksum);
-  view->packet_ = bytes.first(total);
-  return view;
+  return Ipv4View(header, bytes.first(total));
 }
 
 std::expected<Ipv4View, Ipv4Error> Ipv4View::parse_quoted(std::span<const std::byte> bytes) {
-  if (bytes.size() < sizeof(Ipv4Header)) return std::unexpected(Ipv4Error::kTooShort);
   Ipv4Header header;
-  std::memcpy(&header, bytes.data(), sizeof header);
-  if (header.version_and_length >> 4 != 4) return std::unexpected(Ipv4Error::kVersion);
-  size_t header_length = (header.version_and_length & 0xf) * 4u;
-  if (header_length < sizeof header || header_length > bytes.size())
-    return std::unexpected(Ipv4Error::kHeaderLength);
+  if (auto length = read_header(bytes, header); !length) return std::unexpected(length.error());
   return Ipv4View(header, bytes);
 }
 

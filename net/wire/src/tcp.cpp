@@ -20,6 +20,10 @@ enum OptionKind : uint8_t {
   kFastOpen = 34,
 };
 
+/// Two NOPs and the head of the timestamps option, which then are aligned.
+constexpr uint32_t kAlignedTimestamps = kNop << 24 | kNop << 16 | kTimestamps << 8 | 10;
+constexpr size_t kTimestampsAlone = 12;
+
 template <typename T>
 T load(std::span<const std::byte> bytes, size_t at) {
   Be<T> value;
@@ -75,10 +79,12 @@ void parse_option(TcpSegmentOptions& options, uint8_t kind, std::span<const std:
   }
 }
 
-}  // namespace
-
-TcpSegmentOptions TcpSegmentOptions::parse(std::span<const std::byte> bytes) {
-  TcpSegmentOptions options;
+void read_options(TcpSegmentOptions& options, std::span<const std::byte> bytes) {
+  // What nearly every segment of a connection has [RFC 7323] appendix A.
+  if (bytes.size() == kTimestampsAlone && load<uint32_t>(bytes, 0) == kAlignedTimestamps) {
+    options.timestamps = TcpTimestamps{load<uint32_t>(bytes, 4), load<uint32_t>(bytes, 8)};
+    return;
+  }
   size_t at = 0;
   while (at < bytes.size()) {
     auto kind = static_cast<uint8_t>(bytes[at]);
@@ -93,6 +99,13 @@ TcpSegmentOptions TcpSegmentOptions::parse(std::span<const std::byte> bytes) {
     parse_option(options, kind, bytes.subspan(at + 2, length - 2u));
     at += length;
   }
+}
+
+}  // namespace
+
+TcpSegmentOptions TcpSegmentOptions::parse(std::span<const std::byte> bytes) {
+  TcpSegmentOptions options;
+  read_options(options, bytes);
   return options;
 }
 
@@ -149,7 +162,9 @@ std::expected<TcpSegment, TcpError> TcpSegment::parse(std::span<const std::byte>
     sum.add(bytes);
     if (sum.finish() != 0) return std::unexpected(TcpError::kChecksum);
   }
-  TcpSegment segment;
+  // Made where the caller wants it: it is large.
+  std::expected<TcpSegment, TcpError> result;
+  TcpSegment& segment = *result;
   segment.source = {source, header.source_port};
   segment.destination = {destination, header.destination_port};
   segment.sequence = header.sequence;
@@ -158,9 +173,8 @@ std::expected<TcpSegment, TcpError> TcpSegment::parse(std::span<const std::byte>
   segment.window = header.window;
   segment.payload = bytes.subspan(header_length);
   if (header_length > sizeof header)
-    segment.options =
-        TcpSegmentOptions::parse(bytes.subspan(sizeof header, header_length - sizeof header));
-  return segment;
+    read_options(segment.options, bytes.subspan(sizeof header, header_length - sizeof header));
+  return result;
 }
 
 }  // namespace aril::net

@@ -77,10 +77,13 @@ struct InterfaceAddress {
   [[nodiscard]] bool contains(IpAddress other) const {
     return other.is_v4() && ((other.v4_value() ^ address.v4_value()) & mask()) == 0;
   }
-  /// The directed broadcast address; a /31 or /32 has none [RFC 3021].
-  [[nodiscard]] bool is_broadcast(IpAddress other) const {
-    return prefix_length < 31 && other == IpAddress::v4(address.v4_value() | ~mask());
-  }
+};
+
+/// What an IPv4 address is on a link.
+enum class AddressRole : uint8_t {
+  kOther,
+  kOwn,
+  kBroadcast,  ///< the limited one, or that of one of our networks
 };
 
 /// An IPv6 address, with what [RFC 4862] 5.5.4 keeps of it.
@@ -153,7 +156,11 @@ class Interface {
   }
   /// One of ours, of either family.
   [[nodiscard]] bool has_address(IpAddress address) const;
-  [[nodiscard]] bool is_broadcast(IpAddress address) const;
+  [[nodiscard]] bool is_broadcast(IpAddress address) const {
+    return address.is_v4() && role_of_ipv4(address.v4_value()) == AddressRole::kBroadcast;
+  }
+  /// Of an IPv4 address in host order; the whole loopback network is not kOwn here.
+  [[nodiscard]] AddressRole role_of_ipv4(uint32_t address) const;
 
   struct Statistics {
     uint64_t received_frames = 0, received_bytes = 0, sent_frames = 0, sent_bytes = 0;

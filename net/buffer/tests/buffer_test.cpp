@@ -50,6 +50,12 @@ TEST(SipHash, MatchesThePaper) {  // appendix A of the paper, as far as whole wo
   EXPECT_EQ(siphash(key, {}), 0x726fdb47dd0e0e31u);
 }
 
+TEST(SipHash, HasAVariantOfFewerRounds) {  // as another implementation has it
+  SipKey key{0x0706050403020100, 0x0f0e0d0c0b0a0908};
+  EXPECT_EQ((siphash_rounds<1, 3>(key, {})), 0xabac0158050fc4dcu);
+  EXPECT_EQ((siphash_rounds<1, 3>(key, {}, 0x03020100, 4)), 0xcf75576088d38328u);
+}
+
 struct Alarm {
   explicit Alarm(std::vector<Alarm*>& log) : timer(ring, this), log(log) {}
   static void ring(void* self) {

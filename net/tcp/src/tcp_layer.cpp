@@ -119,8 +119,10 @@ bool TcpLayer::may_challenge() {
 
 // [RFC 6528]: a clock plus a keyed hash of the endpoints. The clock ticks every 64 ns, as Linux's.
 uint32_t TcpLayer::initial_sequence(const FlowKey& flow) {
-  return static_cast<uint32_t>(flows_.hash(flow) ^ flows_.hash(flow) >> 32) +
-         static_cast<uint32_t>(context_.now.ns >> 6);
+  uint64_t hash = siphash(context_.key, {flow.local.address.low(), flow.remote.address.low(),
+                                         uint64_t{flow.local.port} << 16 | flow.remote.port,
+                                         flow.local.address.high() ^ flow.remote.address.high()});
+  return static_cast<uint32_t>(hash ^ hash >> 32) + static_cast<uint32_t>(context_.now.ns >> 6);
 }
 
 uint32_t TcpLayer::timestamp_offset(const FlowKey& flow) const {

@@ -1,5 +1,6 @@
 #pragma once
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <initializer_list>
 
@@ -9,9 +10,13 @@ struct SipKey {
   uint64_t first = 0, second = 0;
 };
 
-/// SipHash-2-4 (J.-P. Aumasson, D. J. Bernstein, 2012) of whole 64-bit words: a keyed hash that a
-/// peer who does not know the key can neither predict nor collide.
-constexpr uint64_t siphash(const SipKey& key, std::initializer_list<uint64_t> words) {
+/// SipHash (J.-P. Aumasson, D. J. Bernstein, 2012) of whole 64-bit words and up to seven bytes, in
+/// little-endian order in `rest`: a keyed hash that a peer who does not know the key can neither
+/// predict nor collide. Few rounds for each word are enough for a hash table, whose hashes nobody
+/// sees (Linux takes as many there); siphash() has the paper's.
+template <int kWordRounds, int kLastRounds>
+constexpr uint64_t siphash_rounds(const SipKey& key, std::initializer_list<uint64_t> words,
+                                  uint64_t rest = 0, size_t rest_length = 0) {
   uint64_t v0 = key.first ^ 0x736f6d6570736575, v1 = key.second ^ 0x646f72616e646f6d;
   uint64_t v2 = key.first ^ 0x6c7967656e657261, v3 = key.second ^ 0x7465646279746573;
   auto round = [&] {
@@ -22,15 +27,19 @@ constexpr uint64_t siphash(const SipKey& key, std::initializer_list<uint64_t> wo
   };
   auto mix = [&](uint64_t word) {
     v3 ^= word;
-    round(), round();
+    for (int i = 0; i < kWordRounds; ++i) round();
     v0 ^= word;
   };
   for (uint64_t word : words) mix(word);
-  // The last word holds the length in bytes modulo 256; there are no left-over bytes.
-  mix(uint64_t{words.size() * 8} << 56);
+  // The last word ends with the length in bytes modulo 256.
+  mix(uint64_t{words.size() * 8 + rest_length} << 56 | rest);
   v2 ^= 0xff;
-  round(), round(), round(), round();
+  for (int i = 0; i < kLastRounds; ++i) round();
   return v0 ^ v1 ^ v2 ^ v3;
+}
+
+constexpr uint64_t siphash(const SipKey& key, std::initializer_list<uint64_t> words) {
+  return siphash_rounds<2, 4>(key, words);
 }
 
 }  // namespace aril::net

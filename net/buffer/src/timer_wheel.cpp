@@ -2,13 +2,8 @@
 
 #include <algorithm>
 #include <bit>
-#include <limits>
 
 namespace aril::net {
-namespace {
-constexpr uint64_t kNever = std::numeric_limits<uint64_t>::max();
-}
-
 void TimerWheel::arm_by(WheelTimer& timer, Instant deadline) {
   if (deadline == Instant::never()) return;
   // Rounded up, so that it does not fire before its time.
@@ -39,6 +34,7 @@ void TimerWheel::insert(WheelTimer& timer) {
   timer.slot_ = static_cast<uint16_t>(level * kSlots + slot);
   levels_[level].slots[slot].push_back(timer);
   levels_[level].occupied |= uint64_t{1} << slot;
+  next_ = std::min(next_, position << (kSlotBits * level));
 }
 
 void TimerWheel::unlink(WheelTimer& timer) {
@@ -48,7 +44,8 @@ void TimerWheel::unlink(WheelTimer& timer) {
   if (level.slots[slot].empty()) level.occupied &= ~(uint64_t{1} << slot);
 }
 
-uint64_t TimerWheel::next_tick() const {
+/// Of all slots, the first that is due.
+uint64_t TimerWheel::find_next() const {
   uint64_t next = kNever;
   for (unsigned i = 0; i < kLevels; ++i) {
     if (levels_[i].occupied == 0) continue;
@@ -60,12 +57,6 @@ uint64_t TimerWheel::next_tick() const {
     next = std::min(next, (position + distance) << (kSlotBits * i));
   }
   return next;
-}
-
-Instant TimerWheel::next_deadline() const {
-  uint64_t tick = next_tick();
-  if (tick >= uint64_t{1} << (63 - kTickShift)) return Instant::never();
-  return Instant{static_cast<int64_t>(tick << kTickShift)};
 }
 
 void TimerWheel::run_tick() {
@@ -87,15 +78,15 @@ void TimerWheel::run_tick() {
 
 void TimerWheel::advance(Instant now) {
   uint64_t target = tick_of(now);
-  while (current_ < target) {
-    uint64_t next = next_tick();
-    if (next > target) {
-      current_ = target;
-      return;
-    }
-    current_ = next;
+  while (next_ <= target) {
+    next_ = find_next();
+    if (next_ > target) break;
+    current_ = next_;
+    // What the callbacks arm is looked for with the rest.
     run_tick();
+    next_ = current_;
   }
+  current_ = std::max(current_, target);
 }
 
 }  // namespace aril::net

@@ -77,8 +77,9 @@ bool Core::try_lock() {
 void Core::unlock() {
   bool more = stack->ip().has_loopback() && stack->run_loopback();
   Instant deadline = stack->next_deadline();
+  bool flush = false;
   for (size_t i = 0; i < link_count; ++i) {
-    links[i]->end_batches();
+    flush |= links[i]->end_batches();
     deadline = std::min(deadline, links[i]->dhcp_deadline());
   }
   if (more) deadline = stack->now();
@@ -90,6 +91,7 @@ void Core::unlock() {
     timer_.arm(deadline);
   }
   mutex_.unlock();
+  if (!flush) return;
   // Telling a device leaves the machine: nobody shall wait for that.
   for (size_t i = 0; i < link_count; ++i) links[i]->flush();
 }

@@ -139,7 +139,7 @@ bool Link::serve(Queue& queue) {
   } else {
     prepare_poll(queue);  // the last look before the thread sleeps
   }
-  end_batch(queue);
+  if (!queue.batch.is_empty()) end_batch(queue);
   // Not the stack's time, which is that before the frames.
   queue.batch.expect(received, now());
   core_.unlock();
@@ -167,7 +167,7 @@ void Link::deliver_locking(void* self, std::span<const RxFrame> frames) {
   link.prepare_poll(queue);
   deliver(&link, frames);
   link.poll_dhcp();
-  link.end_batch(queue);
+  if (!queue.batch.is_empty()) link.end_batch(queue);
   queue.batch.expect(static_cast<unsigned>(frames.size()), now());
   link.core_.unlock();
 }
@@ -186,7 +186,6 @@ unsigned Link::poll(unsigned budget) {
 }
 
 void Link::end_batch(Queue& queue) {
-  if (queue.batch.is_empty()) return;
   // With others before it, it could be long until this queue's thread gets its turn.
   bool others_wait = Scheduler::waiting_here() > 1;
   if (!others_wait && !queue.batch.is_due(core_.stack->now())) return;

@@ -47,10 +47,16 @@ class Link final : public LinkSink, private DhcpHost, private SocketObserver {
                     configurator_ ? configurator_->deadline() : Instant::never());
   }
   /// Decides whether the device shall be told of what was queued, unless more is about to follow.
-  void end_batches() {
-    for (Queue& queue : queues()) end_batch(queue);
+  /// True: then flush().
+  [[nodiscard]] bool end_batches() {
+    bool due = false;
+    for (Queue& queue : queues()) {
+      if (!queue.batch.is_empty()) end_batch(queue);
+      due |= queue.needs_flush.load(std::memory_order_relaxed);
+    }
+    return due;
   }
-  /// Tells it then. Without the lock.
+  /// Tells it. Without the lock.
   void flush();
   [[nodiscard]] NetDevice& device() { return device_; }
 

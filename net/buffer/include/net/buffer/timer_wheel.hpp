@@ -1,6 +1,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <limits>
 
 #include "base/intrusive_list.hpp"
 #include "base/time.hpp"
@@ -44,19 +45,24 @@ class TimerWheel {
   void cancel(WheelTimer& timer);
   /// Calls back what is due.
   void advance(Instant now);
-  /// When advance() next has work; may be early, for a cascade. Instant::never() when empty.
-  [[nodiscard]] Instant next_deadline() const;
+  /// When advance() next has work; may be early, for a cascade or a timer that was cancelled, and
+  /// exact then. Instant::never() when nothing was armed.
+  [[nodiscard]] Instant next_deadline() const {
+    if (next_ >= uint64_t{1} << (63 - kTickShift)) return Instant::never();
+    return Instant{static_cast<int64_t>(next_ << kTickShift)};
+  }
 
  private:
   static constexpr unsigned kLevels = 4, kSlotBits = 6, kSlots = 1u << kSlotBits;
   static constexpr unsigned kTickShift = 20;  // 2^20 ns = 1.05 ms
+  static constexpr uint64_t kNever = std::numeric_limits<uint64_t>::max();
 
   static uint64_t tick_of(Instant time) {
     return time.ns <= 0 ? 0 : static_cast<uint64_t>(time.ns) >> kTickShift;
   }
   void insert(WheelTimer& timer);
   void unlink(WheelTimer& timer);
-  [[nodiscard]] uint64_t next_tick() const;
+  [[nodiscard]] uint64_t find_next() const;
   void run_tick();
 
   struct Level {
@@ -65,6 +71,7 @@ class TimerWheel {
   };
   std::array<Level, kLevels> levels_;
   uint64_t current_;
+  uint64_t next_ = kNever;  // no slot is due before
 };
 
 }  // namespace aril::net

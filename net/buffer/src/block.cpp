@@ -1,6 +1,7 @@
 #include "net/buffer/block.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <new>
 
@@ -33,6 +34,33 @@ Block::~Block() {
 }
 
 void Block::operator delete(void* memory) { ::operator delete(memory); }
+
+BlockCache::~BlockCache() {
+  while (Block* block = first_) {
+    first_ = static_cast<Block*>(std::exchange(block->context_, nullptr));
+    RefPtr<Block>::adopt(block).reset();
+  }
+}
+
+Result<RefPtr<Block>> BlockCache::allocate() {
+  Block* block = first_;
+  if (block == nullptr) return Block::allocate(capacity_);
+  first_ = static_cast<Block*>(std::exchange(block->context_, nullptr));
+  --count_;
+  return RefPtr<Block>::adopt(block);
+}
+
+void BlockCache::recycle(RefPtr<Block> block) {
+  // Nobody adds a reference to a block of which we have the only one.
+  if (count_ == limit_ || block->ref_count() != 1 || block->capacity_ != capacity_ ||
+      !block->is_own_storage())
+    return;
+  // Acquire: whoever dropped the reference before was done with the bytes.
+  std::atomic_thread_fence(std::memory_order_acquire);
+  block->context_ = first_;
+  first_ = block.leak();
+  ++count_;
+}
 
 BlockChain::BlockChain(BlockChain&& other) noexcept
     : pieces_(std::move(other.pieces_)), size_(std::exchange(other.size_, 0)) {}

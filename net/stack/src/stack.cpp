@@ -12,6 +12,7 @@ Stack::Stack(const StackConfig& config)
                .timers = TimerWheel(config.now),
                .key = {config.secret[0], config.secret[1]},
                .memory = MemoryBudget(config.memory_limit),
+               .blocks = BlockCaches(config.memory_limit),
                .random_counter = config.seed},
       ip_(context_),
       tcp_(ip_),

@@ -27,8 +27,8 @@ TcpConnection::TcpConnection(TcpLayer& layer, const FlowKey& flow, const Route& 
       options_(options),
       path_mtu_(layer.ip_.path_mtu(route, flow.remote.address)),
       path_mtu_changes_(layer.ip_.path_mtu_changes()),
-      queued_(layer.context_.memory),
-      received_(layer.context_.memory),
+      queued_(layer.context_),
+      received_(layer.context_),
       timer_(run_timers, this) {
   deadlines_.fill(Instant::never());
   receive_buffer_ = options.receive_buffer != 0 ? options.receive_buffer : kDefaultReceiveBuffer;

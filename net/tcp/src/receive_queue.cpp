@@ -11,8 +11,8 @@ Result<void> ReceiveQueue::store(uint32_t sequence, std::span<const std::byte> b
     size_t index = position / Block::kCapacity, offset = position % Block::kCapacity;
     while (blocks_.size() <= index) ARIL_TRY(blocks_.push_back({}));
     if (!blocks_[index]) {
-      blocks_[index] = ARIL_TRY(Block::allocate());
-      budget_.charge(kBlockCharge);
+      blocks_[index] = ARIL_TRY(context_.blocks.whole.allocate());
+      context_.memory.charge(kBlockCharge);
     }
     size_t count = std::min(bytes.size(), Block::kCapacity - offset);
     std::memcpy(blocks_[index]->data() + offset, bytes.data(), count);
@@ -133,7 +133,7 @@ void ReceiveQueue::consume(size_t count) {
     return;
   }
   while (read_ - origin_ >= Block::kCapacity) {
-    if (blocks_.front()) budget_.release(kBlockCharge);
+    release(blocks_.front());
     blocks_.pop_front();
     origin_ += Block::kCapacity;
   }
@@ -141,9 +141,15 @@ void ReceiveQueue::consume(size_t count) {
 
 void ReceiveQueue::release_from(size_t block_index) {
   while (blocks_.size() > block_index) {
-    if (blocks_.back()) budget_.release(kBlockCharge);
+    release(blocks_.back());
     blocks_.pop_back();
   }
+}
+
+void ReceiveQueue::release(RefPtr<Block>& block) {
+  if (!block) return;
+  context_.memory.release(kBlockCharge);
+  context_.blocks.whole.recycle(std::move(block));
 }
 
 void ReceiveQueue::prune() {

@@ -20,7 +20,7 @@ class ReceiveQueue {
   /// dropped.
   static constexpr size_t kMaxRanges = 32;
 
-  explicit ReceiveQueue(MemoryBudget& budget) : budget_(budget) {}
+  explicit ReceiveQueue(StackContext& context) : context_(context) {}
   ~ReceiveQueue() { clear(); }
 
   /// Of an empty queue: the sequence number of the first byte to come.
@@ -55,8 +55,9 @@ class ReceiveQueue {
   bool note_range(uint32_t start, uint32_t end);
   void absorb_ranges();
   void release_from(size_t block_index);
+  void release(RefPtr<Block>& block);
 
-  MemoryBudget& budget_;
+  StackContext& context_;
   // blocks_[i] holds the bytes from origin_ + i * Block::kCapacity on; null where none came yet.
   mutable Ring<RefPtr<Block>, 4> blocks_;
   uint32_t origin_ = 0, read_ = 0, next_ = 0;

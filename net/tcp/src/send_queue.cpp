@@ -12,8 +12,13 @@ Result<void> SendQueue::push(Piece piece) {
   piece.start = end_;
   ARIL_TRY(pieces_.push_back(std::move(piece)));
   end_ += length;
-  budget_.charge(charge);
+  context_.memory.charge(charge);
   return {};
+}
+
+void SendQueue::release(Piece& piece) {
+  context_.memory.release(piece.charge);
+  if (piece.block->is_own_storage()) context_.blocks.recycle(std::move(piece.block));
 }
 
 Result<size_t> SendQueue::append(std::span<const std::byte> bytes) {
@@ -33,8 +38,8 @@ Result<size_t> SendQueue::append(std::span<const std::byte> bytes) {
       }
     }
     // A short answer on an idle connection is all that there is: a page for it would be wasted.
-    bool is_short = pieces_.empty() && left.size() <= kShortCapacity;
-    auto block = Block::allocate(is_short ? kShortCapacity : Block::kCapacity);
+    bool is_short = pieces_.empty() && left.size() <= Block::kShortCapacity;
+    auto block = (is_short ? context_.blocks.brief : context_.blocks.whole).allocate();
     bool pushed = false;
     if (block) {
       std::byte* data = (*block)->data();
@@ -83,7 +88,7 @@ void SendQueue::acknowledge(uint32_t sequence) {
       first.start += count;
       break;
     }
-    budget_.release(first.charge);
+    release(first);
     pieces_.pop_front();
     if (hint_ > 0) --hint_;
   }
@@ -124,7 +129,7 @@ size_t SendQueue::gather(uint32_t sequence, uint32_t& length, std::span<TxPiece>
 
 void SendQueue::clear() {
   while (!pieces_.empty()) {
-    budget_.release(pieces_.back().charge);
+    release(pieces_.back());
     pieces_.pop_back();
   }
   pieces_.clear();

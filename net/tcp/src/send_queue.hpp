@@ -13,7 +13,7 @@ namespace aril::net {
 /// The bytes that the application gave and the peer has not acknowledged, by sequence number.
 class SendQueue {
  public:
-  explicit SendQueue(MemoryBudget& budget) : budget_(budget) {}
+  explicit SendQueue(StackContext& context) : context_(context) {}
   ~SendQueue() { clear(); }
 
   /// Of an empty queue: the sequence number of the first byte to come.
@@ -38,7 +38,6 @@ class SendQueue {
   /// Pieces up to this size are copied together: a block each would waste memory.
   static constexpr size_t kCopyLimit = 512;
   static constexpr uint32_t kBlockCharge = 4096, kShortCharge = 512;
-  static constexpr size_t kShortCapacity = kShortCharge - 64;
   struct Piece {
     RefPtr<Block> block;
     std::byte* data = nullptr;
@@ -48,9 +47,10 @@ class SendQueue {
     bool may_grow = false;  // the block is ours alone: bytes may be added behind
   };
   Result<void> push(Piece piece);
+  void release(Piece& piece);
   [[nodiscard]] size_t find(uint32_t sequence);
 
-  MemoryBudget& budget_;
+  StackContext& context_;
   Ring<Piece, 4> pieces_;
   uint32_t start_ = 0, end_ = 0;
   size_t hint_ = 0;  // the piece that the last gather ended in

@@ -16,6 +16,8 @@ class Block final : public RefCounted {
  public:
   /// Bytes of storage in a block that fills one page with its header.
   static constexpr size_t kCapacity = 4096 - 64;
+  /// And in one for a short message, an eighth of that.
+  static constexpr size_t kShortCapacity = 512 - 64;
 
   /// kNoMem.
   static Result<RefPtr<Block>> allocate(size_t capacity = kCapacity);
@@ -36,15 +38,37 @@ class Block final : public RefCounted {
   static void operator delete(void* memory);
 
  private:
+  friend class BlockCache;
   Block(std::byte* data, uint32_t capacity) : data_(data), capacity_(capacity) {}
   static void* operator new(size_t, void* place) { return place; }
 
   std::byte* data_;
   uint32_t capacity_;
   Release release_ = nullptr;
-  void* context_ = nullptr;
+  void* context_ = nullptr;  // of release_; in a cache, the next block
 };
 static_assert(sizeof(Block) <= 64);
+
+/// Some blocks of one capacity that are kept for the next who needs one: a queue that fills and
+/// empties with every message would go to the page allocator each time. Not synchronised.
+class BlockCache {
+ public:
+  /// Keeps up to `limit` blocks.
+  BlockCache(size_t capacity, size_t limit) : capacity_(capacity), limit_(limit) {}
+  BlockCache(const BlockCache&) = delete;
+  BlockCache& operator=(const BlockCache&) = delete;
+  ~BlockCache();
+
+  /// kNoMem.
+  Result<RefPtr<Block>> allocate();
+  /// Drops a reference; keeps the block if that was the last one and it fits here.
+  void recycle(RefPtr<Block> block);
+
+ private:
+  const size_t capacity_, limit_;
+  size_t count_ = 0;
+  Block* first_ = nullptr;  // each with a reference of ours, linked by context_
+};
 
 /// A part of a block.
 struct BlockPiece {

@@ -1,8 +1,10 @@
 #pragma once
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
 #include "base/time.hpp"
+#include "net/buffer/block.hpp"
 #include "net/buffer/siphash.hpp"
 #include "net/buffer/timer_wheel.hpp"
 #include "net/ip/counters.hpp"
@@ -26,6 +28,19 @@ class MemoryBudget {
   size_t used_ = 0;
 };
 
+/// The blocks that the sockets' queues do without a moment later.
+struct BlockCaches {
+  /// At most so many of each kind, and 1/64 of what the queues may hold.
+  static constexpr size_t kMost = 32;
+  explicit BlockCaches(size_t limit)
+      : whole(Block::kCapacity, std::min(kMost, limit / 64 / (Block::kCapacity + 64))),
+        brief(Block::kShortCapacity, kMost) {}
+  void recycle(RefPtr<Block> block) {
+    (block->capacity() == Block::kCapacity ? whole : brief).recycle(std::move(block));
+  }
+  BlockCache whole, brief;
+};
+
 /// What every part of one stack shares.
 struct StackContext {
   Instant now;
@@ -33,6 +48,7 @@ struct StackContext {
   Counters counters;
   SipKey key;
   MemoryBudget memory;
+  BlockCaches blocks;
   uint64_t random_counter;
 
   /// Unpredictable to whoever does not know the key.

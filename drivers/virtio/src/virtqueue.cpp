@@ -92,6 +92,17 @@ std::optional<uint16_t> Virtqueue::add(std::span<const Buffer> readable,
   ARIL_ASSERT(count != 0);
   if (broken_ || count > free_count_) return std::nullopt;
   uint16_t head = free_head_;
+  if (count == 1) {
+    // As a small frame is, and room for one.
+    const bool write = readable.empty();
+    const Buffer& buffer = write ? writable.front() : readable.front();
+    descriptors_[take_descriptor()] = {.address = buffer.address,
+                                       .length = buffer.length,
+                                       .flags = write ? kDescriptorWrite : uint16_t{0},
+                                       .next = 0};
+    make_available(head, 1, write ? buffer.length : 0);
+    return head;
+  }
   for (size_t i = 0; i < count; ++i) {
     bool write = i >= readable.size();
     const Buffer& buffer = write ? writable[i - readable.size()] : readable[i];

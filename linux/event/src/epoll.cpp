@@ -156,25 +156,28 @@ void Epoll::make_ready(EpollItem& item) {
 /// woke.
 bool Epoll::announce() {
   bool waited = !waiters_.empty();
-  waiters_.wake(1);
-  pollers_.wake_all(std::to_underlying(kReadable));
+  if (waited) waiters_.wake(1);
+  if (!pollers_.empty()) pollers_.wake_all(std::to_underlying(kReadable));
   return waited;
 }
 
-RefPtr<EpollItem> Epoll::pop_ready(RefPtr<File>& file) {
-  LockGuard guard(lock_);
+Epoll::Ready Epoll::pop_ready_locked() {
   EpollItem* item = ready_.pop_front();
-  if (item == nullptr) return nullptr;
+  if (item == nullptr) return {};
   --ready_count_;
+  item->add_ref();
   // What is on the ready list is registered, so the file's memory is still there.
-  if (item->file_->try_add_ref()) file = RefPtr<File>::adopt(item->file_);
-  return RefPtr<EpollItem>(item);
+  return {.item = item, .file = item->file_->try_add_ref() ? item->file_ : nullptr};
+}
+
+void Epoll::Ready::drop() {
+  RefPtr<EpollItem>::adopt(item).reset();
+  if (file != nullptr) RefPtr<File>::adopt(file).reset();
 }
 
 /// Fills in what the application gets; level-triggered registrations go back to the end of the
 /// list. False when nothing of interest happened.
-bool Epoll::deliver(EpollItem& item, PollEvents events, EpollEvent& out) {
-  LockGuard guard(lock_);
+bool Epoll::deliver_locked(EpollItem& item, PollEvents events, EpollEvent& out) {
   uint32_t reported = std::to_underlying(events) & item.events_ & ~kModeBits;
   if (item.detached_ || reported == 0) return false;
   out = {.events = reported, .data = item.data_};
@@ -193,14 +196,25 @@ size_t Epoll::ready_count() {
 }
 
 size_t Epoll::collect(std::span<EpollEvent> out) {
-  size_t count = 0;
+  if (out.empty()) return 0;
+  Ready current;
   // Level-triggered registrations come back to the list: each is looked at once.
-  for (size_t left = ready_count(); left != 0 && count < out.size(); --left) {
-    RefPtr<File> file;
-    RefPtr<EpollItem> item = pop_ready(file);
-    if (!item) break;
-    if (!file) continue;
-    if (deliver(*item, file->poll(nullptr), out[count])) ++count;
+  size_t left, count = 0;
+  {
+    LockGuard guard(lock_);
+    left = ready_count_;
+    current = pop_ready_locked();
+  }
+  while (current.item != nullptr) {
+    PollEvents events = current.file != nullptr ? current.file->poll(nullptr) : PollEvents::kNone;
+    Ready next;
+    {
+      LockGuard guard(lock_);
+      if (deliver_locked(*current.item, events, out[count])) ++count;
+      if (--left != 0 && count < out.size()) next = pop_ready_locked();
+    }
+    current.drop();
+    current = next;
   }
   return count;
 }
@@ -223,9 +237,14 @@ PollEvents Epoll::poll(PollRegistrar* registrar) {
   if (registrar != nullptr) registrar->watch(pollers_);
   // What is on the ready list may no longer hold: ask the files, and forget what is stale.
   for (size_t left = ready_count(); left != 0; --left) {
-    RefPtr<File> file;
-    RefPtr<EpollItem> item = pop_ready(file);
-    if (!item) break;
+    Ready ready;
+    {
+      LockGuard guard(lock_);
+      ready = pop_ready_locked();
+    }
+    if (ready.item == nullptr) break;
+    RefPtr<EpollItem> item = RefPtr<EpollItem>::adopt(ready.item);
+    RefPtr<File> file = RefPtr<File>::adopt(ready.file);
     if (!file) continue;
     PollEvents events = file->poll(nullptr);
     LockGuard guard(lock_);

@@ -95,10 +95,16 @@ class Epoll final : public File {
   void detach_locked(EpollItem& item);
   void make_ready(EpollItem& item);
   bool announce();
-  /// Takes the first ready registration, with a reference to its file (null when it is being
-  /// closed); null when there is none.
-  RefPtr<EpollItem> pop_ready(RefPtr<File>& file);
-  bool deliver(EpollItem& item, PollEvents events, EpollEvent& out);
+  /// A registration that was on the ready list, and its file: null when that is being closed. Has a
+  /// reference to each, to be dropped without the lock.
+  struct Ready {
+    EpollItem* item = nullptr;
+    File* file = nullptr;
+    void drop();
+  };
+  /// Takes the first; nothing when there is none.
+  Ready pop_ready_locked();
+  bool deliver_locked(EpollItem& item, PollEvents events, EpollEvent& out);
   [[nodiscard]] size_t ready_count();
   Result<void> check_nesting_locked(Epoll& target);
   unsigned depth_below_locked(unsigned limit);

@@ -29,6 +29,8 @@ Result<int64_t> do_read(int fd, const IoVector& vector) {
 /// RLIMIT_FSIZE: shortens what would go past it. kFBig, with SIGXFSZ, when nothing is left.
 /// `offset` nullopt: at the position, or the end.
 Result<void> limit_size(File& file, IoBuffer& buffer, std::optional<uint64_t> offset) {
+  // Regular files cannot be waited for; what can be needs no look at the limit.
+  if (file.is_pollable()) return {};
   uint64_t limit = file_size_limit();
   if (limit == kUnlimited || buffer.remaining() == 0) return {};
   auto status = file.status();

@@ -54,20 +54,15 @@ class Position {
   uint64_t offset_ = 0;
 };
 
-/// Lends page-cache pages to a socket.
-Result<size_t> send_pages(File& in, uint64_t offset, size_t count, net::Socket& out) {
-  uint64_t size = ARIL_TRY(in.status()).size;
-  if (offset >= size) return 0;
-  count = static_cast<size_t>(std::min<uint64_t>(count, size - offset));
-  RefPtr<MemoryObject> object = ARIL_TRY(in.memory_object());
-  constexpr size_t kBatch = 32;
+/// Lends `count` bytes of pages to a socket, as many at once as there are `pieces`.
+Result<size_t> send_batches(MemoryObject& object, uint64_t offset, size_t count, net::Socket& out,
+                            std::span<net::PagePiece> pieces) {
   size_t total = 0;
   while (total < count) {
-    net::PagePiece pieces[kBatch];
     size_t used = 0, batch = 0;
-    for (; used < kBatch && total + batch < count; ++used) {
+    for (; used < pieces.size() && total + batch < count; ++used) {
       uint64_t at = offset + total + batch;
-      auto page = object->page(at >> kPageShift, PageAccess::kRead);
+      auto page = object.page(at >> kPageShift, PageAccess::kRead);
       if (!page) {
         if (total + batch == 0) return fail(page.error());
         count = total + batch;
@@ -81,7 +76,7 @@ Result<size_t> send_pages(File& in, uint64_t offset, size_t count, net::Socket& 
     }
     if (batch == 0) break;
     auto flags = total + batch < count ? net::MessageFlags::kMore : net::MessageFlags::kNone;
-    auto sent = out.send_pages(std::span(pieces, used), flags);
+    auto sent = out.send_pages(pieces.first(used), flags);
     if (!sent) {
       if (total != 0) return total;
       return sent;
@@ -90,6 +85,20 @@ Result<size_t> send_pages(File& in, uint64_t offset, size_t count, net::Socket& 
     if (*sent < batch) break;
   }
   return total;
+}
+
+/// Lends page-cache pages to a socket.
+Result<size_t> send_pages(File& in, uint64_t offset, size_t count, net::Socket& out) {
+  uint64_t size = ARIL_TRY(in.status()).size;
+  if (offset >= size) return 0;
+  count = static_cast<size_t>(std::min<uint64_t>(count, size - offset));
+  RefPtr<MemoryObject> object = ARIL_TRY(in.memory_object());
+  if (count <= kPageSize) {
+    net::PagePiece pieces[2];
+    return send_batches(*object, offset, count, out, pieces);
+  }
+  net::PagePiece pieces[32];
+  return send_batches(*object, offset, count, out, pieces);
 }
 
 Result<void> wait_writable(const RefPtr<File>& file) {

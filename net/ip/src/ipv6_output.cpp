@@ -133,7 +133,7 @@ Result<void> IpLayer::send_ipv6(const Route& route, const IpFields& fields,
   Ipv6Header header =
       make_ipv6_header(fields.source, fields.destination, static_cast<uint8_t>(fields.protocol),
                        fields.time_to_live, fields.type_of_service, length);
-  return send_headed(route, fields, std::as_bytes(std::span(&header, 1)), output);
+  return send_headed(route, fields, header, output);
 }
 
 // [RFC 8200] 4.5

@@ -47,16 +47,14 @@ Result<void> IpLayer::send(const Route& route, const IpFields& wanted,
   if ((fields.fragment & Ipv4Header::kDontFragment) == 0)
     fields.identification = next_identification(fields.destination);
   Ipv4Header header = make_ipv4_header(fields, length);
-  return send_headed(route, wanted, std::as_bytes(std::span(&header, 1)), output);
+  return send_headed(route, wanted, header, output);
 }
 
-Result<void> IpLayer::send_headed(const Route& route, const IpFields& fields,
-                                  std::span<const std::byte> network,
-                                  const TransportOutput& output) {
-  std::byte* link = output.header.start(network.size());
-  std::memcpy(link + HeaderBuffer::kLink, network.data(), network.size());
+Result<void> IpLayer::send_headers(const Route& route, const IpFields& fields,
+                                   size_t network_length, const TransportOutput& output) {
+  std::byte* link = output.header.start(network_length);
   std::span<const std::byte> headers(link,
-                                     HeaderBuffer::kLink + network.size() + output.header_length);
+                                     HeaderBuffer::kLink + network_length + output.header_length);
   Interface& interface = *route.interface;
   if (interface.is_loopback()) return send_loopback(headers, output, interface);
   if (fields.destination.is_multicast()) {
@@ -67,7 +65,7 @@ Result<void> IpLayer::send_headed(const Route& route, const IpFields& fields,
   }
   TxPacket packet{.header = headers, .payload = output.payload};
   if (output.checksum_offset != 0) {
-    packet.checksum_start = static_cast<uint16_t>(HeaderBuffer::kLink + network.size());
+    packet.checksum_start = static_cast<uint16_t>(HeaderBuffer::kLink + network_length);
     packet.checksum_offset = output.checksum_offset;
   }
   packet.segment_size = output.segment_size;

@@ -53,7 +53,15 @@ Ipv4Header make_ipv4_header(const Ipv4Fields& fields, size_t payload_length) {
   header.source = fields.source.v4_value();
   header.destination = fields.destination.v4_value();
   Checksum sum;
-  sum.add(std::as_bytes(std::span(&header, 1)));
+  sum.add(static_cast<uint16_t>(header.version_and_length << 8 | header.type_of_service));
+  sum.add(header.total_length);
+  sum.add(header.identification);
+  sum.add(header.fragment);
+  sum.add(static_cast<uint16_t>(header.time_to_live << 8 | header.protocol));
+  for (uint32_t address : {fields.source.v4_value(), fields.destination.v4_value()}) {
+    sum.add(static_cast<uint16_t>(address >> 16));
+    sum.add(static_cast<uint16_t>(address));
+  }
   header.checksum = sum.finish();
   return header;
 }

@@ -15,13 +15,14 @@
 
 namespace aril::net {
 
-/// Payload bytes by reference.
+/// Payload bytes by reference. Not initialised by itself: a list of them lies on the stack for
+/// every segment that is sent.
 struct TxPiece {
-  const std::byte* data = nullptr;
-  uint32_t length = 0;
+  const std::byte* data;
+  uint32_t length;
   /// Keeps the bytes alive: the sink shares it when it needs them after it returns. Null: it
   /// copies.
-  Block* block = nullptr;
+  Block* block;
 };
 
 /// A frame that leaves the stack. Everything is valid during the call only.

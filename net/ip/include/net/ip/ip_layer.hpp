@@ -2,6 +2,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <optional>
 #include <span>
@@ -438,8 +439,15 @@ class IpLayer final : private NeighbourOwner {
   }
 
   /// Puts the finished network header in front of the transport's and sends.
-  Result<void> send_headed(const Route& route, const IpFields& fields,
-                           std::span<const std::byte> network, const TransportOutput& output);
+  template <typename Header>
+  Result<void> send_headed(const Route& route, const IpFields& fields, const Header& header,
+                           const TransportOutput& output) {
+    std::memcpy(output.header.start(sizeof header) + HeaderBuffer::kLink, &header, sizeof header);
+    return send_headers(route, fields, sizeof header, output);
+  }
+  /// Sends, when the network header, of so many bytes, is there.
+  Result<void> send_headers(const Route& route, const IpFields& fields, size_t network_length,
+                            const TransportOutput& output);
   /// `header` begins with room for Ethernet's. `interface`: where it will have arrived.
   Result<void> send_loopback(std::span<const std::byte> header, const TransportOutput& output,
                              Interface& interface, std::optional<EthernetHeader> frame = {});

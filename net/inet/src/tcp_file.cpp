@@ -350,23 +350,32 @@ Result<size_t> TcpFile::receive_some(IoBuffer& data, bool peek, size_t skip) {
 }
 
 Result<size_t> TcpFile::receive(IncomingMessage& message) {
-  if (has(message.flags, MessageFlags::kErrorQueue)) return fail(Errno::kAgain);
-  if (has(message.flags, MessageFlags::kOutOfBand)) return fail(Errno::kInval);
-  bool peek = has(message.flags, MessageFlags::kPeek);
-  bool all = has(message.flags, MessageFlags::kWaitAll);
+  return receive_stream(message.data, message.flags);
+}
+
+// A stream has nothing to say about where the bytes come from.
+Result<size_t> TcpFile::read(IoBuffer& buffer) {
+  return receive_stream(buffer, MessageFlags::kNone);
+}
+
+Result<size_t> TcpFile::receive_stream(IoBuffer& data, MessageFlags flags) {
+  if (has(flags, MessageFlags::kErrorQueue)) return fail(Errno::kAgain);
+  if (has(flags, MessageFlags::kOutOfBand)) return fail(Errno::kInval);
+  bool peek = has(flags, MessageFlags::kPeek);
+  bool all = has(flags, MessageFlags::kWaitAll);
   size_t total = 0;
-  if (message.data.remaining() == 0) return 0;
+  if (data.remaining() == 0) return 0;
   for (;;) {
-    auto count = receive_some(message.data, peek, total);
+    auto count = receive_some(data, peek, total);
     if (count) {
       total += *count;
-      if (*count == 0 || message.data.remaining() == 0 || !all) return total;
+      if (*count == 0 || data.remaining() == 0 || !all) return total;
       continue;
     }
     Errno error = count.error();
     if (error == Errno::kAgain) {
       if (total != 0 && !all) return total;
-      if (may_wait(message.flags)) {
+      if (may_wait(flags)) {
         Result<void> waited;
         if (peek && total != 0) {
           // Readable already, but not enough: wait for more than what was seen.

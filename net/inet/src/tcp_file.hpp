@@ -18,6 +18,7 @@ class TcpFile final : public InetSocket {
   Result<SocketAddress> peer_address() override;
   Result<size_t> send(OutgoingMessage& message) override;
   Result<size_t> receive(IncomingMessage& message) override;
+  Result<size_t> read(IoBuffer& buffer) override;
   Result<size_t> send_pages(std::span<const PagePiece> pieces, MessageFlags flags) override;
   Result<int64_t> ioctl(uint32_t request, uint64_t argument) override;
 
@@ -41,6 +42,7 @@ class TcpFile final : public InetSocket {
   /// room where that is allowed.
   template <typename Send>
   Result<size_t> send_all(size_t size, MessageFlags flags, Send send);
+  Result<size_t> receive_stream(IoBuffer& data, MessageFlags flags);
   Result<size_t> receive_some(IoBuffer& data, bool peek, size_t skip);
   Result<void> set_fast_open_option(int name, int32_t value);
   Result<void> set_tcp_option(int name, std::span<const std::byte> value);

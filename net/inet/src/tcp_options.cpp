@@ -99,9 +99,9 @@ TcpOptions TcpFile::tcp_options() {
 template <typename Change>
 Result<void> TcpFile::change_options(Change change) {
   Runtime::Guard guard(runtime_);
-  TcpOptions options = handle_->options();
-  change(options);
-  return handle_->set_options(options);
+  change(handle_->options_to_change());
+  handle_->options_changed();
+  return {};
 }
 
 Result<void> TcpFile::apply_options() {

@@ -294,9 +294,13 @@ size_t TcpSocket::unsent_bytes() const {
 Result<void> TcpSocket::set_options(const TcpOptions& options) {
   if (options.max_segment != 0 && options.max_segment < 88) return fail(Errno::kInval);
   options_ = options;
-  if (connection_) connection_->set_options(options);
-  if (listener_) listener_->options = options;
+  options_changed();
   return {};
+}
+
+void TcpSocket::options_changed() {
+  if (connection_) connection_->set_options(options_);
+  if (listener_) listener_->options = options_;
 }
 
 uint32_t TcpSocket::send_buffer_size() const {

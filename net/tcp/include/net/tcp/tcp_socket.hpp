@@ -192,6 +192,9 @@ class TcpSocket final : public RefCounted {
   /// Takes a changed copy; clearing cork or setting no_delay pushes what is held back. kInval,
   /// kPerm.
   Result<void> set_options(const TcpOptions& options);
+  /// The same in place, each value within its range; options_changed() follows.
+  [[nodiscard]] TcpOptions& options_to_change() { return options_; }
+  void options_changed();
   /// As in force, SO_SNDBUF and SO_RCVBUF.
   [[nodiscard]] uint32_t send_buffer_size() const;
   [[nodiscard]] uint32_t receive_buffer_size() const;

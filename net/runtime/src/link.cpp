@@ -209,8 +209,9 @@ Link::Queue& Link::queue_of(const TxPacket& packet) {
 void Link::transmit(const TxPacket& packet) {
   Queue& queue = queue_of(packet);
   auto& backlog = queue.backlog;
-  queue.batch.add(packet.size(), core_.stack->now());
-  if (backlog.empty() && packet.size() <= kCopyLimit && packet.payload.size() < kMaxPieces) {
+  const size_t size = packet.size();
+  queue.batch.add(size, core_.stack->now());
+  if (backlog.empty() && size <= kCopyLimit && packet.payload.size() < kMaxPieces) {
     std::array<TxFrame::Piece, kMaxPieces> pieces;
     size_t count = 0;
     pieces[count++] = {packet.header.data(), static_cast<uint32_t>(packet.header.size())};

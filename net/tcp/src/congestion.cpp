@@ -15,14 +15,15 @@ void RttEstimator::sample(Duration rtt) {
     smoothed_.ns += (rtt.ns - smoothed_.ns) / 8;
     minimum_ = std::min(minimum_, rtt);
   }
+  compute();
 }
 
-Duration RttEstimator::rto() const {
+void RttEstimator::compute() {
   Duration base = kInitialRto;
   // The variation's share never drops below the minimum, so that a steady path's delayed
   // acknowledgment does not look like a loss.
   if (has_sample()) base = smoothed_ + std::max(variation_ * 4, kMinRto);
-  return std::min(base * (int64_t{1} << backoff_), kMaxRto);
+  rto_ = std::min(base * (int64_t{1} << backoff_), kMaxRto);
 }
 
 void CongestionWindow::start(uint32_t mss) { window_ = 10 * mss; }

@@ -16,9 +16,16 @@ class RttEstimator {
 
   void sample(Duration rtt);
   /// [RFC 6298] 5.5
-  void back_off() { backoff_ = backoff_ < 16 ? backoff_ + 1 : backoff_; }
-  void reset_backoff() { backoff_ = 0; }
-  [[nodiscard]] Duration rto() const;
+  void back_off() {
+    if (backoff_ < 16) ++backoff_;
+    compute();
+  }
+  void reset_backoff() {
+    if (backoff_ == 0) return;
+    backoff_ = 0;
+    compute();
+  }
+  [[nodiscard]] Duration rto() const { return rto_; }
   [[nodiscard]] Duration smoothed() const { return smoothed_; }
   [[nodiscard]] Duration variation() const { return variation_; }
   [[nodiscard]] Duration minimum() const { return minimum_; }
@@ -26,7 +33,9 @@ class RttEstimator {
   [[nodiscard]] unsigned backoff() const { return backoff_; }
 
  private:
+  void compute();
   Duration smoothed_, variation_, minimum_;
+  Duration rto_ = kInitialRto;
   uint8_t backoff_ = 0;
 };
 

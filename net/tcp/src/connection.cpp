@@ -89,7 +89,6 @@ void TcpConnection::compute_mss() {
 
 // Another connection to the same peer may have learned of it.
 void TcpConnection::follow_path_mtu() {
-  if (path_mtu_changes_ == layer_.ip_.path_mtu_changes()) return;
   path_mtu_changes_ = layer_.ip_.path_mtu_changes();
   uint32_t mtu = layer_.ip_.path_mtu(route_, key.remote.address);
   if (mtu == path_mtu_) return;
@@ -337,16 +336,22 @@ PollEvents TcpConnection::events() const {
   size_t low_water = std::max<uint32_t>(options_.receive_low_water, 1);
   if (received_.readable() >= std::min<size_t>(low_water, receive_buffer_ / 2)) events |= kReadable;
   if (fin_received_) events |= kReadable | PollEvents::kRdHup;
-  if (fin_queued_) {
-    events |= kWritable;  // a write would not block: it fails
-  } else if (size_t space = send_space();
-             space != 0 && space * 3 >= send_buffer() &&
-             queued_.end() - send_next_ < options_.not_sent_low_water) {
+  // Once the FIN is queued a write would not block: it fails.
+  if (fin_queued_ || has_send_space()) {
     events |= kWritable;
   } else {
     wants_space_ = true;
   }
   return events;
+}
+
+/// Enough that it is worth waking a writer for.
+bool TcpConnection::has_send_space() const {
+  if (queued_.end() - send_next_ >= options_.not_sent_low_water) return false;
+  // As between requests: there is room for anything.
+  if (state_ == TcpState::kEstablished && queued_.size() == 0) return true;
+  size_t space = send_space();
+  return space != 0 && space * 3 >= send_buffer();
 }
 
 TcpInfo TcpConnection::info() const {

@@ -137,6 +137,7 @@ class TcpConnection final : public Flow, public RefCounted {
   void enter_time_wait();
   void notify(PollEvents events);
   void notify_writable();
+  [[nodiscard]] bool has_send_space() const;
   [[nodiscard]] bool is_orphan() const { return socket_ == nullptr && !awaiting_accept_; }
   void tune_receive_buffer(size_t consumed);
 
@@ -199,6 +200,7 @@ class TcpConnection final : public Flow, public RefCounted {
   /// That the link and the peer take.
   [[nodiscard]] uint32_t largest_packet() const;
   void start_mtu_search(Instant when);
+  /// While something is searched for.
   void probe_mtu();
   void mtu_probe_arrived();
   void mtu_probe_lost();

@@ -30,7 +30,7 @@ void TcpConnection::start_mtu_search(Instant when) {
 
 void TcpConnection::probe_mtu() {
   MtuSearch& search = mtu_search_;
-  if (search.high == 0 || search.probe != 0 || context_.now < search.next) return;
+  if (search.probe != 0 || context_.now < search.next) return;
   bool is_calm = sack_ && recovery_ == Recovery::kNone && log_.sacked_bytes() == 0 &&
                  log_.lost_bytes() == 0 && !announce_reduction_;
   if (!is_calm) return;

@@ -19,19 +19,17 @@ void TcpConnection::output() {
                        (state_ != TcpState::kSynReceived || early_) &&
                        state_ != TcpState::kClosed && in_table_;
   if (can_send_data) {
-    follow_path_mtu();
+    if (path_mtu_changes_ != layer_.ip_.path_mtu_changes()) follow_path_mtu();
     if (log_.lost_bytes() != 0) retransmit_lost();
-    if (kHasMtuSearch) probe_mtu();
-    send_new_data();
+    if (kHasMtuSearch && mtu_search_.high != 0) probe_mtu();
+    // After most of what arrives there is none.
+    if (send_next_ != queued_.end() || fin_queued_) send_new_data();
+    if (send_next_ == queued_.end()) push_partial_ = false;
   }
   if (ack_now_ && in_table_) send_ack();
 }
 
 void TcpConnection::send_new_data() {
-  if (send_next_ == queued_.end() && !fin_queued_) {
-    push_partial_ = false;
-    return;  // as after most of what arrives
-  }
   if (flight() == 0 && context_.now - last_sent_ > rtt_.rto()) congestion_.on_idle(mss_);
   bool segments = has(route_.interface->features(),
                       key.remote.address.is_v4() ? LinkFeatures::kTso : LinkFeatures::kTso6);
@@ -72,7 +70,6 @@ void TcpConnection::send_new_data() {
     uint32_t sent = transmit(send_next_, length, flags);
     if (sent == 0) break;
   }
-  if (send_next_ == queued_.end()) push_partial_ = false;
   // [RFC 9293] 3.8.6.1: nothing in flight will bring news of the window, so ask for it.
   if (blocked_by_window && flight() == 0 && !is_set(Timer::kPersist)) {
     context_.counters.add(Counter::kTcpExtTCPFromZeroWindowAdv);

@@ -113,12 +113,43 @@ TEST(TimerWheel, JumpsFar) {
   EXPECT_EQ(log.size(), 1u);
 }
 
+TEST(TimerWheel, IsExactAgainAfterAVainWakeUp) {
+  std::vector<Alarm*> log;
+  Alarm early(log), late(log);
+  TimerWheel wheel(Instant{0});
+  EXPECT_EQ(wheel.next_deadline(), Instant::never());
+  wheel.arm_by(late.timer, Instant{} + Duration::seconds(10));
+  wheel.arm_by(early.timer, Instant{} + Duration::milliseconds(5));
+  wheel.cancel(early.timer);
+  EXPECT_LE(wheel.next_deadline(), Instant{} + Duration::milliseconds(7));
+  wheel.advance(Instant{} + Duration::milliseconds(7));
+  EXPECT_GT(wheel.next_deadline(), Instant{} + Duration::seconds(5));
+  wheel.advance(Instant{} + Duration::seconds(11));
+  EXPECT_EQ(log.size(), 1u);
+  EXPECT_EQ(wheel.next_deadline(), Instant::never());
+}
+
+TEST(BlockCache, KeepsWhatOnlyItUses) {
+  BlockCache cache(Block::kShortCapacity, 1);
+  RefPtr<Block> shared = *cache.allocate(), other = *cache.allocate(), kept = *cache.allocate();
+  Block* first = kept.get();
+  cache.recycle(RefPtr<Block>(shared));
+  EXPECT_NE((*cache.allocate()).get(), shared.get());
+  cache.recycle(std::move(kept));
+  cache.recycle(std::move(other));  // one too many
+  EXPECT_EQ((*cache.allocate()).get(), first);
+  cache.recycle(*Block::allocate(Block::kCapacity));  // of another size
+  EXPECT_EQ((*cache.allocate())->capacity(), Block::kShortCapacity);
+}
+
 TEST(TimerWheel, ArmsEarlierButNotLater) {
   std::vector<Alarm*> log;
   Alarm alarm(log);
   TimerWheel wheel(Instant{0});
   wheel.arm_by(alarm.timer, Instant{} + Duration::seconds(10));
+  EXPECT_TRUE(alarm.timer.is_armed_by(Instant{} + Duration::seconds(20)));
   wheel.arm_by(alarm.timer, Instant{} + Duration::seconds(20));
+  EXPECT_FALSE(alarm.timer.is_armed_by(Instant{} + Duration::seconds(5)));
   wheel.arm_by(alarm.timer, Instant{} + Duration::seconds(5));
   wheel.advance(Instant{} + Duration::seconds(6));
   EXPECT_EQ(log.size(), 1u);

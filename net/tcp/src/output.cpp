@@ -51,8 +51,8 @@ void TcpConnection::send_new_data() {
       if (!is_set(Timer::kRetransmit)) arm_loss_timers();
       break;
     }
-    uint32_t in_network = pipe();
-    uint32_t room = sending_window() > in_network ? sending_window() - in_network : 0;
+    uint32_t in_network = pipe(), allowed = sending_window();
+    uint32_t room = allowed > in_network ? allowed - in_network : 0;
     uint32_t length = std::min({unsent, window, room});
     // The device would put CWR on every segment that it cuts [RFC 3168] 6.1.2.
     if (!segments || announce_reduction_) length = std::min(length, mss_);

@@ -9,7 +9,8 @@ Result<void> ReceiveQueue::store(uint32_t sequence, std::span<const std::byte> b
   while (!bytes.empty()) {
     uint32_t position = sequence - origin_;
     size_t index = position / Block::kCapacity, offset = position % Block::kCapacity;
-    while (blocks_.size() <= index) ARIL_TRY(blocks_.push_back({}));
+    while (blocks_.size() <= index)
+      if (blocks_.add_back() == nullptr) return fail(Errno::kNoMem);
     if (!blocks_[index]) {
       blocks_[index] = ARIL_TRY(context_.blocks.whole.allocate());
       context_.memory.charge(kBlockCharge);

@@ -7,10 +7,15 @@
 
 namespace aril::net {
 
-Result<void> SendQueue::push(Piece piece) {
-  uint32_t length = piece.length, charge = piece.charge;
-  piece.start = end_;
-  ARIL_TRY(pieces_.push_back(std::move(piece)));
+Result<void> SendQueue::push(RefPtr<Block>& block, std::byte* data, uint32_t length,
+                             uint32_t charge) {
+  Piece* piece = pieces_.add_back();
+  if (piece == nullptr) return fail(Errno::kNoMem);
+  piece->block = std::move(block);
+  piece->data = data;
+  piece->length = length;
+  piece->start = end_;
+  piece->charge = charge;
   end_ += length;
   context_.memory.charge(charge);
   return {};
@@ -44,8 +49,8 @@ Result<size_t> SendQueue::append(std::span<const std::byte> bytes) {
     if (block) {
       std::byte* data = (*block)->data();
       uint32_t charge = is_short ? kShortCharge : kBlockCharge;
-      pushed = push({.block = std::move(*block), .data = data, .charge = charge, .may_grow = true})
-                   .has_value();
+      pushed = push(*block, data, 0, charge).has_value();
+      if (pushed) pieces_.back().may_grow = true;
     }
     if (!pushed) break;
   }
@@ -66,7 +71,8 @@ Result<size_t> SendQueue::append(BlockChain& chain, size_t limit) {
     } else {
       // A shared block may go on behind this piece, so nothing is added to it here.
       uint32_t charge = front.block->is_own_storage() ? kBlockCharge : sizeof(Block);
-      taken = push({.block = front.block, .data = front.data, .length = count, .charge = charge});
+      RefPtr<Block> shared = front.block;
+      taken = push(shared, front.data, count, charge);
     }
     if (!taken) {
       if (done == 0) return fail(taken.error());

@@ -46,7 +46,8 @@ class SendQueue {
     uint32_t charge = 0;    // against the budget
     bool may_grow = false;  // the block is ours alone: bytes may be added behind
   };
-  Result<void> push(Piece piece);
+  /// A new last piece, with the reference in `block`.
+  Result<void> push(RefPtr<Block>& block, std::byte* data, uint32_t length, uint32_t charge);
   void release(Piece& piece);
   [[nodiscard]] size_t find(uint32_t sequence);
 

@@ -6,7 +6,7 @@ namespace aril::net {
 
 void TcpConnection::set_timer(Timer timer, Instant deadline) {
   deadlines_[static_cast<size_t>(timer)] = deadline;
-  context_.timers.arm_by(timer_, deadline);
+  if (!timer_.is_armed_by(deadline)) context_.timers.arm_by(timer_, deadline);
 }
 
 // One wheel timer serves all deadlines: it fires at the earliest that was ever asked for, and is

@@ -1,5 +1,7 @@
 #include "net/wire/ipv4.hpp"
 
+#include <array>
+#include <bit>
 #include <cstring>
 
 #include "net/wire/checksum.hpp"
@@ -19,6 +21,14 @@ std::expected<size_t, Ipv4Error> read_header(std::span<const std::byte> bytes, I
   return length;
 }
 
+/// Whether a header without options has a right checksum. One's complement sums are those modulo
+/// 0xffff, in either byte order [RFC 1071] 2(B), and a header is not all zeros.
+bool sums_up(const Ipv4Header& header) {
+  uint64_t sum = 0;
+  for (uint32_t word : std::bit_cast<std::array<uint32_t, 5>>(header)) sum += word;
+  return sum % 0xffff == 0;
+}
+
 }  // namespace
 
 std::expected<Ipv4View, Ipv4Error> Ipv4View::parse(std::span<const std::byte> bytes) {
@@ -28,9 +38,13 @@ std::expected<Ipv4View, Ipv4Error> Ipv4View::parse(std::span<const std::byte> by
   size_t total = header.total_length;
   if (total < *header_length || total > bytes.size())
     return std::unexpected(Ipv4Error::kTotalLength);
-  Checksum sum;
-  sum.add(bytes.first(*header_length));
-  if (sum.finish() != 0) return std::unexpected(Ipv4Error::kChecksum);
+  if (*header_length == sizeof header) {
+    if (!sums_up(header)) return std::unexpected(Ipv4Error::kChecksum);
+  } else {
+    Checksum sum;
+    sum.add(bytes.first(*header_length));
+    if (sum.finish() != 0) return std::unexpected(Ipv4Error::kChecksum);
+  }
   return Ipv4View(header, bytes.first(total));
 }
 

@@ -43,6 +43,11 @@ class Ring {
     slots()[(first_ + count_++) & mask_] = std::move(value);
     return {};
   }
+  /// A new last member, made in place; null without memory.
+  T* add_back() {
+    if (count_ > mask_ && !grow()) return nullptr;
+    return &slots()[(first_ + count_++) & mask_];  // as popping leaves it: T{}
+  }
   void pop_front() {
     front() = T{};
     first_ = (first_ + 1) & mask_;

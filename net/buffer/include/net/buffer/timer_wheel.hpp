@@ -19,9 +19,14 @@ class WheelTimer {
   /// Must not be armed when destroyed.
   ~WheelTimer() = default;
   [[nodiscard]] bool is_armed() const { return node_.is_linked(); }
+  /// TimerWheel::arm_by() for this time would change nothing.
+  [[nodiscard]] bool is_armed_by(Instant deadline) const {
+    return is_armed() && static_cast<int64_t>(tick_ << kTickShift) <= deadline.ns;
+  }
 
  private:
   friend class TimerWheel;
+  static constexpr unsigned kTickShift = 20;  // 2^20 ns = 1.05 ms
   ListNode node_;
   uint64_t tick_ = 0;
   uint16_t slot_ = 0;
@@ -54,7 +59,7 @@ class TimerWheel {
 
  private:
   static constexpr unsigned kLevels = 4, kSlotBits = 6, kSlots = 1u << kSlotBits;
-  static constexpr unsigned kTickShift = 20;  // 2^20 ns = 1.05 ms
+  static constexpr unsigned kTickShift = WheelTimer::kTickShift;
   static constexpr uint64_t kNever = std::numeric_limits<uint64_t>::max();
 
   static uint64_t tick_of(Instant time) {

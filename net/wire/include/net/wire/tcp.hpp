@@ -82,6 +82,8 @@ enum class TcpError : uint8_t { kTooShort, kDataOffset, kChecksum };
 /// A received segment with a right checksum: every accessor is total.
 class TcpSegment {
  public:
+  /// Not defaulted: std::expected would clear it before it is initialised.
+  TcpSegment() {}  // NOLINT(modernize-use-equals-default)
   static std::expected<TcpSegment, TcpError> parse(std::span<const std::byte> bytes,
                                                    IpAddress source, IpAddress destination,
                                                    ChecksumState checksum);

@@ -11,6 +11,7 @@
 // entry.S with that as its stack.
 extern "C" {
 extern const std::byte aril_return_begin[], aril_return_end[];
+extern const std::byte aril_whole_return_begin[], aril_whole_return_end[];
 extern const std::byte aril_wait_begin[], aril_wait_call[], aril_wait_skipped[];
 extern const std::byte aril_trap[], aril_trapped_system_call[];
 }
@@ -83,8 +84,10 @@ class Arrival {
     if (rip >= address_of(aril_wait_begin) && rip <= address_of(aril_wait_call)) {
       context_.rip = address_of(aril_wait_skipped);
     } else if (rip >= address_of(aril_return_begin) && rip < address_of(aril_return_end)) {
-      context_.rsp = cpu_.kernel_stack_top - sizeof(TrapFrame);
-      continue_at(aril_return_begin);
+      start_again(aril_return_begin);
+    } else if (rip >= address_of(aril_whole_return_begin) &&
+               rip < address_of(aril_whole_return_end)) {
+      start_again(aril_whole_return_begin);
     } else if (is_application_address(rip) || (were_enabled_ && is_on_kernel_stack())) {
       enter(aril_trap, ~uint64_t{0}, kInterruptTrap, 0);
       return;
@@ -129,6 +132,12 @@ class Arrival {
   void continue_at(const std::byte* door) {
     context_.rip = address_of(door);
     context_.rflags &= ~kFlagsToClear;
+  }
+
+  /// Goes back to where a way to the application begins.
+  void start_again(const std::byte* begin) {
+    context_.rsp = cpu_.kernel_stack_top - sizeof(TrapFrame);
+    continue_at(begin);
   }
 
   /// Continues at a door, on a frame of what was interrupted, interrupts disabled.
@@ -202,8 +211,12 @@ extern "C" bool aril_on_trap(TrapFrame& frame, uint64_t kind, uint64_t address) 
 /// From entry.S, before the application goes on.
 extern "C" void aril_return_work(TrapFrame& frame) {
   enable_interrupts();
-  if (__atomic_load_n(&this_cpu().reschedule_needed, __ATOMIC_RELAXED) != 0)
-    aril_before_return_to_application(frame);
+  if (has_return_work()) aril_before_return_to_application(frame);
+}
+/// The same at the end of a system call.
+extern "C" void aril_system_call_return_work(TrapFrame& frame) {
+  enable_interrupts();
+  aril_on_system_call_return(frame);
 }
 
 extern "C" void aril_take_pending_interrupts() { take_pending_interrupts(); }

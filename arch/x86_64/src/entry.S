@@ -19,7 +19,8 @@
 // The least room that must be left on a kernel stack to build a frame and report an overflow.
 #define STACK_RESERVE 1024
 
-    .section .text.entry, "ax", @progbits
+// A section of its own, so that the gate and the dispatcher behind it (linux/entry) are neighbours.
+    .section .text.system_call, "ax", @progbits
 
 // RFLAGS are masked by FMASK: interrupts are off until the frame stands.
     .balign 16
@@ -27,103 +28,141 @@
 aril_syscall_entry:
     movq %rsp, CPU_APPLICATION_RSP
     movq CPU_KERNEL_STACK_TOP, %rsp
-    pushq $KERNEL_SS
-    pushq CPU_APPLICATION_RSP
+    subq $FRAME_SIZE, %rsp
+    movq %rax, FRAME_NUMBER(%rsp)
+    movq CPU_APPLICATION_RSP, %rax
+    movq %rax, FRAME_RSP(%rsp)
     orl $FLAG_IF, %r11d
-    pushq %r11
-    pushq $KERNEL_CS
-    pushq %rcx
-    pushq %rax
-    PUSH_REGISTERS
+    movq %r11, FRAME_RFLAGS(%rsp)
+    STORE_CALL_REGISTERS
     sti
     movq %rsp, %rdi
-    xorl %ebp, %ebp                  // the end of backtraces
     subq $8, %rsp                    // as below
     call aril_on_trapped_system_call
-    addq $8, %rsp
-    jmp return_to_application
+    jmp system_call_done
 
 // Interrupts are on here. One that comes before RSP is on the kernel stack puts its frame at the top
 // of that stack, which is free; and kernel code is not preempted, so the CPU stays the same.
     .balign 16
     .globl aril_patched_entry
 aril_patched_entry:
-    movq %rsp, CPU_APPLICATION_RSP
+    movq %rsp, %r11                  // the flags are still the application's: no arithmetic
+patched_entry_uses_gs:
     movq CPU_KERNEL_STACK_TOP, %rsp
-    pushq $KERNEL_SS
-    pushq CPU_APPLICATION_RSP
+    leaq -8(%rsp), %rsp
+    pushq %r11
     pushfq
-    movq (%rsp), %r11
-    testl $UNUSUAL_FLAGS, %r11d
+    leaq -FRAME_RFLAGS(%rsp), %rsp
+    movq FRAME_RFLAGS(%rsp), %r11
+    movq %rax, FRAME_NUMBER(%rsp)
+    movl %r11d, %eax
+    xorl $FLAG_IF, %eax
+    testl $(UNUSUAL_FLAGS | FLAG_IF), %eax
     jnz repair_flags
-    testl $FLAG_IF, %r11d
-    jz repair_flags
 flags_are_right:
-    pushq $KERNEL_CS
-    pushq %rcx
-    pushq %rax
-    PUSH_REGISTERS
+    STORE_CALL_REGISTERS
 
-system_call:
+// RBX, RBP and R12 to R15 stay the application's until C++ has a use for them, and are again when it
+// returns. A backtrace ends where RBP is not on the kernel stack.
     movq %rsp, %rdi
-    xorl %ebp, %ebp                  // the end of backtraces
     subq $8, %rsp                    // FRAME_SIZE is 8 mod 16, the ABI wants 0 before a call
     call aril_on_system_call
+system_call_done:
     addq $8, %rsp
+    movq %rax, FRAME_RAX(%rsp)
+    cmpq $RESULT_RESTART, %rax
+    je return_work
 // Interrupts stay on: POPFQ and CLI would cost more than all the rest. An interrupt that comes before
 // the jump must not leave work behind that was to be done first, so trap_common sends its return to the
 // start of this sequence. Until RSP is loaded it changes nothing but registers, and it finds them in the
 // frame again.
-return_to_application:
 aril_return_begin:
     cmpl $0, CPU_RESCHEDULE_NEEDED
-    jne reschedule
-    movq FRAME_RCX(%rsp), %rcx
-    movq FRAME_R11(%rsp), %r11
-    cmpq FRAME_RIP(%rsp), %rcx
-    jne return_changed_frame
-    cmpq FRAME_RFLAGS(%rsp), %r11
-    jne return_changed_frame
+    jne return_work
+    movq CPU_RETURN_WORK, %rcx
+    cmpl $0, (%rcx)
+    jne return_work
+    movq FRAME_RFLAGS(%rsp), %r11
+    movq FRAME_RIP(%rsp), %rcx
     testl $UNUSUAL_FLAGS, %r11d
-    jnz return_changed_frame
+    jnz return_unusual_flags
     LOAD_ARITHMETIC_FLAGS
-    LOAD_KEPT_REGISTERS
+    LOAD_CALL_REGISTERS
     movq FRAME_RSP(%rsp), %rsp
 // An interrupt here would find a kernel RIP: trap_common completes the jump itself.
 aril_return_jump:
     jmp *%rcx
 
+// As FMASK has it at the other door. IRET would fail with NT, and the kernel sleeps with interrupts on.
+repair_flags:
+    orl $FLAG_IF, %r11d
+    andl $~FLAG_NT, %r11d
+    movq %r11, FRAME_RFLAGS(%rsp)
+    pushq $KERNEL_FLAGS
+    popfq
+    jmp flags_are_right
+
+return_unusual_flags:
+    COMPLETE_FRAME KERNEL_CS, KERNEL_SS
+    jmp return_changed_frame
+
+return_work:
+    COMPLETE_FRAME KERNEL_CS, KERNEL_SS
+    movq %rsp, %rdi
+    subq $8, %rsp
+    call aril_on_system_call_return
+    addq $8, %rsp
+
+// Whoever had the whole frame may have changed any register of it.
+return_whole_frame:
+    movq FRAME_RIP(%rsp), %rcx
+    cmpq FRAME_RCX(%rsp), %rcx
+    jne return_changed_frame
+    movq FRAME_RFLAGS(%rsp), %rcx
+    cmpq FRAME_R11(%rsp), %rcx
+    jne return_changed_frame
+    LOAD_KEPT_REGISTERS
+    jmp aril_return_begin
+
 return_changed_frame:
     cli
     cmpl $0, CPU_RESCHEDULE_NEEDED
-    jne reschedule
+    jne return_changed_work
+    movq CPU_RETURN_WORK, %rcx
+    cmpl $0, (%rcx)
+    jne return_changed_work
 return_by_iret:
     POP_REGISTERS
     addq $8, %rsp
     iretq
 
-// As FMASK has it at the other door. IRET would fail with NT, and the kernel sleeps with interrupts on.
-repair_flags:
-    orl $FLAG_IF, %r11d
-    andl $~FLAG_NT, %r11d
-    movq %r11, (%rsp)
-    pushq $KERNEL_FLAGS
-    popfq
-    jmp flags_are_right
-
-reschedule:
+return_changed_work:
     sti
     movq %rsp, %rdi
     subq $8, %rsp
     call aril_before_return_to_application
     addq $8, %rsp
-    jmp return_to_application
+    jmp return_whole_frame
+
+// From aril_on_system_call, which jumps here instead of to a handler (arch/syscall_entry.hpp).
+    .globl aril_call_with_registers
+aril_call_with_registers:
+    movq %rdi, %rsp                  // the return address is not used
+    COMPLETE_FRAME KERNEL_CS, KERNEL_SS
+    movq FRAME_NUMBER(%rsp), %rax
+    movq %rax, FRAME_RAX(%rsp)
+    subq $8, %rsp
+    call aril_on_system_call_with_registers
+    addq $8, %rsp
+    jmp return_whole_frame
 
 // void enter_application(const TrapFrame&), interrupts disabled.
     .globl aril_enter_application
 aril_enter_application:
     movq %rdi, %rsp
     jmp return_by_iret
+
+    .section .text.entry, "ax", @progbits
 
 // Every vector but NMI, double fault and machine check arrives on the interrupt stack (IST 1) with
 // interrupts disabled, so that the red zone of whoever was interrupted stays whole. The frame is
@@ -219,13 +258,13 @@ drop_unusual_flags:
 repair_gs:
     movq IST_CPU_BLOCK(%rsp), %rcx
     wrgsbase %rcx
-    // The first instruction at a door is the first to use GS: it has failed, and is run again.
+    // The first instruction at a door to use GS has failed, and is run again.
     cmpq $32, IST_VECTOR(%rsp)
     jae gs_is_right
     movq IST_RIP(%rsp), %rax
     cmpq $aril_syscall_entry, %rax
     je try_again
-    cmpq $aril_patched_entry, %rax
+    cmpq $patched_entry_uses_gs, %rax
     jne gs_is_right
 try_again:
     popq %rcx

@@ -46,7 +46,7 @@ extern "C" void aril_on_trap(TrapFrame& frame, uint64_t vector) {
     handle_interrupt(static_cast<unsigned>(vector));
   }
   if (!is_application_address(frame.rip)) return;
-  while (__atomic_load_n(&this_cpu().reschedule_needed, __ATOMIC_RELAXED) != 0) {
+  while (has_return_work()) {
     enable_interrupts();
     aril_before_return_to_application(frame);
     disable_interrupts();

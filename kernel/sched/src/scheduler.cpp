@@ -301,8 +301,7 @@ void Scheduler::reschedule_if_needed() {
   Thread& self = Thread::current();
   RunQueue& queue = queue_here();
   // Acquire pairs with the release of a CPU that made a thread runnable here.
-  uint32_t needed = __atomic_exchange_n(&arch::this_cpu().reschedule_needed, 0, __ATOMIC_ACQUIRE);
-  if ((needed & ~arch::kReturnWork) == 0) return;
+  static_cast<void>(__atomic_exchange_n(&arch::this_cpu().reschedule_needed, 0, __ATOMIC_ACQUIRE));
   bool must_move = (self.affinity_ >> arch::cpu_index() & 1) == 0;
   {
     LockGuard guard(queue.lock);

@@ -128,11 +128,6 @@ Duration Thread::cpu_time() const {
   return used;
 }
 
-arch::TrapFrame& Thread::application_frame() {
-  // The layout that entry from the application leaves: see arch/trap_frame.hpp.
-  return *reinterpret_cast<arch::TrapFrame*>(stack_top_ - sizeof(arch::TrapFrame));
-}
-
 void Thread::save_fpu() {
   arch::InterruptGuard guard;
   arch::fpu_save(fpu_area_);

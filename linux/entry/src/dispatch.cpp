@@ -5,6 +5,7 @@
 #include <bitset>
 #include <cstring>
 
+#include "arch/syscall_entry.hpp"
 #include "arch/upcalls.hpp"
 #include "kernel/log/log.hpp"
 #include "kernel/sched/scheduler.hpp"
@@ -23,6 +24,8 @@ constexpr int64_t kNoSystemCall = -static_cast<int64_t>(Errno::kNoSys);
 constexpr int64_t kRestartResult = -static_cast<int64_t>(Errno::kRestart);
 constexpr uint64_t kRtSigreturn = 15;
 
+/// Where the gate's calls go. A handler that takes the registers is behind
+/// arch::aril_call_with_registers, and found by its record.
 constinit std::array<SyscallFunction, kSystemCallLimit> functions{};
 constinit std::array<const SyscallRecord*, kSystemCallLimit> records{};
 constinit std::array<std::atomic<bool>, kSystemCallLimit> reported{};
@@ -66,29 +69,24 @@ int64_t missing_call(arch::TrapFrame& frame) {
 
 constinit SystemCallTracer tracer = nullptr;
 
-/// Stands in the table in place of every call when there is a tracer.
-int64_t traced_call(arch::TrapFrame& frame) {
+int64_t call_untimed(Task& task, arch::TrapFrame& frame) {
+  int64_t result = 0;
+  if (task.filter && !task.filter->judge(frame, result)) return result;
   uint64_t number = frame.system_call_number();
   const SyscallRecord* record = number < kSystemCallLimit ? records[number] : nullptr;
-  return tracer(record != nullptr ? record->function : missing_call, number, record, frame);
-}
-
-int64_t call_untimed(arch::TrapFrame& frame) {
-  uint64_t number = frame.system_call_number();
-  if (number >= kSystemCallLimit) [[unlikely]]
-    return tracer != nullptr ? traced_call(frame) : missing_call(frame);
-  return functions[number](frame);
+  SyscallFunction function = record != nullptr ? record->function : missing_call;
+  return tracer != nullptr ? tracer(function, number, record, frame) : function(frame);
 }
 
 // Tells time in the kernel from time in the application at little cost: calls that take long are
 // all measured, of the others a sample, which stands for them. Its distance varies, so that it does
 // not fall on the same call of a loop each time.
-[[gnu::noinline]] int64_t call_measured(Task& task, arch::TrapFrame& frame) {
+int64_t call_measured(Task& task, arch::TrapFrame& frame) {
   constexpr int64_t kLong = 50'000;
   constexpr uint32_t kMaxPeriod = 64, kVariation = 16;
   Task::SystemTime& time = task.system_time;
   Duration before = task.thread().cpu_time();
-  int64_t result = call_untimed(frame);
+  int64_t result = call_untimed(task, frame);
   int64_t spent = (task.thread().cpu_time() - before).ns;
   time.ns.fetch_add(spent * time.period, std::memory_order_relaxed);
   Scheduler::note_system_time({spent * time.period});
@@ -98,33 +96,16 @@ int64_t call_untimed(arch::TrapFrame& frame) {
   return result;
 }
 
-int64_t call_unfiltered(Task& task, arch::TrapFrame& frame) {
-  if (--task.system_time.countdown == 0) [[unlikely]]
-    return call_measured(task, frame);
-  return call_untimed(frame);
-}
-
-[[gnu::noinline]] int64_t call_filtered(Task& task, arch::TrapFrame& frame) {
-  int64_t result = 0;
-  if (!task.filter->judge(frame, result)) return result;
-  return call_unfiltered(task, frame);
-}
-
+/// With a whole frame.
 int64_t call(Task& task, arch::TrapFrame& frame) {
-  if (task.filter) [[unlikely]]
-    return call_filtered(task, frame);
-  return call_unfiltered(task, frame);
-}
-
-bool has_return_work(const Task& task, int64_t result) {
-  return task.has_interruption() || result == kRestartResult || task.saved_blocked.has_value() ||
-         task.sequence.is_stale;
+  return task.system_time.countdown == 0 ? call_measured(task, frame) : call_untimed(task, frame);
 }
 
 /// Signals, restarts and restartable sequences: whatever is to be done between the call's end and
 /// the application.
-[[gnu::noinline]] void do_return_work(Task& task, arch::TrapFrame& frame, int64_t result) {
+void do_return_work(Task& task, arch::TrapFrame& frame) {
   for (;;) {
+    auto result = static_cast<int64_t>(frame.rax);
     if (!task.has_interruption() && result != kRestartResult && !task.saved_blocked) break;
     // sigreturn's result is the interrupted code's own RAX.
     bool may_restart = frame.system_call_number() != kRtSigreturn;
@@ -132,10 +113,9 @@ bool has_return_work(const Task& task, int64_t result) {
         deliver_signals(frame, may_restart ? SystemCallReturn::kYes : SystemCallReturn::kNo);
     if (after == AfterSignals::kContinue) break;
     frame.rax = frame.system_call_number();
-    result = call(task, frame);
-    frame.set_return_value(result);
+    frame.set_return_value(call(task, frame));
   }
-  if (!task.sequence.is_stale) return;
+  if (!task.is_sequence_stale()) return;
   settle_restartable_sequence(task, frame);
   if (task.has_interruption()) deliver_signals(frame, SystemCallReturn::kNo);
 }
@@ -144,7 +124,7 @@ bool has_return_work(const Task& task, int64_t result) {
 
 void set_system_call_tracer(SystemCallTracer function) {
   tracer = function;
-  functions.fill(traced_call);
+  functions.fill(arch::aril_call_with_registers);
 }
 
 void initialize_system_calls() {
@@ -152,7 +132,8 @@ void initialize_system_calls() {
   for (const SyscallRecord* record = __start_aril_syscalls; record != __stop_aril_syscalls;
        ++record) {
     ARIL_ASSERT(record->number < kSystemCallLimit && records[record->number] == nullptr);
-    functions[record->number] = record->function;
+    functions[record->number] =
+        record->takes_registers ? arch::aril_call_with_registers : record->function;
     records[record->number] = record;
   }
 }
@@ -173,26 +154,38 @@ namespace aril::arch {
 
 using namespace linux_abi;
 
-// The path of every system call: what is rare is in functions of its own.
-extern "C" void aril_on_system_call(TrapFrame& frame) {
+// The path of every system call: beside its gate, with nothing to come back to.
+extern "C" [[gnu::section(".text.system_call")]] int64_t aril_on_system_call(TrapFrame& frame) {
   Task& task = *current_task_or_null();
   task.never_restart = false;
   task.restart_deadline.reset();
-  int64_t result = call(task, frame);
-  frame.set_return_value(result);
-  if (has_return_work(task, result)) [[unlikely]]
-    do_return_work(task, frame, result);
+  uint64_t number = frame.system_call_number();
+  bool is_measured = --task.system_time.countdown == 0;
+  if (is_measured || task.filter || number >= kSystemCallLimit) [[unlikely]]
+    [[clang::musttail]] return aril_call_with_registers(frame);
+  [[clang::musttail]] return functions[number](frame);
 }
 
-extern "C" void aril_on_trapped_system_call(TrapFrame& frame) {
+extern "C" int64_t aril_on_trapped_system_call(TrapFrame& frame) {
   if (consider_call_site != nullptr) consider_call_site(frame);
-  aril_on_system_call(frame);
+  [[clang::musttail]] return aril_on_system_call(frame);
+}
+
+extern "C" void aril_on_system_call_with_registers(TrapFrame& frame) {
+  Task& task = current_task();
+  frame.set_return_value(call(task, frame));
+  do_return_work(task, frame);
+}
+
+extern "C" void aril_on_system_call_return(TrapFrame& frame) {
+  Scheduler::reschedule_if_needed();
+  do_return_work(current_task(), frame);
 }
 
 extern "C" void aril_before_return_to_application(TrapFrame& frame) {
   Scheduler::reschedule_if_needed();
   Task& task = current_task();
-  if (task.sequence.is_stale) settle_restartable_sequence(task, frame);
+  if (task.is_sequence_stale()) settle_restartable_sequence(task, frame);
   if (!task.has_interruption()) return;
   // A handler, and the frame that it is shown, know nothing of stubs.
   if (unpatched_address != nullptr) frame.rip = unpatched_address(frame.rip);

@@ -88,7 +88,7 @@ Result<RefPtr<Task>> make_task(const RefPtr<Process>& process, const arch::TrapF
   // [rseq(2)] The area was copied with the memory; the child may start on another CPU.
   if ((arguments.flags & kVm) == 0) {
     task->sequence = caller.sequence;
-    task->sequence.is_stale = caller.sequence.address != 0;
+    if (caller.sequence.address != 0) task->mark_sequence_stale();
   }
   if ((arguments.flags & kChildClearTid) != 0) task->clear_child_tid = arguments.child_tid;
   if ((arguments.flags & kChildSetTid) != 0)

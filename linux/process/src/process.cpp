@@ -263,8 +263,6 @@ bool task_must_exit(const Task& task) {
   return exec_task != nullptr && exec_task != &task;
 }
 
-Process& current_process() { return current_task_or_null()->process(); }
-
 vfs::Identity file_system_identity(const Credentials& credentials) {
   vfs::Identity identity;
   identity.uid = credentials.fsuid;

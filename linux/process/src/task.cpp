@@ -136,10 +136,8 @@ void Task::thread_entry(void* argument) {
 
 void Task::on_switch_in() {
   set_current_address_space(process_->address_space_ref().get());
-  if (sequence.address == 0) return;
-  sequence.is_stale = true;
-  // Relaxed: this CPU itself reads it, on the way back to the application.
-  __atomic_fetch_or(&arch::this_cpu().reschedule_needed, arch::kReturnWork, __ATOMIC_RELAXED);
+  arch::this_cpu().return_work = &return_work_;
+  if (sequence.address != 0) mark_sequence_stale();
 }
 
 CpuTimes Task::cpu_times() const {
@@ -198,16 +196,14 @@ SignalSet Task::deliverable_locked() const {
 bool Task::update_interruption_locked() {
   bool interrupted =
       !deliverable_locked().empty() || task_must_exit(*this) || process_->is_stopped();
-  interruption_.store(interrupted, std::memory_order_release);
+  set_return_work(kInterruption, interrupted);
   return interrupted;
 }
 
 void Task::interrupt() {
-  interruption_.store(true, std::memory_order_release);
+  set_return_work(kInterruption, true);
   thread_->interrupt();
 }
-
-Task& current_task() { return *current_task_or_null(); }
 
 NoWaitScope::NoWaitScope() : task_(current_task_or_null()) {
   if (task_ != nullptr) before_ = std::exchange(task_->no_wait_, true);

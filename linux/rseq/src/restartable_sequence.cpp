@@ -40,14 +40,17 @@ Result<void> leave_section(const RestartableSequence& sequence, arch::TrapFrame&
   return {};
 }
 
-Result<void> settle(RestartableSequence& sequence, arch::TrapFrame& frame) {
+Result<void> settle(Task& task, arch::TrapFrame& frame) {
+  const RestartableSequence& sequence = task.sequence;
   do {
-    sequence.is_stale = false;
+    task.mark_sequence_settled();
+    // It was taken back meanwhile.
+    if (sequence.address == 0) return {};
     ARIL_TRY(leave_section(sequence, frame));
     uint32_t cpu = arch::cpu_index();
     ARIL_TRY(UserPtr<CpuNumbers>(sequence.address + kCpuStartOffset).write({cpu, cpu}));
     // A fault of these accesses may have let another thread run.
-  } while (sequence.is_stale);
+  } while (task.is_sequence_stale());
   return {};
 }
 
@@ -63,7 +66,8 @@ Result<void> unregister(RestartableSequence& sequence, uint64_t address, uint32_
 
 Result<void> sys_rseq(uint64_t address, uint32_t length, uint32_t flags, uint32_t signature) {
   constexpr uint32_t kUnregister = 1;
-  RestartableSequence& sequence = current_task().sequence;
+  Task& task = current_task();
+  RestartableSequence& sequence = task.sequence;
   if ((flags & kUnregister) != 0) {
     if (flags != kUnregister) return fail(Errno::kInval);
     return unregister(sequence, address, length, signature);
@@ -75,7 +79,8 @@ Result<void> sys_rseq(uint64_t address, uint32_t length, uint32_t flags, uint32_
   }
   if (address % kAreaLength != 0 || length != kAreaLength) return fail(Errno::kInval);
   if (!is_user_range(address, length) || address == 0) return fail(Errno::kFault);
-  sequence = {.address = address, .length = length, .signature = signature, .is_stale = true};
+  sequence = {.address = address, .length = length, .signature = signature};
+  task.mark_sequence_stale();
   return {};
 }
 ARIL_SYSCALL(334, rseq, sys_rseq, "ptr uint hex hex");
@@ -83,7 +88,7 @@ ARIL_SYSCALL(334, rseq, sys_rseq, "ptr uint hex hex");
 }  // namespace
 
 void settle_restartable_sequence(Task& task, arch::TrapFrame& frame) {
-  if (settle(task.sequence, frame)) return;
+  if (settle(task, frame)) return;
   task.sequence = RestartableSequence{};
   force_signal(task, SignalInfo{.signal = kSigSegv, .code = kSiKernel});
 }

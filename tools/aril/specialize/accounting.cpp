@@ -136,8 +136,8 @@ class Graph {
 
 std::vector<Share> account(const LinkedKernel& kernel) {
   Graph graph(kernel);
-  for (const char* root : {".boot.text", ".text.entry", ".text.memory", ".text.user_access",
-                           ".aril.image", "aril_fixups"}) {
+  for (const char* root : {".boot.text", ".text.system_call", ".text.entry", ".text.memory",
+                           ".text.user_access", ".aril.image", "aril_fixups"}) {
     for (size_t i = 0; i < graph.pieces().size(); ++i) {
       if (graph.pieces()[i].section == root) graph.spread(i, "core");
     }

@@ -1,4 +1,5 @@
 #pragma once
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
@@ -25,9 +26,8 @@ struct CpuBlock {
   uint32_t apic_id;
   uint32_t reserved;
   uint64_t kernel_stack_bottom;
+  const std::atomic<uint32_t>* return_work;
 };
-
-inline constexpr uint32_t kReturnWork = 2;
 
 extern CpuBlock host_cpu;
 extern bool host_interrupts_enabled;

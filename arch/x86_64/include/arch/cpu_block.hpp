@@ -1,4 +1,5 @@
 #pragma once
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
@@ -23,7 +24,7 @@ struct CpuBlock {
   uint32_t preempt_disable_count;  ///< 0x24 spinlocks held and explicit guards
   uint64_t stack_canary;           ///< 0x28
   uint32_t reschedule_needed;      ///< 0x30 tested on return to the application: set to 1 by
-                                   ///< wake-ups and the timer; kReturnWork: other work waits
+                                   ///< wake-ups and the timer
   uint32_t interrupt_depth;        ///< 0x34 nonzero inside an interrupt handler
   uint32_t apic_id;                ///< 0x38
   uint32_t reserved;
@@ -32,14 +33,18 @@ struct CpuBlock {
   uint32_t interrupts_enabled;  ///< 0x48
   uint32_t interrupts_pending;  ///< 0x4c one bit for each kind that came while disabled
   void (*patched_entry)();      ///< 0x50 for programs that `aril build` rewrote (syscall_entry.hpp)
+  /// 0x58 of the application thread that runs: nonzero when it has something to do before it
+  /// returns to the application (aril_before_return_to_application). Tested beside
+  /// reschedule_needed.
+  const std::atomic<uint32_t>* return_work;
 };
-inline constexpr uint32_t kReturnWork = 2;
 static_assert(offsetof(CpuBlock, stack_canary) == 0x28);
 static_assert(offsetof(CpuBlock, reschedule_needed) == 0x30);
 static_assert(offsetof(CpuBlock, kernel_stack_bottom) == 0x40);
 static_assert(offsetof(CpuBlock, interrupts_enabled) == 0x48);
 static_assert(offsetof(CpuBlock, interrupts_pending) == 0x4c);
 static_assert(offsetof(CpuBlock, patched_entry) == 0x50);
+static_assert(offsetof(CpuBlock, return_work) == 0x58);
 
 inline CpuBlock& this_cpu() {
   CpuBlock* block;
@@ -56,6 +61,14 @@ inline Thread* current_thread() {
   Thread* thread;
   asm volatile("movq %%gs:0x08, %0" : "=r"(thread));
   return thread;
+}
+
+/// Whether aril_before_return_to_application is to be called: an application thread runs here, and
+/// is in the kernel.
+inline bool has_return_work() {
+  const CpuBlock& cpu = this_cpu();
+  return __atomic_load_n(&cpu.reschedule_needed, __ATOMIC_RELAXED) != 0 ||
+         cpu.return_work->load(std::memory_order_relaxed) != 0;
 }
 
 /// CPUs that run the scheduler, and any CPU's block. 1 until the others have started.

@@ -2,6 +2,7 @@
 #include <cstdint>
 
 #include "arch/layout.hpp"
+#include "arch/trap_frame.hpp"
 
 /// How application code enters the kernel for a system call, and what it finds when it comes back.
 /// There are two doors with one meaning:
@@ -23,14 +24,22 @@
 ///   the
 ///         stack, its red zone included, as before, unless the kernel changed the frame.
 /// The frame (TrapFrame) lies at the top of the thread's kernel stack; frame.error_code is the
-/// number, frame.rip == frame.rcx, frame.rflags == frame.r11 with IF set. The kernel may rewrite
-/// any register of it (signal delivery, rt_sigreturn, execve, clone): while rcx == rip and r11 ==
+/// number. Most calls neither look at the registers nor change them, so only those that C++ does
+/// not keep for its callers are stored, once: rbx, rbp and r12 to r15 are wherever C++ has put
+/// them, and again in place when it returns. Before anybody else sees the frame it is completed:
+/// frame.rcx == frame.rip, frame.r11 == frame.rflags, IF set. Then the kernel may rewrite any
+/// register of it (signal delivery, rt_sigreturn, execve, clone): while rcx == rip and r11 ==
 /// rflags the way back is a plain jump, otherwise IRET restores all of them. The kernel must keep
 /// rflags within kApplicationFlags and IF set.
 namespace aril::arch {
 
 extern "C" void aril_syscall_entry();
 extern "C" void aril_patched_entry();
+
+/// Stands in the table of calls for those whose handlers take the registers: completes the frame,
+/// calls aril_on_system_call_with_registers (upcalls.hpp), and goes back to the application.
+/// Reached only by a tail call from aril_on_system_call, to which it does not return.
+extern "C" int64_t aril_call_with_registers(TrapFrame& frame);
 
 /// RFLAGS bits that an application may choose (CF PF AF ZF SF TF DF OF RF AC ID); the reserved bit
 /// 1 and IF are always set.

@@ -14,12 +14,22 @@ struct PageFault {
   bool instruction_fetch;
 };
 
-/// linux/: serves frame.system_call_number(), writes the result into `frame`, and does what must
-/// happen before the application continues (signals, rescheduling). On the thread's kernel stack,
+/// linux/: serves frame.system_call_number() and returns the result. On the thread's kernel stack,
 /// interrupts enabled. arch returns to the application with interrupts enabled.
-extern "C" void aril_on_system_call(TrapFrame& frame);
+///
+/// Of the frame just the arguments, rip, rflags, rsp and the number are there; it may not be
+/// changed. Who needs more *jumps* to aril_call_with_registers (syscall_entry.hpp): the registers
+/// that C++ keeps for its callers are still the application's at a tail call, and at no other
+/// place.
+extern "C" int64_t aril_on_system_call(TrapFrame& frame);
 /// The same for a call that came through the `syscall` instruction, whose site may be patched.
-extern "C" void aril_on_trapped_system_call(TrapFrame& frame);
+extern "C" int64_t aril_on_trapped_system_call(TrapFrame& frame);
+/// The same with a whole frame, which may be changed: the result is written into it, and what must
+/// happen before the application goes on is done.
+extern "C" void aril_on_system_call_with_registers(TrapFrame& frame);
+/// After aril_on_system_call, when its result is kRestart or there is return work (CpuBlock): makes
+/// the call again, delivers signals, reschedules. A whole frame, with the result in it.
+extern "C" void aril_on_system_call_return(TrapFrame& frame);
 
 /// kernel/memory (through platform/vm): resolves a fault at an application address (lower half),
 /// by the application or by a kernel copy routine. True when the access may be retried. May
@@ -31,9 +41,9 @@ extern "C" bool aril_on_page_fault(TrapFrame& frame, const PageFault& fault);
 /// fault, else the instruction. Thread context, interrupts enabled.
 extern "C" void aril_on_application_exception(TrapFrame& frame, unsigned vector, uint64_t address);
 
-/// kernel/: runs before an interrupt or exception returns to application code when
-/// reschedule_needed is set, or the thread has an interruption pending: reschedules, then
-/// delivers signals. Thread context, interrupts enabled.
+/// linux/: runs before an interrupt or exception returns to application code when
+/// reschedule_needed is set, or the thread has return work: reschedules, then delivers signals.
+/// Thread context, interrupts enabled.
 extern "C" void aril_before_return_to_application(TrapFrame& frame);
 
 /// kernel/time: the local timer fired. Interrupts disabled.

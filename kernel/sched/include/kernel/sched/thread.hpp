@@ -95,8 +95,6 @@ class Thread final : public RefCounted {
   [[nodiscard]] uint64_t involuntary_switches() const { return involuntary_switches_; }
   [[nodiscard]] unsigned last_cpu() const { return cpu_.load(std::memory_order_relaxed); }
 
-  /// The application's registers at its last entry to the kernel: at the top of the kernel stack.
-  [[nodiscard]] arch::TrapFrame& application_frame();
   /// Where the application's SIMD state is saved while this thread does not run. For the running
   /// thread, save_fpu() first: the registers hold the live state.
   [[nodiscard]] std::byte* fpu_area() { return fpu_area_; }

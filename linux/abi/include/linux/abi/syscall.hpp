@@ -23,6 +23,7 @@ using SyscallFunction = int64_t (*)(arch::TrapFrame& frame);
 
 struct SyscallRecord {
   uint32_t number;
+  bool takes_registers;  ///< the handler gets the whole frame, and may change it
   const char* name;
   SyscallFunction function;
   const char* arguments;
@@ -50,6 +51,7 @@ template <auto kFunction>
 struct Adapter;
 template <typename R, typename... Args, R (*kFunction)(Args...)>
 struct Adapter<kFunction> {
+  static constexpr bool kTakesRegisters = false;
   static int64_t call(arch::TrapFrame& frame) {
     return [&]<size_t... kIndex>(std::index_sequence<kIndex...>) {
       return to_return_value(kFunction(argument_from<Args>(frame.argument(kIndex))...));
@@ -59,16 +61,17 @@ struct Adapter<kFunction> {
 /// Calls that read or replace the registers themselves (rt_sigreturn, clone, execve).
 template <typename R, R (*kFunction)(arch::TrapFrame&)>
 struct Adapter<kFunction> {
+  static constexpr bool kTakesRegisters = true;
   static int64_t call(arch::TrapFrame& frame) { return to_return_value(kFunction(frame)); }
 };
 }  // namespace detail
 
-#define ARIL_SYSCALL(number, name, function, arguments)                  \
-  [[gnu::section("aril_syscalls." #name),                                \
-    gnu::used]] static constinit const ::aril::linux_abi::SyscallRecord  \
-      aril_syscall_record_##name {                                       \
-    number, #name, &::aril::linux_abi::detail::Adapter<&function>::call, \
-        ARIL_SYSCALL_ARGUMENTS(arguments)                                \
+#define ARIL_SYSCALL(number, name, function, arguments)                                         \
+  [[gnu::section("aril_syscalls." #name),                                                       \
+    gnu::used]] static constinit const ::aril::linux_abi::SyscallRecord                         \
+      aril_syscall_record_##name {                                                              \
+    number, ::aril::linux_abi::detail::Adapter<&function>::kTakesRegisters, #name,              \
+        &::aril::linux_abi::detail::Adapter<&function>::call, ARIL_SYSCALL_ARGUMENTS(arguments) \
   }
 // A tiny kernel does not carry the words that describe arguments: --strace shows numbers then.
 #ifdef ARIL_TINY

@@ -276,7 +276,7 @@ class Process final : public RefCounted {
 };
 
 /// The process of the running thread, which must be an application thread.
-Process& current_process();
+inline Process& current_process() { return current_task_or_null()->process(); }
 
 /// All processes and tasks by number. Thread-safe.
 namespace process_table {

@@ -29,9 +29,6 @@ class TaskAttachment {
 struct RestartableSequence {
   uint64_t address = 0;  ///< 0: none
   uint32_t length = 0, signature = 0;
-  /// The thread was away from the CPU: the area's CPU number may be wrong, and a critical section
-  /// must be aborted, before the application goes on.
-  bool is_stale = false;
 };
 
 /// CPU time of a task or process: in the application, and in the kernel on its behalf.
@@ -78,7 +75,12 @@ class Task final : public RefCounted, public ThreadOwner {
   // ThreadOwner.
   void on_switch_in() override;
   [[nodiscard]] bool has_interruption() const override {
-    return interruption_.load(std::memory_order_acquire) || no_wait_;
+    return (return_work_.load(std::memory_order_acquire) & kInterruption) != 0 || no_wait_;
+  }
+  /// Something is to be done before the task goes on in the application: what the system call's way
+  /// back looks at (arch::CpuBlock::return_work).
+  [[nodiscard]] bool has_return_work() const {
+    return return_work_.load(std::memory_order_acquire) != 0;
   }
 
   // Signals; the operations are in linux/signal. Under the process's signal_lock().
@@ -116,6 +118,13 @@ class Task final : public RefCounted, public ThreadOwner {
   /// alive. Before start().
   bool is_worker = false;
   RestartableSequence sequence;
+  /// The thread was away from the CPU: the area's CPU number may be wrong, and a critical section
+  /// must be aborted, before the application goes on.
+  [[nodiscard]] bool is_sequence_stale() const {
+    return (return_work_.load(std::memory_order_relaxed) & kStaleSequence) != 0;
+  }
+  void mark_sequence_stale() { set_return_work(kStaleSequence, true); }
+  void mark_sequence_settled() { set_return_work(kStaleSequence, false); }
   /// Time in system calls, estimated: calls that take long are all measured, of short ones every
   /// so many (linux/entry).
   struct SystemTime {
@@ -147,7 +156,15 @@ class Task final : public RefCounted, public ThreadOwner {
   RefPtr<Process> process_;
   RefPtr<Thread> thread_;
   ListNode process_node_;
-  std::atomic<bool> interruption_{false};
+  enum ReturnWork : uint32_t { kInterruption = 1, kStaleSequence = 2 };
+  void set_return_work(ReturnWork bit, bool wanted) {
+    if (wanted) {
+      return_work_.fetch_or(bit, std::memory_order_release);
+    } else {
+      return_work_.fetch_and(~uint32_t{bit}, std::memory_order_release);
+    }
+  }
+  std::atomic<uint32_t> return_work_{0};
   friend class NoWaitScope;
   bool no_wait_ = false;  // read and written by the task itself only
   arch::TrapFrame start_frame_{};
@@ -162,7 +179,7 @@ inline Task* current_task_or_null() {
   return static_cast<Task*>(Thread::current().owner());
 }
 /// The running application thread's task. Never called on a kernel thread.
-Task& current_task();
+inline Task& current_task() { return *current_task_or_null(); }
 
 /// While it lasts, no sleep of the calling task that a signal may end begins: what would have slept
 /// fails with kRestart (or kIntr) at once, or returns what it has. Other sleeps, such as for a

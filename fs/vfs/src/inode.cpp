@@ -23,11 +23,9 @@ int64_t wall_clock_ns_at(Instant when) {
   return wall_clock_ns() - (arch::monotonic_now() - when).ns;
 }
 
-Path::Path() = default;
 Path::Path(RefPtr<Mount> mount, RefPtr<Dentry> dentry)
     : mount_(std::move(mount)), dentry_(std::move(dentry)) {}
-Path::Path(const Path&) = default;
-Path::Path(Path&&) noexcept = default;
+Path::Path(const Path& other) : mount_(other.mount_), dentry_(other.dentry_) {}
 // The dentry goes before the mount that keeps its file system alive.
 Path& Path::operator=(const Path& other) {
   Path copy(other);
@@ -38,7 +36,10 @@ Path& Path::operator=(Path&& other) noexcept {
   std::swap(mount_, other.mount_);
   return *this;
 }
-Path::~Path() { dentry_.reset(); }
+void Path::release() {
+  dentry_.reset();
+  mount_.reset();
+}
 Inode& Path::inode() const { return *dentry_->inode(); }
 
 Inode::Inode(FileSystem& file_system, uint64_t number, uint32_t mode)

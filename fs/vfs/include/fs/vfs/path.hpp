@@ -1,4 +1,6 @@
 #pragma once
+#include <utility>
+
 #include "base/ref_ptr.hpp"
 
 namespace aril::vfs {
@@ -11,13 +13,17 @@ class Inode;
 /// and the name alive. A copy costs two reference counts.
 class Path {
  public:
-  Path();
+  Path() : mount_(), dentry_() {}
   Path(RefPtr<Mount> mount, RefPtr<Dentry> dentry);
   Path(const Path&);
-  Path(Path&&) noexcept;
+  Path(Path&& other) noexcept
+      : mount_(std::move(other.mount_)), dentry_(std::move(other.dentry_)) {}
   Path& operator=(const Path&);
-  Path& operator=(Path&&) noexcept;
-  ~Path();
+  Path& operator=(Path&& other) noexcept;
+  // Most that are destroyed were moved from.
+  ~Path() {
+    if (mount_ || dentry_) release();
+  }
 
   explicit operator bool() const { return dentry_.get() != nullptr; }
   [[nodiscard]] Mount& mount() const { return *mount_; }
@@ -31,8 +37,15 @@ class Path {
   }
 
  private:
-  RefPtr<Mount> mount_;
-  RefPtr<Dentry> dentry_;
+  void release();
+
+  // In unions, so that their destructors are called only where Mount and Dentry are known.
+  union {
+    RefPtr<Mount> mount_;
+  };
+  union {
+    RefPtr<Dentry> dentry_;
+  };
 };
 
 }  // namespace aril::vfs

@@ -21,6 +21,8 @@ def compilations(build):
         source = os.path.normpath(os.path.join(command["directory"], command["file"]))
         if not source.startswith(ROOT + "/") or not source.endswith(".cpp"):
             continue
+        if source.startswith(build + "/"):  # made by CMake
+            continue
         if "/tests/" in source or source.endswith(("_test.cpp", "_fuzz.cpp")):
             continue
         known = chosen.get(source)

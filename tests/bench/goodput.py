@@ -8,7 +8,7 @@ import sys
 import threading
 
 import linux_guest
-from network import wait_until
+from network import machine, wait_until
 
 sys.path.append(os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "network"))
 
@@ -56,7 +56,7 @@ def measure_both(bench, runs, table):
     }
     host = re.sub(r"\d+$", "1", bench.GUEST) + "/24"
     with contextlib.ExitStack() as stack:
-        sides = {}
+        sides, machines = {}, {}
         for name, command in commands.items():
             sides[name] = ["ip", "netns", "exec", stack.enter_context(bench.namespace(name))]
             folder = f"{bench.SCRATCH}/relay-{name}"
@@ -64,10 +64,9 @@ def measure_both(bench, runs, table):
             # Not the same seed: a figure is of many losses, and no side shall have the luckier ones.
             seed = 1 + list(commands).index(name)
             stack.enter_context(relay(sides[name], folder, "tap0", host, *PATH, f"seed={seed}"))
-            stack.enter_context(bench.running([*sides[name], *command], stdout=subprocess.DEVNULL,
-                                              stderr=subprocess.DEVNULL))
-        for inside in sides.values():
-            wait_until(lambda inside=inside: answers(inside, bench.GUEST))
+            machines[name] = stack.enter_context(machine(bench, [*sides[name], *command]))
+        for name, inside in sides.items():
+            wait_until(lambda inside=inside: answers(inside, bench.GUEST), *machines[name])
 
         def measure(name):
             for _ in range(runs):

@@ -1,9 +1,11 @@
 """./dev bench net: what the network costs. Every row beside a Linux guest: requests, transfers and
 datagrams per second, latencies, and QEMU's CPU time for each request."""
+import contextlib
 import json
 import os
 import re
 import subprocess
+import tempfile
 import time
 
 import linux_guest
@@ -33,11 +35,23 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / CLOCK
 
 
-def wait_until(check, limit=180):
+@contextlib.contextmanager
+def machine(bench, command):
+    """Runs it; yields its process and the file of what it has written."""
+    with tempfile.TemporaryFile() as said, bench.running(command, stdout=said,
+                                                         stderr=subprocess.STDOUT) as process:
+        yield process, said
+
+
+def wait_until(check, process, said, limit=180):
     deadline = time.monotonic() + limit
     while not check():
-        if time.monotonic() > deadline:
-            raise SystemExit("bench: the machine does not answer")
+        status = process.poll()
+        if status is not None or time.monotonic() > deadline:
+            said.seek(0)
+            what = "does not answer" if status is None else f"ended with status {status}"
+            raise SystemExit(f"bench: the machine {what}; it wrote:\n" +
+                             said.read()[-4000:].decode(errors="replace"))
         time.sleep(0.1)
 
 
@@ -167,8 +181,7 @@ def bench_programs(bench, runs, results, title, names):
             for _ in range(runs):
                 for kind, command in commands.items():
                     side = Side(bench, space, bench.GUEST, command)
-                    with bench.running(bench.inside(space, 0, command), stdout=subprocess.DEVNULL,
-                                       stderr=subprocess.DEVNULL) as process:
-                        wait_until(lambda: side.opens(port))
+                    with machine(bench, bench.inside(space, 0, command)) as (process, said):
+                        wait_until(lambda: side.opens(port), process, said)
                         measure(side, process, lambda row, value: table.add(row, kind, value))
     table.report(results)

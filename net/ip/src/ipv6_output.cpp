@@ -133,7 +133,8 @@ Result<void> IpLayer::send_ipv6(const Route& route, const IpFields& fields,
   Ipv6Header header =
       make_ipv6_header(fields.source, fields.destination, static_cast<uint8_t>(fields.protocol),
                        fields.time_to_live, fields.type_of_service, length);
-  return send_headed(route, fields, header, output);
+  std::memcpy(output.header.start(sizeof header) + HeaderBuffer::kLink, &header, sizeof header);
+  return send_headers(route, fields, sizeof header, output);
 }
 
 // [RFC 8200] 4.5

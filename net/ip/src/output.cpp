@@ -47,7 +47,8 @@ Result<void> IpLayer::send(const Route& route, const IpFields& wanted,
   if ((fields.fragment & Ipv4Header::kDontFragment) == 0)
     fields.identification = next_identification(fields.destination);
   Ipv4Header header = make_ipv4_header(fields, length);
-  return send_headed(route, wanted, header, output);
+  std::memcpy(output.header.start(sizeof header) + HeaderBuffer::kLink, &header, sizeof header);
+  return send_headers(route, wanted, sizeof header, output);
 }
 
 Result<void> IpLayer::send_headers(const Route& route, const IpFields& fields,

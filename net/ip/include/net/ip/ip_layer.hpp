@@ -2,7 +2,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <memory>
 #include <optional>
 #include <span>
@@ -438,14 +437,7 @@ class IpLayer final : private NeighbourOwner {
     if (ipv6_hook_ != nullptr) ipv6_hook_(ipv6_hook_context_, interface, event, address);
   }
 
-  /// Puts the finished network header in front of the transport's and sends.
-  template <typename Header>
-  Result<void> send_headed(const Route& route, const IpFields& fields, const Header& header,
-                           const TransportOutput& output) {
-    std::memcpy(output.header.start(sizeof header) + HeaderBuffer::kLink, &header, sizeof header);
-    return send_headers(route, fields, sizeof header, output);
-  }
-  /// Sends, when the network header, of so many bytes, is there.
+  /// Sends, when the network header, of so many bytes, is in front of the transport's.
   Result<void> send_headers(const Route& route, const IpFields& fields, size_t network_length,
                             const TransportOutput& output);
   /// `header` begins with room for Ethernet's. `interface`: where it will have arrived.

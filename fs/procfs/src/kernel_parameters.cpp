@@ -175,19 +175,20 @@ void add_names(synthetic::Directory& sys, const RefPtr<SharedSystemSource>& syst
 }  // namespace
 
 void add_kernel_parameters(synthetic::Directory& root, const RefPtr<SharedSystemSource>& system) {
-  synthetic::Directory& sys = root.add_directory("sys");
-  for (const Tunable& tunable : kTunables) add_tunable(sys, tunable);
-  for (const Constant& constant : kConstants)
-    sys.add_text(constant.name, std::string(constant.text));
-  add_random(sys);
-  add_names(sys, system);
-  sys.add_text("kernel/osrelease", system->source.release + "\n");
-  sys.add_text("kernel/version", system->source.version + "\n");
-  sys.add_text("kernel/pid_max", std::to_string(system->source.pid_limit) + "\n");
-  sys.add_text("fs/file-max", "9223372036854775807\n");
-  sys.add_text("fs/file-nr", "0\t0\t9223372036854775807\n");
-  sys.add_text("fs/dentry-state", "0\t0\t45\t0\t0\t0\n");
-  sys.add_directory("fs/binfmt_misc");
+  root.add_directory("sys").make_on_demand([system](synthetic::Directory& sys) {
+    for (const Tunable& tunable : kTunables) add_tunable(sys, tunable);
+    for (const Constant& constant : kConstants)
+      sys.add_text(constant.name, std::string(constant.text));
+    add_random(sys);
+    add_names(sys, system);
+    sys.add_text("kernel/osrelease", system->source.release + "\n");
+    sys.add_text("kernel/version", system->source.version + "\n");
+    sys.add_text("kernel/pid_max", std::to_string(system->source.pid_limit) + "\n");
+    sys.add_text("fs/file-max", "9223372036854775807\n");
+    sys.add_text("fs/file-nr", "0\t0\t9223372036854775807\n");
+    sys.add_text("fs/dentry-state", "0\t0\t45\t0\t0\t0\n");
+    sys.add_directory("fs/binfmt_misc");
+  });
 }
 
 }  // namespace aril::procfs

@@ -146,6 +146,16 @@ TEST_F(ProcfsTest, EveryFileOfAProcessReads) {
   EXPECT_EQ(stat("/proc/1/stat")->uid, 0u);
 }
 
+TEST_F(ProcfsTest, ParametersOfOtherLayersStay) {
+  proc->add_file("sys/net/ipv4/tcp_fastopen", [](std::string& out) -> Result<void> {
+    out = "7\n";
+    return {};
+  });
+  EXPECT_EQ(read_file("/proc/sys/net/ipv4/tcp_fastopen"), "7\n");
+  EXPECT_EQ(read_file("/proc/sys/net/ipv4/tcp_sack"), "1\n");
+  EXPECT_EQ(list("/proc/sys/net/ipv4").names.count("tcp_fastopen"), 1u);
+}
+
 TEST_F(ProcfsTest, StatHasItsFiftyTwoFields) {
   std::string text = read_file("/proc/7/stat");
   EXPECT_TRUE(text.starts_with("7 (prog) R 1 ")) << text;

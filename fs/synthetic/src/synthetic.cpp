@@ -87,8 +87,9 @@ Directory& Directory::parent_of(std::string_view& name) {
 
 void Directory::add_inode(std::string_view name, RefPtr<SyntheticInode> inode) {
   Directory& parent = parent_of(name);
-  if (inode->is_directory()) parent.link_count_.fetch_add(1, std::memory_order_relaxed);
-  parent.children_.insert_or_assign(std::string(name), std::move(inode));
+  bool is_directory = inode->is_directory();
+  bool is_new = parent.children_.try_emplace(std::string(name), std::move(inode)).second;
+  if (is_new && is_directory) parent.link_count_.fetch_add(1, std::memory_order_relaxed);
 }
 
 Directory& Directory::add_directory(std::string_view name) {
@@ -127,7 +128,15 @@ void Directory::add_link(std::string_view name, std::string target) {
                       [target = std::move(target)]() -> Result<std::string> { return target; })));
 }
 
+void Directory::make_names() {
+  if (!make_) return;
+  // Not again while it runs.
+  auto make = std::exchange(make_, nullptr);
+  make(*this);
+}
+
 Result<RefPtr<vfs::Inode>> Directory::lookup(std::string_view name) {
+  make_names();
   auto found = children_.find(name);
   if (found != children_.end()) return RefPtr<vfs::Inode>(found->second);
   return lookup_more(name);
@@ -135,6 +144,7 @@ Result<RefPtr<vfs::Inode>> Directory::lookup(std::string_view name) {
 
 // Offset 2 + n stands for the n-th fixed name; the others follow.
 Result<void> Directory::read_directory(uint64_t offset, vfs::DirectoryEmitter& emitter) {
+  make_names();
   uint64_t position = 2;
   for (const auto& [name, inode] : children_) {
     if (position++ < offset) continue;

@@ -108,7 +108,11 @@ class Directory : public SyntheticInode {
   void add_text(std::string_view name, std::string text);
   void add_link(std::string_view name, std::string target);
   Directory& add_directory(std::string_view name);
+  /// What has the name already stays, here as with the others.
   void add_inode(std::string_view name, RefPtr<SyntheticInode> inode);
+  /// `make` adds names when somebody first looks for one in here: for large trees of which most
+  /// programs see nothing. Needs stable names: it runs under the namespace mutex.
+  void make_on_demand(std::function<void(Directory&)> make) { make_ = std::move(make); }
 
   Result<RefPtr<vfs::Inode>> lookup(std::string_view name) override;
   Result<void> read_directory(uint64_t offset, vfs::DirectoryEmitter& emitter) override;
@@ -133,6 +137,8 @@ class Directory : public SyntheticInode {
 
  private:
   Directory& parent_of(std::string_view& name);
+  void make_names();
+  std::function<void(Directory&)> make_;
   std::map<std::string, RefPtr<SyntheticInode>, std::less<>> children_;
 };
 

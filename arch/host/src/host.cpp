@@ -64,6 +64,7 @@ void halt_all() { unsupported("halt_all"); }
 void initialize_context(Context&, std::span<std::byte>, void (*)(void*), void*) {}
 extern "C" void aril_switch_context(Context*, Context*) { unsupported("blocking"); }
 size_t fpu_state_size() { return 64; }
+uint64_t hardware_capabilities() { return 0; }
 void fpu_initialize(std::byte* area) { std::memset(area, 0, fpu_state_size()); }
 void fpu_save(std::byte*) {}
 void fpu_restore(const std::byte*) {}

@@ -1,6 +1,8 @@
 #include "arch/cpu.hpp"
 
+#include <algorithm>
 #include <atomic>
+#include <cstddef>
 #include <cstring>
 
 #include "arch/context.hpp"
@@ -79,7 +81,10 @@ CpuBlock& cpu_block(unsigned index) { return cpu_blocks[index]; }
 const char* initialize_boot_cpu(const ProcessBoot& given) {
   if (given.version != kProcessAbiVersion || given.size != sizeof(ProcessBoot))
     return "the tender is of another version than the kernel";
-  std::memcpy(&boot, &given, sizeof boot);
+  // Of the command line, the most of it, just what there is.
+  std::memcpy(&boot, &given, offsetof(ProcessBoot, command_line));
+  boot.command_line_size = std::min(boot.command_line_size, uint32_t{sizeof boot.command_line});
+  std::memcpy(boot.command_line, given.command_line, boot.command_line_size);
   uint64_t canary;
   std::memcpy(&canary, boot.random_seed + sizeof boot.random_seed - sizeof canary, sizeof canary);
   for (unsigned cpu = 0; cpu < boot.cpu_count; ++cpu) prepare_block(cpu, canary);
@@ -90,13 +95,16 @@ const char* initialize_boot_cpu(const ProcessBoot& given) {
 
 void initialize_cpu_features() {
   CpuidResult leaf1 = cpuid(1);
-  CpuidResult leaf7 = cpuid_or_zero(7);
   features.xsave = (leaf1.ecx >> 27 & 1) != 0;  // OSXSAVE: the host has enabled it
+  if (!features.xsave) return;
+  // Without asking for the highest leaf, which is 0DH at least: CPUID exits to a hypervisor.
+  CpuidResult leaf7 = cpuid(7);
+  features.capabilities = leaf1.edx;
   features.rdrand = (leaf1.ecx >> 30 & 1) != 0;
   features.rdseed = (leaf7.ebx >> 18 & 1) != 0;
   features.fsgsbase = (leaf7.ebx & 1) != 0;
   aril_fast_string_moves = (leaf7.edx >> 4 & 1) != 0;
-  features.fpu_state_size = features.xsave ? cpuid(0xd).ebx : 512;
+  features.fpu_state_size = cpuid(0xd).ebx;
 }
 
 void wait_for_cpus() {

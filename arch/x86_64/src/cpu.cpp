@@ -67,6 +67,7 @@ void detect_features() {
   features.rdrand = (leaf1.ecx >> 30 & 1) != 0;
   features.hypervisor = (leaf1.ecx >> 31 & 1) != 0;
   fences_are_dropped = is_emulated_by_tcg();
+  features.capabilities = leaf1.edx;
   features.fsgsbase = (leaf7.ebx & 1) != 0;
   features.rdseed = (leaf7.ebx >> 18 & 1) != 0;
   features.gigabyte_pages = (extended1.edx >> 26 & 1) != 0;

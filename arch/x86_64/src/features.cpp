@@ -11,6 +11,8 @@ namespace aril::arch {
 
 constinit CpuFeatures features{};
 
+uint64_t hardware_capabilities() { return features.capabilities; }
+
 bool hardware_random(uint64_t& out) {
   // Ten tries, as Intel advises for RDRAND [SDM 1, 7.3.17.1]; RDSEED may well be empty.
   for (int i = 0; i < 10; ++i) {

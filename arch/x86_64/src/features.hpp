@@ -26,6 +26,7 @@ struct CpuFeatures {
       hypervisor;
   uint64_t xcr0;
   uint32_t fpu_state_size;
+  uint32_t capabilities;  ///< CPUID leaf 1, EDX
 };
 extern CpuFeatures features;
 

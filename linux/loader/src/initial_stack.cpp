@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "arch/context.hpp"
 #include "base/units.hpp"
 #include "kernel/random/random.hpp"
 #include "kernel/vm/user_copy.hpp"
@@ -37,6 +38,13 @@ enum AuxiliaryType : uint64_t {
 struct AuxiliaryEntry {
   uint64_t type, value;
 };
+
+/// The smallest signal stack that takes a frame.
+uint64_t minimum_signal_stack() {
+  // ucontext, siginfo, alignment and red zone, beside the SIMD state.
+  constexpr uint64_t kFrame = 1024;
+  return arch::fpu_state_size() + kFrame;
+}
 
 constexpr std::string_view kPlatformName = "x86_64";
 constexpr size_t kRandomBytes = 16;
@@ -125,7 +133,7 @@ Result<InitialStack> write_initial_stack(uint64_t top, const ExecRequest& reques
   bool secure = credentials.uid != credentials.euid || credentials.gid != credentials.egid;
   const AuxiliaryEntry entries[] = {
       {kSysinfoEhdr, info.vdso},
-      {kHwcap, hardware_capabilities()},
+      {kHwcap, arch::hardware_capabilities()},
       {kPageSizeEntry, kPageSize},
       {kClockTicks, 100},
       {kPhdr, info.program_headers},

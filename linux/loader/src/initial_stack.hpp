@@ -34,8 +34,4 @@ struct InitialStack {
 Result<InitialStack> write_initial_stack(uint64_t top, const ExecRequest& request,
                                          const ProgramInfo& info, const Credentials& credentials);
 
-/// CPUID.1:EDX (AT_HWCAP) and the smallest signal stack that takes a frame (AT_MINSIGSTKSZ).
-uint64_t hardware_capabilities();
-uint64_t minimum_signal_stack();
-
 }  // namespace aril::linux_abi

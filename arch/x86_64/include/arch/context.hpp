@@ -24,6 +24,8 @@ extern "C" void aril_switch_context(Context* from, Context* to);
 /// Bytes and alignment of the SIMD/FPU save area on this machine (XSAVE standard format when
 /// there is XSAVE [SDM 1 13.4], else FXSAVE), known after arch start-up.
 size_t fpu_state_size();
+/// What AT_HWCAP tells programs: CPUID leaf 1, EDX.
+uint64_t hardware_capabilities();
 inline constexpr size_t kFpuStateAlignment = 64;
 /// Writes the state that a new program starts with.
 void fpu_initialize(std::byte* area);

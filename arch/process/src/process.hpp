@@ -67,6 +67,8 @@ enum class Show : uint8_t {
   kUpwards  ///< what was just put into the tables from `address` on: what is below may be shown
 };
 bool fill_translation(uint64_t address, PageFlags wanted, Show extent = Show::kAround);
+/// Whether that is what the host was made to show last. Any context.
+bool is_just_shown(uint64_t address, PageFlags wanted);
 /// The root that translations of the application are filled from.
 PhysicalAddress active_root();
 

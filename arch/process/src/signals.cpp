@@ -201,8 +201,9 @@ extern "C" bool aril_on_trap(TrapFrame& frame, uint64_t kind, uint64_t address) 
     // What was resolved is shown at once, instead of at a second fault.
     if (kind == kPageFault) {
       bool is_write = (error & kWriteError) != 0;
-      fill_translation(address, is_write ? PageFlags::kWrite : PageFlags::kRead,
-                       is_write ? Show::kUpwards : Show::kAround);
+      PageFlags wanted = is_write ? PageFlags::kWrite : PageFlags::kRead;
+      if (!is_just_shown(address, wanted))
+        fill_translation(address, wanted, is_write ? Show::kUpwards : Show::kAround);
     }
   }
   return is_application_address(frame.rip);

@@ -8,8 +8,9 @@
 
 // The host's mappings of this process are used as a translation buffer that software fills, as on
 // MIPS: the page tables of arch/page_table.hpp say what is mapped where; a page that the host does
-// not show yet arrives as SIGSEGV, is looked up there, and mapped. flush_tlb unmaps. What the host
-// shows is therefore never more than what the tables say, and may be dropped at any time.
+// not show yet arrives as SIGSEGV, is looked up there, and mapped. flush_tlb unmaps, or maps what
+// is there instead now. What the host shows is therefore never more than what the tables say, and
+// may be dropped at any time.
 namespace aril::arch {
 namespace {
 
@@ -58,7 +59,18 @@ struct Window {
 constexpr Window kApplicationWindow{kApplicationBottom, kApplicationTop};
 constexpr Window kKernelWindow{kKernelMapBase, kKernelMapTop};
 
+/// A piece of the tables that one mapping of the host can show.
+struct Run {
+  uint64_t start, end;
+  PhysicalAddress physical;
+  PageFlags flags;
+};
+
+/// What the host was last made to show, and nothing was dropped since. Guarded by Section.
+constinit Run last_shown{};
+
 void drop(uint64_t start, uint64_t end) {
+  last_shown = {};
   static_cast<void>(host_call(HostCall::kMunmap, start, end - start));
 }
 
@@ -93,20 +105,18 @@ uint64_t protection_of(PageFlags flags) {
   return protection;
 }
 
-/// A piece of the tables that one mapping of the host can show.
-struct Run {
-  uint64_t start, end;
-  PhysicalAddress physical;
-  PageFlags flags;
-};
+bool continues(PhysicalAddress root, const Run& run, uint64_t address) {
+  std::optional<Translation> next = translate(root, address);
+  return next && next->physical == run.physical + (address - run.start) && next->flags == run.flags;
+}
+
+void extend_upwards(PhysicalAddress root, Run& run, uint64_t ceiling) {
+  while (run.end < ceiling && continues(root, run, run.end)) run.end += kPageSize;
+}
 
 /// Extends the page at `run` over neighbours that continue it: within 64 KiB, or the 2 MiB of a
 /// large page; of the root, and upwards, over what one fault of the application's gets at most.
 void extend(PhysicalAddress root, Run& run, Show extent) {
-  auto continues = [&](uint64_t address, PhysicalAddress physical) {
-    std::optional<Translation> next = translate(root, address);
-    return next && next->physical == physical && next->flags == run.flags;
-  };
   uint64_t span = kNeighbours * kPageSize;
   if (run.physical >= kRootPhysical) span = kPageSize << kFaultOrder;
   if (is_large_page(root, run.start)) span = kLargePageSize;
@@ -117,12 +127,11 @@ void extend(PhysicalAddress root, Run& run, Show extent) {
     ceiling = run.start + (kPageSize << kFaultOrder);
   }
   while (run.start > floor && run.physical >= kPageSize &&
-         continues(run.start - kPageSize, run.physical - kPageSize)) {
+         continues(root, run, run.start - kPageSize)) {
     run.start -= kPageSize;
     run.physical -= kPageSize;
   }
-  while (run.end < ceiling && continues(run.end, run.physical + (run.end - run.start)))
-    run.end += kPageSize;
+  extend_upwards(root, run, ceiling);
 }
 
 int64_t show(const Run& run) {
@@ -152,6 +161,31 @@ void show_or_start_anew(const Run& run) {
     result = show(run);
   }
   if (result < 0) report_host_failure("mmap", -result);
+  last_shown = run;
+}
+
+bool is_within_last_shown(const Run& run) {
+  return run.start >= last_shown.start && run.end <= last_shown.end &&
+         run.physical == last_shown.physical + (run.start - last_shown.start) &&
+         run.flags == last_shown.flags;
+}
+
+/// What of the application's has other translations now, in one run: showing that costs no more
+/// than dropping what was there, and the next access no fault. Whether it is so.
+bool show_anew(PhysicalAddress root, uint64_t start, uint64_t end) {
+  constexpr uint64_t kMost = kPageSize << kFaultOrder;
+  start = align_down(start, kPageSize);
+  end = align_up(end, kPageSize);
+  if (end - start > kMost || !is_application_address(start)) return false;
+  std::optional<Translation> found = translate(root, start);
+  if (!found || !has(found->flags, PageFlags::kRead)) return false;
+  Run run{start, start + kPageSize, found->physical, found->flags};
+  extend_upwards(root, run, end);
+  if (run.end != end) return false;
+  // One CPU needs no interruption to see what was written to the page.
+  bool is_shown = cpu_count() == 1 && is_within_last_shown(run);
+  if (!is_shown) show_or_start_anew(run);
+  return true;
 }
 
 }  // namespace
@@ -192,9 +226,16 @@ bool fill_translation(uint64_t address, PageFlags wanted, Show extent) {
   return true;
 }
 
+bool is_just_shown(uint64_t address, PageFlags wanted) {
+  Section section;
+  return address >= last_shown.start && address < last_shown.end &&
+         (last_shown.flags & wanted) == wanted;
+}
+
 void prefetch_translations(PhysicalAddress root, uint64_t start, uint64_t end) {
   constexpr uint64_t kStep = kPageSize << kFaultOrder;
-  for (; start < end && root == active_root(); start += kStep)
+  if (root != active_root() && !in_kernel_window(start)) return;
+  for (; start < end; start += kStep)
     if (!fill_translation(start, PageFlags::kWrite, Show::kUpwards)) return;
 }
 
@@ -203,7 +244,7 @@ void flush_tlb(PhysicalAddress root, uint64_t start, uint64_t end, IdleCpus) {
   Section section;
   if (in_kernel_window(start)) {
     drop_within(kKernelWindow, start, end);
-  } else if (root == active_root()) {
+  } else if (root == active_root() && !show_anew(root, start, end)) {
     drop_of_application(start, end);
   }
 }

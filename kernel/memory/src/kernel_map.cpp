@@ -3,6 +3,7 @@
 #include <limits>
 #include <new>
 
+#include "arch/address_spaces.hpp"
 #include "arch/cpu.hpp"
 #include "arch/page_table.hpp"
 #include "base/assert.hpp"
@@ -134,6 +135,9 @@ std::byte* allocate_guarded_stack(size_t size) {
     keep_addresses(bottom, size);
     return nullptr;
   }
+  // The thread begins at its top.
+  arch::prefetch_translations(arch::PageTable::kernel().root(), bottom + size - kPageSize,
+                              bottom + size);
   // The addresses of freshly mapped pages are the stack.
   return reinterpret_cast<std::byte*>(bottom);
 }

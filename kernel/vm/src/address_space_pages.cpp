@@ -78,12 +78,19 @@ bool AddressSpace::Implementation::is_whole_large_page_locked(uint64_t at, uint6
 /// Maps a page in place of another. The table exists, so this does not fail for want of memory.
 Result<void> AddressSpace::Implementation::replace_page_locked(uint64_t address, PageRef page,
                                                                arch::PageFlags flags) {
-  zap_locked(address, address + kPageSize);
+  // Flushed when the new page is there: that flush may bring its translation.
+  ReleasedPages released(table);
+  unmap_pages_locked(address, address + kPageSize, released);
   return map_page_locked(address, std::move(page), flags);
 }
 
 void AddressSpace::Implementation::zap_locked(uint64_t start, uint64_t end) {
   ReleasedPages released(table);
+  unmap_pages_locked(start, end, released);
+}
+
+void AddressSpace::Implementation::unmap_pages_locked(uint64_t start, uint64_t end,
+                                                      ReleasedPages& released) {
   for (uint64_t at = table.next_present(start, end); at < end;
        at = table.next_present(at + kPageSize, end)) {
     if (is_whole_large_page_locked(at, end)) {

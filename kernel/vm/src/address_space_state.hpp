@@ -27,6 +27,8 @@ constexpr bool is_write(Access access) {
 inline constexpr unsigned kLargePageOrder = 9;
 static_assert(kPageSize << kLargePageOrder == arch::kLargePageSize);
 
+class ReleasedPages;
+
 /// Everything in an AddressSpace. Methods with the suffix _locked need `mutex`; the others take it.
 struct AddressSpace::Implementation {
   static constexpr uint64_t kDefaultStackLimit = 8 * kMiB;
@@ -69,6 +71,7 @@ struct AddressSpace::Implementation {
   Result<void> map_page_locked(uint64_t address, PageRef page, arch::PageFlags flags);
   Result<void> replace_page_locked(uint64_t address, PageRef page, arch::PageFlags flags);
   void zap_locked(uint64_t start, uint64_t end);
+  void unmap_pages_locked(uint64_t start, uint64_t end, ReleasedPages& released);
   [[nodiscard]] bool is_whole_large_page_locked(uint64_t at, uint64_t end) const;
   void write_protect_pages_locked(uint64_t start, uint64_t end);
   void protect_pages_locked(const Region& region);

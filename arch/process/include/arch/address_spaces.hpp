@@ -10,8 +10,8 @@ inline constexpr bool kCpusHaveOwnPageTables = false;
 /// the host's and a mapping made there, some 5 us.
 inline constexpr unsigned kFaultOrder = 6;
 
-/// The application is about to write to [start, end), which the tree of this root maps: its host
-/// mapping is made now, instead of at a fault. Only a hint. Any context.
+/// Somebody is about to write to [start, end), which the tree of this root maps: its host mapping
+/// is made now, instead of at a fault. Only a hint. Any context.
 void prefetch_translations(PhysicalAddress root, uint64_t start, uint64_t end);
 
 }  // namespace aril::arch

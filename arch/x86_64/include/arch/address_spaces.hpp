@@ -9,8 +9,8 @@ inline constexpr bool kCpusHaveOwnPageTables = true;
 /// a large page: more than one when a fault costs more than zeroing a few pages.
 inline constexpr unsigned kFaultOrder = 0;
 
-/// The application is about to write to [start, end), which the tree of this root maps. The CPU
-/// fetches translations by itself.
+/// Somebody is about to write to [start, end), which the tree of this root maps. The CPU fetches
+/// translations by itself.
 inline void prefetch_translations(PhysicalAddress, uint64_t, uint64_t) {}
 
 }  // namespace aril::arch

@@ -281,7 +281,7 @@ def measure_web(side, _, add):
 def measure_redis(side, _, add):
     redis = ["/usr/bin/redis-server", [], "--save", "", "--protected-mode", "no", "--bind", "0.0.0.0"]
     with serving(side, redis, 6379) as (address, _):
-        text = client("redis-benchmark", "-h", address, "-q", "--csv", "-P", "16", "-n", "300000",
+        text = client("redis-benchmark", "-h", address, "-q", "--csv", "-P", "16", "-n", "1000000",
                       "-t", "set,get")
         add("redis SET, pipeline 16 (requests/s)", number(r'"SET","([\d.]+)"', text))
         add("redis GET, pipeline 16 (requests/s)", number(r'"GET","([\d.]+)"', text))

@@ -13,7 +13,7 @@ constexpr size_t kShortMov = 5, kLongMov = 7;
 /// nearer starts prove nothing.
 constexpr size_t kSynchronisation = 24;
 /// Fewer witnesses than this are no proof.
-constexpr unsigned kWitnesses = 4;
+constexpr std::ptrdiff_t kWitnesses = 4;
 
 /// An instruction that loads a register with a constant, and can stand anywhere.
 struct ConstantLoad {
@@ -87,38 +87,31 @@ bool is_long_no_op(std::span<const uint8_t> code) {
   return at + 1 < code.size() && code[at] == 0x0f && code[at + 1] == 0x1f;
 }
 
+/// Where instructions that are followed from some byte on come to.
 enum class Walk : uint8_t { kArrives, kPasses, kLost };
-
-// Follows instructions from `start` on until `target` is reached or stepped over.
-Walk walk(std::span<const uint8_t> code, size_t start, size_t target) {
-  while (start < target) {
-    auto length = instruction_length(code.subspan(start));
-    if (!length) return Walk::kLost;
-    start += *length;
-  }
-  return start == target ? Walk::kArrives : Walk::kPasses;
-}
 
 bool is_instruction_boundary(std::span<const uint8_t> code, size_t target) {
   if (target < kSynchronisation) return false;
-  unsigned witnesses = 0;
-  for (size_t start = 0; start <= target - kSynchronisation; ++start) {
-    switch (walk(code, start, target)) {
-      case Walk::kArrives:
-        ++witnesses;
-        break;
-      case Walk::kPasses:
-        return false;
-      case Walk::kLost:
-        break;
+  // From the last start to the first: what follows an instruction is known already.
+  std::array<Walk, kCallSiteWindow + 1> walks;
+  walks[target] = Walk::kArrives;
+  for (size_t start = target; start-- > 0;) {
+    auto length = instruction_length(code.subspan(start));
+    if (!length) {
+      walks[start] = Walk::kLost;
+    } else {
+      walks[start] = *length > target - start ? Walk::kPasses : walks[start + *length];
     }
   }
-  return witnesses >= kWitnesses;
+  std::span starts(walks.data(), target - kSynchronisation + 1);
+  return std::ranges::find(starts, Walk::kPasses) == starts.end() &&
+         std::ranges::count(starts, Walk::kArrives) >= kWitnesses;
 }
 
 }  // namespace
 
 std::optional<CallSite> find_call_site(std::span<const uint8_t> before, uint64_t number) {
+  before = before.last(std::min(before.size(), kCallSiteWindow));
   for (const ConstantLoad& load : ConstantLoads(before).all()) {
     if (load.number.value_or(number) == number &&
         is_instruction_boundary(before, before.size() - load.size))

@@ -496,3 +496,7 @@ def streams_statuses_and_signals():
                                     stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
     assert refused_option.returncode == 125 and b"--gdb is for virtual machines" in \
         refused_option.stderr, refused_option
+    no_kernel = subprocess.run(aril("--kernel", "/bin/true", "/bin/true"), timeout=30,
+                               stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
+    assert no_kernel.returncode == 125 and b"/bin/true: is not a kernel for --platform" in \
+        no_kernel.stderr, no_kernel

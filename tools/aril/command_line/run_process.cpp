@@ -130,12 +130,17 @@ class TenderCommand {
   std::vector<std::pair<int, int>> numbers_;
 };
 
+std::string kernel_of(const RunOptions& options) {
+  if (!options.content.kernel.empty()) return options.content.kernel;
+  return installed("lib/aril", "process-kernel.elf");
+}
+
 /// On a terminal `aril` stays beside the instance, as it does beside QEMU: the terminal is the
 /// guest's, and reports get their functions and lines.
 int attend(const TenderCommand& command, const RunOptions& options, const Tree& tree) {
   block_forwarded_signals();
   MachineProcess instance = MachineProcess::start_tender(command.words(), command.descriptors());
-  Symbolizer symbolizer(installed("lib/aril", "process-kernel.elf"),
+  Symbolizer symbolizer(kernel_of(options),
                         [&](const std::string& path) { return host_file(tree, path); });
   return Relay(instance, symbolizer,
                options.verbose ? Verbosity::kKernelLog : Verbosity::kProgramOnly, Terminals::kYes,
@@ -157,7 +162,7 @@ int run_as_process(const RunOptions& options, const Manifest& manifest) {
 
   Instance instance;
   tender::Options& wanted = instance.options;
-  wanted.kernel = installed("lib/aril", "process-kernel.elf");
+  wanted.kernel = kernel_of(options);
   wanted.root = cached_root(plan.tree);
   wanted.memory = manifest.memory.value_or(kDefaultMemory);
   wanted.cpus = manifest.cpus.value_or(1);

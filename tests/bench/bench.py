@@ -140,7 +140,7 @@ def first_response(command, url, prefix=(), limit=60):
 def prepare():
     os.makedirs(f"{SCRATCH}/srv", exist_ok=True)
     with open(f"{SCRATCH}/srv/index.html", "w", encoding="utf-8") as page:
-        page.write("x" * 612)
+        page.write("x" * 1024)
     with open(f"{SCRATCH}/srv/large", "wb") as body:
         body.write(bytes(1 << 20))
     with open(f"{SCRATCH}/nginx.conf", "w", encoding="utf-8") as configuration:
@@ -241,11 +241,11 @@ def bench_http(runs, results):
                     ab = lambda url: load(
                         name, ["ab", "-q", "-n", "10000", "-c", "30", f"http://{GUEST}{url}"],
                         r"Requests per second:\s+([\d.]+)")
-                    table.add("keep-alive, 612 bytes, 30 connections", side, wrk(30, "/"))
+                    table.add("keep-alive, 1 KiB, 30 connections", side, wrk(30, "/"))
                     table.add("  sendfile, tcp_nopush off", side, wrk(30, ":81/"))
                     table.add("keep-alive, 1 MiB, 8 connections", side, wrk(8, "/large"))
                     table.add("  sendfile, tcp_nopush off, 1 MiB", side, wrk(8, ":81/large"))
-                    table.add("one request a connection, 612 bytes", side, ab("/"))
+                    table.add("one request a connection, 1 KiB", side, ab("/"))
                     table.add("  sendfile, tcp_nopush off, one request", side, ab(":81/"))
     table.report(results)
 

@@ -244,9 +244,8 @@ bool AddressSpace::Implementation::copy_cluster_locked(Region& region, uint64_t 
   Result<Page*> copies = page_allocator::allocate_pages(
       static_cast<unsigned>(std::countr_zero(count)), page_allocator::Fill::kNone);
   if (!copies) return false;
-  // As when one page is replaced: flushed when the copies are there.
   ReleasedPages released(table);
-  unmap_pages_locked(address, address + count * kPageSize, released);
+  unmap_for_others_locked(address, address + count * kPageSize, released);
   bool mapped = false;
   for (uint64_t i = 0; i < count; ++i) {
     PageRef copy = PageRef::adopt(*copies + i);

@@ -78,15 +78,23 @@ bool AddressSpace::Implementation::is_whole_large_page_locked(uint64_t at, uint6
 /// Maps a page in place of another. The table exists, so this does not fail for want of memory.
 Result<void> AddressSpace::Implementation::replace_page_locked(uint64_t address, PageRef page,
                                                                arch::PageFlags flags) {
-  // Flushed when the new page is there: that flush may bring its translation.
   ReleasedPages released(table);
-  unmap_pages_locked(address, address + kPageSize, released);
+  unmap_for_others_locked(address, address + kPageSize, released);
   return map_page_locked(address, std::move(page), flags);
 }
 
 void AddressSpace::Implementation::zap_locked(uint64_t start, uint64_t end) {
   ReleasedPages released(table);
   unmap_pages_locked(start, end, released);
+}
+
+/// As unmap_pages_locked where other pages are about to be mapped. No CPU may see one of them, and
+/// write to it, while another still sees what was there: unless software shows them to all at once,
+/// which is done by the flush that comes when they are mapped.
+void AddressSpace::Implementation::unmap_for_others_locked(uint64_t start, uint64_t end,
+                                                           ReleasedPages& released) {
+  unmap_pages_locked(start, end, released);
+  if (arch::kCpusWalkPageTables) released.flush();
 }
 
 void AddressSpace::Implementation::unmap_pages_locked(uint64_t start, uint64_t end,

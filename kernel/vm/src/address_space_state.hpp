@@ -71,6 +71,7 @@ struct AddressSpace::Implementation {
   Result<void> map_page_locked(uint64_t address, PageRef page, arch::PageFlags flags);
   Result<void> replace_page_locked(uint64_t address, PageRef page, arch::PageFlags flags);
   void zap_locked(uint64_t start, uint64_t end);
+  void unmap_for_others_locked(uint64_t start, uint64_t end, ReleasedPages& released);
   void unmap_pages_locked(uint64_t start, uint64_t end, ReleasedPages& released);
   [[nodiscard]] bool is_whole_large_page_locked(uint64_t at, uint64_t end) const;
   void write_protect_pages_locked(uint64_t start, uint64_t end);

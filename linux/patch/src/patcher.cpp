@@ -174,6 +174,10 @@ Result<void> write_jump(AddressSpace& space, uint64_t site, std::span<const uint
   // From here on only a lost page could fail, and it was written to just now.
   if (result) result = write_code(space, site + 1, jump.subspan(1));
   if (result) result = write_code(space, site, jump.first(1));
+  // QEMU 7.2's translator reads code and only then protects its page from unnoticed stores
+  // (tb_link_page), so a CPU that met the breakpoint just now may keep it, translated, for good. By
+  // now each CPU is through with what it was translating, and a store discards that.
+  if (result) result = write_code(space, site, jump.first(1));
   return result;
 }
 

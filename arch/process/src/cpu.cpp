@@ -14,6 +14,9 @@
 #include "process.hpp"
 
 namespace aril::arch {
+
+constinit std::atomic<unsigned> running_cpus{1};
+
 namespace {
 
 constexpr size_t kSignalStackSize = 64 * 1024, kStartStackSize = 32 * 1024;
@@ -25,7 +28,6 @@ alignas(64) constinit SignalStack signal_stacks[kMaxCpus] = {};
 alignas(64) constinit StartStack start_stacks[kMaxCpus] = {};
 
 constinit ProcessBoot boot{};
-constinit std::atomic<unsigned> running_cpus{1};
 /// CPUs whose threads have come from the tender.
 constinit std::atomic<unsigned> arrived_cpus{1};
 /// What a CPU that the tender made runs once it is started.
@@ -75,7 +77,6 @@ extern const std::byte aril_gate_start[], aril_gate_end[];
 
 const ProcessBoot& boot_information() { return boot; }
 
-unsigned cpu_count() { return running_cpus.load(std::memory_order_acquire); }
 CpuBlock& cpu_block(unsigned index) { return cpu_blocks[index]; }
 
 const char* initialize_boot_cpu(const ProcessBoot& given) {

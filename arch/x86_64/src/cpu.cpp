@@ -20,11 +20,11 @@ namespace aril::arch {
 
 constinit bool halting = false;
 constinit bool fences_are_dropped = false;
+constinit std::atomic<unsigned> running_cpus{1};
 
 namespace {
 constinit CpuTables boot_tables{};
 constinit CpuBlock* blocks[kMaxCpus] = {&aril_boot_cpu};
-constinit std::atomic<unsigned> running_cpus{1};
 
 constexpr uint64_t kCr4Osfxsr = 1 << 9, kCr4Osxmmexcpt = 1 << 10, kCr4Fsgsbase = 1 << 16,
                    kCr4Osxsave = 1 << 18;
@@ -37,7 +37,6 @@ void write_xcr0(uint64_t value) {
 }
 }  // namespace
 
-unsigned cpu_count() { return running_cpus.load(std::memory_order_acquire); }
 CpuBlock& cpu_block(unsigned index) { return *blocks[index]; }
 
 void register_cpu(CpuBlock& block) {

@@ -79,8 +79,8 @@ void Mutex::lock() {
 void Mutex::unlock() {
   ARIL_ASSERT(held_by_this_thread());
   note_released();
-  // Sequentially consistent: the store must be seen before the queue is tested for waiters.
-  owner_.store(nullptr, std::memory_order_seq_cst);
+  // Release pairs with the next owner's exchange; empty() orders the store before its look.
+  owner_.store(nullptr, std::memory_order_release);
   if (!queue_.empty()) [[unlikely]]
     queue_.wake(1);
 }

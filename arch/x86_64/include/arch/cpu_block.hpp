@@ -71,8 +71,14 @@ inline bool has_return_work() {
          cpu.return_work->load(std::memory_order_relaxed) != 0;
 }
 
+/// What cpu_count() tells; arch's own to change.
+extern std::atomic<unsigned> running_cpus;
+
 /// CPUs that run the scheduler, and any CPU's block. 1 until the others have started.
-unsigned cpu_count();
+inline unsigned cpu_count() {
+  // Acquire: whoever sees a CPU's count sees its block.
+  return kMaxCpus == 1 ? 1 : running_cpus.load(std::memory_order_acquire);
+}
 CpuBlock& cpu_block(unsigned index);
 
 /// Inside a spin loop.

@@ -5,6 +5,7 @@
 #include "base/intrusive_list.hpp"
 #include "base/result.hpp"
 #include "base/time.hpp"
+#include "kernel/sync/cpu_fence.hpp"
 #include "kernel/sync/spin_lock.hpp"
 
 namespace aril {
@@ -48,9 +49,12 @@ class WaitQueue {
   void add(WaitEntry& entry);
   /// Safe when it was removed already. After it returns, `notify` is not running and will not run.
   void remove(WaitEntry& entry);
-  /// Sequentially consistent, so that a waker that changed its condition first and a waiter that
-  /// registered first cannot both miss each other.
-  [[nodiscard]] bool empty() const { return waiting_.load(std::memory_order_seq_cst) == 0; }
+  /// Nobody waits. A waker that changed its condition first, with whatever store, and a waiter that
+  /// registered first and then tests it cannot both miss each other.
+  [[nodiscard]] bool empty() const {
+    cpu_fence();
+    return waiting_.load(std::memory_order_relaxed) == 0;
+  }
 
   /// Blocks the calling thread until `condition()` is true; tests it first, and after every
   /// wake-up. kTimedOut at `deadline`; kRestart when a signal is pending and `interruptible` is

@@ -52,6 +52,9 @@ using Call = void (*)(Registers*);
 
 CALL_BY(call_anything, "syscall");
 CALL_BY(call_getppid, "movl $110, %eax\nsyscall");
+// The number is not what is loaded last.
+CALL_BY(call_getppid_after_rdi, "movl $110, %eax\nmovl $-100, %edi\nsyscall");
+CALL_BY(call_getppid_after_r10, "movl $110, %eax\nmovl $8, %r10d\nsyscall");
 CALL_BY(call_sched_yield, "movl $24, %eax\nsyscall");
 CALL_BY(call_sigaltstack, "movl $131, %eax\nsyscall");
 CALL_BY(call_missing, "movl $400, %eax\nsyscall");
@@ -110,6 +113,12 @@ bool round(uint64_t n) {
   anything.rax = 5000 + n;
   if (!KEEPS(call_anything, anything, result) || result != -ENOSYS) return false;
   if (!KEEPS(call_getppid, pattern(n), result) || result != getppid()) return false;
+  Registers loaded = pattern(n);
+  loaded.rdi = 0xffff'ff9c;
+  if (!KEEPS(call_getppid_after_rdi, loaded, result) || result != getppid()) return false;
+  loaded = pattern(n);
+  loaded.r10 = 8;
+  if (!KEEPS(call_getppid_after_r10, loaded, result) || result != getppid()) return false;
   if (!KEEPS(call_sched_yield, pattern(n), result) || result != 0) return false;
   if (!KEEPS(call_missing, pattern(n), result) || result != -ENOSYS) return false;
   Registers stack = pattern(n);

@@ -13,28 +13,67 @@ constexpr size_t kShortMov = 5, kLongMov = 7;
 /// nearer starts prove nothing.
 constexpr size_t kSynchronisation = 24;
 /// Fewer witnesses than this are no proof.
-constexpr unsigned kWitnesses = 4;
+constexpr std::ptrdiff_t kWitnesses = 4;
 
-uint64_t immediate_of(const uint8_t* mov, size_t size) {
-  if (size == CallSite::kShortSize) return 0;
-  int32_t value;
-  std::memcpy(&value, mov + size - sizeof value, sizeof value);
-  // The short form zero-extends, the long one sign-extends.
-  return size == kShortMov ? uint64_t{static_cast<uint32_t>(value)}
-                           : static_cast<uint64_t>(int64_t{value});
-}
+/// An instruction that loads a register with a constant, and can stand anywhere.
+struct ConstantLoad {
+  size_t size;
+  /// What it loads into EAX; nullopt when it loads another register.
+  std::optional<uint64_t> number;
+};
 
-std::optional<size_t> mov_before(std::span<const uint8_t> before) {
-  constexpr uint8_t kLongOpcode[] = {0x48, 0xc7, 0xc0};
-  const uint8_t* end = before.data() + before.size();
-  if (before.size() >= kLongMov && std::memcmp(end - kLongMov, kLongOpcode, 3) == 0)
-    return kLongMov;
-  if (before.size() >= kShortMov && end[-static_cast<ptrdiff_t>(kShortMov)] == 0xb8)
-    return kShortMov;
-  if (before.size() >= 2 && (end[-2] == 0x31 || end[-2] == 0x33) && end[-1] == 0xc0)
-    return CallSite::kShortSize;
-  return std::nullopt;
-}
+/// The forms that the last bytes of `before` have, the longest first [SDM 2B MOV, XOR].
+class ConstantLoads {
+ public:
+  explicit ConstantLoads(std::span<const uint8_t> before) : before_(before) {
+    if (is_long_mov()) add({kLongMov, static_cast<uint64_t>(int64_t{immediate()})});
+    if (is_mov_at(kShortMov) && before.size() > kShortMov && from_end(kShortMov + 1) == kRexB)
+      add({kShortMov + 1, std::nullopt});
+    if (is_mov_at(kShortMov)) {
+      bool is_eax = from_end(kShortMov) == kMovToEax;
+      add({kShortMov,
+           is_eax ? std::optional<uint64_t>(static_cast<uint32_t>(immediate())) : std::nullopt});
+    }
+    if (is_zeroing()) {
+      bool is_eax = from_end(1) == kEaxWithItself;
+      add({CallSite::kShortSize, is_eax ? std::optional<uint64_t>(0) : std::nullopt});
+    }
+  }
+  [[nodiscard]] std::span<const ConstantLoad> all() const {
+    return std::span(loads_).first(count_);
+  }
+
+ private:
+  static constexpr uint8_t kMovToEax = 0xb8, kRexB = 0x41, kEaxWithItself = 0xc0;
+
+  [[nodiscard]] uint8_t from_end(size_t distance) const {
+    return before_[before_.size() - distance];
+  }
+  [[nodiscard]] int32_t immediate() const {
+    int32_t value;
+    std::memcpy(&value, before_.data() + before_.size() - sizeof value, sizeof value);
+    return value;
+  }
+  [[nodiscard]] bool is_long_mov() const {
+    return before_.size() >= kLongMov && from_end(kLongMov) == 0x48 &&
+           from_end(kLongMov - 1) == 0xc7 && from_end(kLongMov - 2) == 0xc0;
+  }
+  [[nodiscard]] bool is_mov_at(size_t distance) const {
+    return before_.size() >= distance && (from_end(distance) & 0xf8) == kMovToEax;
+  }
+  // xor of a register with itself.
+  [[nodiscard]] bool is_zeroing() const {
+    if (before_.size() < CallSite::kShortSize || (from_end(2) != 0x31 && from_end(2) != 0x33))
+      return false;
+    uint8_t operands = from_end(1);
+    return operands >= 0xc0 && (operands >> 3 & 7) == (operands & 7);
+  }
+  void add(ConstantLoad load) { loads_[count_++] = load; }
+
+  std::span<const uint8_t> before_;
+  std::array<ConstantLoad, 4> loads_;
+  size_t count_ = 0;
+};
 
 // Behind it the next instruction is reached by a jump only.
 bool ends_flow(uint8_t opcode) {
@@ -48,44 +87,37 @@ bool is_long_no_op(std::span<const uint8_t> code) {
   return at + 1 < code.size() && code[at] == 0x0f && code[at + 1] == 0x1f;
 }
 
+/// Where instructions that are followed from some byte on come to.
 enum class Walk : uint8_t { kArrives, kPasses, kLost };
-
-// Follows instructions from `start` on until `target` is reached or stepped over.
-Walk walk(std::span<const uint8_t> code, size_t start, size_t target) {
-  while (start < target) {
-    auto length = instruction_length(code.subspan(start));
-    if (!length) return Walk::kLost;
-    start += *length;
-  }
-  return start == target ? Walk::kArrives : Walk::kPasses;
-}
 
 bool is_instruction_boundary(std::span<const uint8_t> code, size_t target) {
   if (target < kSynchronisation) return false;
-  unsigned witnesses = 0;
-  for (size_t start = 0; start <= target - kSynchronisation; ++start) {
-    switch (walk(code, start, target)) {
-      case Walk::kArrives:
-        ++witnesses;
-        break;
-      case Walk::kPasses:
-        return false;
-      case Walk::kLost:
-        break;
+  // From the last start to the first: what follows an instruction is known already.
+  std::array<Walk, kCallSiteWindow + 1> walks;
+  walks[target] = Walk::kArrives;
+  for (size_t start = target; start-- > 0;) {
+    auto length = instruction_length(code.subspan(start));
+    if (!length) {
+      walks[start] = Walk::kLost;
+    } else {
+      walks[start] = *length > target - start ? Walk::kPasses : walks[start + *length];
     }
   }
-  return witnesses >= kWitnesses;
+  std::span starts(walks.data(), target - kSynchronisation + 1);
+  return std::ranges::find(starts, Walk::kPasses) == starts.end() &&
+         std::ranges::count(starts, Walk::kArrives) >= kWitnesses;
 }
 
 }  // namespace
 
 std::optional<CallSite> find_call_site(std::span<const uint8_t> before, uint64_t number) {
-  auto size = mov_before(before);
-  if (!size) return std::nullopt;
-  const uint8_t* mov = before.data() + before.size() - *size;
-  if (immediate_of(mov, *size) != number) return std::nullopt;
-  if (!is_instruction_boundary(before, before.size() - *size)) return std::nullopt;
-  return CallSite{.mov_size = static_cast<unsigned>(*size)};
+  before = before.last(std::min(before.size(), kCallSiteWindow));
+  for (const ConstantLoad& load : ConstantLoads(before).all()) {
+    if (load.number.value_or(number) == number &&
+        is_instruction_boundary(before, before.size() - load.size))
+      return CallSite{.mov_size = static_cast<unsigned>(load.size)};
+  }
+  return std::nullopt;
 }
 
 std::optional<Padding> find_padding(std::span<const uint8_t> after) {

@@ -108,7 +108,28 @@ TEST(CallSite, TakesTheShortWayToZero) {  // as glibc's read does
   ASSERT_TRUE(site);
   EXPECT_TRUE(site->is_short());
   EXPECT_FALSE(find_call_site(after_ordinary_code({0x31, 0xc0}), 1));
-  EXPECT_FALSE(find_call_site(after_ordinary_code({0x31, 0xc9}), 0));
+  EXPECT_FALSE(find_call_site(after_ordinary_code({0x31, 0xc8}), 0));
+}
+
+TEST(CallSite, TakesConstantsForOtherRegisters) {  // as glibc's open and getrlimit do
+  struct Case {
+    Bytes code;
+    unsigned size;
+  };
+  const Case cases[] = {
+      {{0xbf, 0x9c, 0xff, 0xff, 0xff}, 5},  // mov $-100,%edi
+      {{0x41, 0xba, 8, 0, 0, 0}, 6},        // mov $8,%r10d
+      {{0x31, 0xff}, 2},                    // xor %edi,%edi
+      {{0x33, 0xd2}, 2},                    // xor %edx,%edx
+  };
+  for (const Case& c : cases) {
+    auto site = find_call_site(after_ordinary_code(c.code), 257);
+    ASSERT_TRUE(site.has_value());
+    EXPECT_EQ(site->mov_size, c.size);
+  }
+  // Of two registers; and part of a mov of eight bytes.
+  EXPECT_FALSE(find_call_site(after_ordinary_code({0x31, 0xfe}), 257));
+  EXPECT_FALSE(find_call_site(after_ordinary_code({0x48, 0xbe, 1, 2, 3, 0xbf, 4, 0, 0, 0}), 257));
 }
 
 TEST(CallSite, FindsPaddingThatNothingReaches) {

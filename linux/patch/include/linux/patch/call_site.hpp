@@ -7,10 +7,11 @@
 
 namespace aril::linux_abi {
 
-/// A `mov $number, %eax; syscall`, or for 0 `xor %eax, %eax; syscall`, that may become a jump.
+/// A `mov $number, %eax; syscall` that may become a jump; or with any other constant load directly
+/// before the `syscall`, as `xor %eax, %eax` for 0 and `mov $-100, %edi` in openat.
 struct CallSite {
-  /// Bytes of the instruction that sets EAX: 5 (b8 imm32), 7 (48 c7 c0 imm32), or 2 (31 c0), which
-  /// leaves room for a short jump only.
+  /// Bytes of the constant load: 5 (b8+r imm32), 6 (41 b8+r imm32), 7 (48 c7 c0 imm32), or 2 (31 or
+  /// 33, a register with itself), which leaves room for a short jump only.
   unsigned mov_size;
   [[nodiscard]] bool is_short() const { return mov_size == kShortSize; }
   static constexpr unsigned kShortSize = 2;
@@ -20,10 +21,10 @@ struct CallSite {
 /// behind it, for a short site.
 inline constexpr size_t kCallSiteWindow = 96, kPaddingWindow = 120;
 
-/// Decides whether the `syscall` instruction that directly follows `before` is preceded by a mov of
-/// `number` into EAX that is an instruction of the program, and not the tail of another one:
-/// decoding from every offset far enough before must, wherever it can be followed, come to the
-/// mov's first byte. nullopt when in doubt.
+/// Decides whether the `syscall` instruction that directly follows `before`, and was executed with
+/// `number` in EAX, is preceded by a constant load that is an instruction of the program, and not
+/// the tail of another one: decoding from every offset far enough before must, wherever it can be
+/// followed, come to its first byte. One of EAX must load `number`. nullopt when in doubt.
 std::optional<CallSite> find_call_site(std::span<const uint8_t> before, uint64_t number);
 
 /// Bytes that no flow of control reaches.

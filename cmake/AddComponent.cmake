@@ -1,6 +1,6 @@
 # aril_component(NAME LAYER layer [SOURCES ...] [KERNEL_SOURCES ...] [PROCESS_SOURCES ...] [HOST_SOURCES ...]
 #                [DEPENDS component ...] [KERNEL_DEPENDS component ...] [TESTS ...] [FUZZERS ...]
-#                [KERNEL_ONLY] [PLATFORM vm|process])
+#                [OPTIMIZED_TESTS] [KERNEL_ONLY] [PLATFORM vm|process])
 #
 # Declares one component: the folder that calls it, with its public headers in include/ (or
 # include trees given as KERNEL_INCLUDE, PROCESS_INCLUDE and HOST_INCLUDE). Makes
@@ -11,7 +11,8 @@
 #            PLATFORM says so,
 #   h.NAME   the same sources for the host under ASan and UBSan, for unit tests,
 #   NAME_test, NAME_X_fuzz   the tests and fuzzers that link h.NAME.
-# KERNEL_DEPENDS are what only KERNEL_SOURCES need.
+# KERNEL_DEPENDS are what only KERNEL_SOURCES need; OPTIMIZED_TESTS says that the tests compute a lot
+# themselves.
 # Include paths exist only through DEPENDS, and an edge that points upward, or sideways between
 # drivers, net and fs, is a configuration error.
 
@@ -39,7 +40,7 @@ function(aril_check_edge name layer dependency)
 endfunction()
 
 function(aril_component name)
-  cmake_parse_arguments(C "KERNEL_ONLY" "LAYER;PLATFORM"
+  cmake_parse_arguments(C "OPTIMIZED_TESTS;KERNEL_ONLY" "LAYER;PLATFORM"
     "SOURCES;KERNEL_SOURCES;PROCESS_SOURCES;HOST_SOURCES;KERNEL_INCLUDE;PROCESS_INCLUDE;HOST_INCLUDE;DEPENDS;KERNEL_DEPENDS;TESTS;FUZZERS" ${ARGN})
   if(C_UNPARSED_ARGUMENTS OR NOT DEFINED ARIL_LAYER_RANK_${C_LAYER})
     message(FATAL_ERROR "aril_component(${name}): bad arguments ${C_UNPARSED_ARGUMENTS}")
@@ -74,11 +75,19 @@ function(aril_component name)
   endif()
   aril_variant(h ${name} "${C_SOURCES};${C_HOST_SOURCES}" "${C_HOST_INCLUDE}" "${C_DEPENDS}")
   target_link_libraries(h.${name} ${ARIL_VISIBILITY} aril_host_test_flags)
+  if(ARIL_VISIBILITY STREQUAL PUBLIC)
+    target_compile_options(h.${name} PRIVATE ${ARIL_HOST_OPTIMIZATION})
+  endif()
   if(C_TESTS)
     add_executable(${name}_test ${C_TESTS})
     target_link_libraries(${name}_test PRIVATE h.${name} h.base gtest_main_libcxx)
-    if(TARGET test.precompiled)
-      target_precompile_headers(${name}_test REUSE_FROM test.precompiled)
+    set(kind test)
+    if(C_OPTIMIZED_TESTS)
+      set(kind optimized_test)
+      target_compile_options(${name}_test PRIVATE ${ARIL_HOST_OPTIMIZATION})
+    endif()
+    if(TARGET ${kind}.precompiled)
+      target_precompile_headers(${name}_test REUSE_FROM ${kind}.precompiled)
     endif()
     add_test(NAME ${name} COMMAND ${name}_test)
     set_property(GLOBAL APPEND PROPERTY ARIL_TESTS ${name}_test)
@@ -86,7 +95,7 @@ function(aril_component name)
   foreach(fuzzer ${C_FUZZERS})
     get_filename_component(stem ${fuzzer} NAME_WE)
     add_executable(${name}_${stem} ${fuzzer})
-    target_compile_options(${name}_${stem} PRIVATE -fsanitize=fuzzer)
+    target_compile_options(${name}_${stem} PRIVATE ${ARIL_HOST_OPTIMIZATION} -fsanitize=fuzzer)
     target_link_options(${name}_${stem} PRIVATE -fsanitize=fuzzer)
     # libFuzzer itself is built against libstdc++, which lives beside libc++ in another namespace; by
     # file name, because clang turns -lstdc++ into libc++.

@@ -61,13 +61,31 @@ Result<RefPtr<Dentry>> DentryCache::make_unnamed(RefPtr<Inode> inode, std::strin
   return dentry;
 }
 
-// FNV-1a over the name, mixed with the parent's address and a secret, so that an application
-// cannot aim names at one bucket.
+// Eight bytes a step, each mixed in by both halves of a product with a secret, so that an
+// application cannot aim names at one bucket.
 uint64_t DentryCache::hash_of(const Dentry& parent, std::string_view name) const {
-  uint64_t hash = seed_ ^ (reinterpret_cast<uint64_t>(&parent) >> 4);
-  for (char c : name) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100'0000'01b3;
-  hash *= seed_;
-  return hash ^ (hash >> 32);
+  auto word = [](const char* bytes, size_t size) {
+    uint64_t value = 0;
+    std::memcpy(&value, bytes, size);
+    return value;
+  };
+  uint64_t hash = reinterpret_cast<uint64_t>(&parent) ^ name.size();
+  auto mix = [&](uint64_t value) {
+    auto product = static_cast<unsigned __int128>(hash ^ value ^ kHashMix) * seed_;
+    hash = static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
+  };
+  const char* bytes = name.data();
+  const size_t size = name.size();
+  for (size_t at = 0; at + 8 < size; at += 8) mix(word(bytes + at, 8));
+  // The rest, as two words that may overlap.
+  if (size >= 8) {
+    mix(word(bytes + size - 8, 8));
+  } else if (size >= 4) {
+    mix(word(bytes, 4) << 32 | word(bytes + size - 4, 4));
+  } else if (size != 0) {
+    mix(word(bytes, 1) << 16 | word(bytes + size / 2, 1) << 8 | word(bytes + size - 1, 1));
+  }
+  return hash;
 }
 
 Dentry* DentryCache::find_locked(const Dentry& parent, std::string_view name, uint64_t hash) {
@@ -83,8 +101,7 @@ RefPtr<Dentry> DentryCache::find(const Dentry& parent, std::string_view name) {
   LockGuard guard(lock_);
   Dentry* dentry = find_locked(parent, name, hash);
   if (dentry == nullptr) return nullptr;
-  by_age_.remove(*dentry);
-  by_age_.push_back(*dentry);
+  dentry->is_used_ = true;
   return RefPtr<Dentry>(dentry);
 }
 
@@ -203,7 +220,7 @@ void DentryCache::grow_if_needed() {
 }
 
 // Drops unused entries, oldest first. One look at a bounded number keeps the time under the lock
-// short; entries in use go to the young end.
+// short; entries in use, or found since the last look, go to the young end.
 void DentryCache::trim() {
   static constexpr size_t kBatch = 16;
   while (count_ > kUnusedLimit) {
@@ -213,7 +230,7 @@ void DentryCache::trim() {
       LockGuard guard(lock_);
       for (size_t i = 0; i < kBatch && !by_age_.empty(); ++i) {
         Dentry& oldest = *by_age_.front();
-        if (oldest.ref_count() == 1) {
+        if (oldest.ref_count() == 1 && !std::exchange(oldest.is_used_, false)) {
           unhash_locked(oldest);
           dropped[found++] = adopt_ref(&oldest);
         } else {

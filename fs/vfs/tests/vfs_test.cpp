@@ -328,6 +328,17 @@ TEST_F(VfsTest, ManyNamesDoNotFillMemory) {
   EXPECT_TRUE(stat("n5000"));
 }
 
+TEST_F(VfsTest, NamesThatAreLookedForStay) {
+  DentryCache& names = root.mount().file_system().dentries();
+  EXPECT_EQ(error_of(stat("wanted")), ENOENT);
+  EXPECT_EQ(error_of(stat("once")), ENOENT);
+  for (int i = 0; i < 20000; ++i) {
+    EXPECT_EQ(error_of(stat("absent" + std::to_string(i))), ENOENT);
+    ASSERT_TRUE(names.find(root.dentry(), "wanted")) << i;
+  }
+  EXPECT_FALSE(names.find(root.dentry(), "once"));
+}
+
 class TestFile final : public NodeFile {
  public:
   using NodeFile::NodeFile;

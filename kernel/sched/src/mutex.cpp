@@ -7,34 +7,16 @@
 
 namespace aril {
 
-namespace {
-
-unsigned highest_rank(const uint64_t (&held)[2]) {
-  if (held[1] != 0) return 127 - static_cast<unsigned>(std::countl_zero(held[1]));
-  if (held[0] != 0) return 63 - static_cast<unsigned>(std::countl_zero(held[0]));
-  return 0;
-}
-
-}  // namespace
-
 void Mutex::check_order() const {
   Thread* thread = arch::current_thread();
   auto rank = static_cast<unsigned>(rank_);
-  unsigned highest = thread != nullptr ? highest_rank(thread->held_ranks_) : 0;
-  if (highest >= rank) [[unlikely]]
-    panic("lock order: a mutex of rank %u is taken while one of rank %u is held", rank, highest);
+  if (thread != nullptr && thread->held_ranks_ >> rank != 0) [[unlikely]]
+    panic("lock order: a mutex of rank %u is taken while one of rank %u is held", rank,
+          static_cast<unsigned>(std::bit_width(thread->held_ranks_)) - 1);
 }
 
 void Mutex::note_taken() {
-  Thread* thread = arch::current_thread();
-  auto rank = static_cast<unsigned>(rank_);
-  if (thread != nullptr) thread->held_ranks_[rank / 64] |= uint64_t{1} << (rank % 64);
-}
-
-void Mutex::note_released() {
-  Thread* thread = arch::current_thread();
-  auto rank = static_cast<unsigned>(rank_);
-  if (thread != nullptr) thread->held_ranks_[rank / 64] &= ~(uint64_t{1} << (rank % 64));
+  if (Thread* thread = arch::current_thread(); thread != nullptr) thread->held_ranks_ |= rank_bit();
 }
 
 bool Mutex::take() {
@@ -66,19 +48,18 @@ void Mutex::lock() {
   Thread* self = arch::current_thread();
   if (self == nullptr) [[unlikely]]
     return lock_slowly(*this);
-  auto rank = static_cast<unsigned>(rank_);
-  uint64_t& held = self->held_ranks_[rank / 64];
-  bool is_highest = held >> (rank % 64) == 0 && (rank >= 64 || self->held_ranks_[1] == 0);
   Thread* expected = nullptr;
-  if (!is_highest || !owner_.compare_exchange_strong(expected, self, std::memory_order_seq_cst))
-      [[unlikely]]
+  if (self->held_ranks_ >> static_cast<unsigned>(rank_) != 0 ||
+      !owner_.compare_exchange_strong(expected, self, std::memory_order_seq_cst)) [[unlikely]]
     return lock_slowly(*this);
-  held |= uint64_t{1} << (rank % 64);
+  self->held_ranks_ |= rank_bit();
 }
 
 void Mutex::unlock() {
-  ARIL_ASSERT(held_by_this_thread());
-  note_released();
+  Thread* self = arch::current_thread();
+  ARIL_ASSERT(owner_.load(std::memory_order_relaxed) == (self != nullptr ? self : kBootOwner));
+  if (self != nullptr) [[likely]]
+    self->held_ranks_ &= ~rank_bit();
   // Release pairs with the next owner's exchange; empty() orders the store before its look.
   owner_.store(nullptr, std::memory_order_release);
   if (!queue_.empty()) [[unlikely]]

@@ -47,6 +47,7 @@ class Dentry final : public RefCounted {
   Dentry* next_in_bucket_ = nullptr;
   ListNode age_node_;
   bool hashed_ = false;
+  bool is_used_ = false;  // found since trim() last looked at it
   bool is_root_ = false;
   std::atomic<bool> deleted_{false};
   std::atomic<uint32_t> mount_points_{0};
@@ -104,6 +105,7 @@ class DentryCache {
   std::unique_ptr<Dentry*[]> buckets_;
   size_t bucket_count_ = 0;
   size_t count_ = 0;
+  static constexpr uint64_t kHashMix = 0x9e37'79b9'7f4a'7c15;  // 2^64 / the golden ratio
   uint64_t seed_;
   IntrusiveList<Dentry, &Dentry::age_node_> by_age_;
   RefPtr<Dentry> root_;

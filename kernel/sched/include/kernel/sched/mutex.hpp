@@ -26,9 +26,9 @@ class Mutex {
   /// Owner while there is no Thread yet: never dereferenced.
   static inline Thread* const kBootOwner = reinterpret_cast<Thread*>(1);
   bool take();
+  [[nodiscard]] uint64_t rank_bit() const { return uint64_t{1} << static_cast<unsigned>(rank_); }
   void check_order() const;
   void note_taken();
-  void note_released();
 
   std::atomic<Thread*> owner_{nullptr};
   LockRank rank_;

@@ -141,7 +141,7 @@ class Thread final : public RefCounted {
   std::atomic<unsigned> cpu_{0};
   CpuMask affinity_ = ~CpuMask{0};
   /// Mutexes that it holds, by rank.
-  uint64_t held_ranks_[2] = {};
+  uint64_t held_ranks_ = 0;
   Duration cpu_time_;
   Instant run_since_;
   uint64_t virtual_runtime_ = 0;

@@ -32,7 +32,7 @@ enum class LockRank : uint8_t {
   kPageCache = 50,
   kBlockDevice = 55,
   kConsole = 60,
-  kMutexLeaf = 69,
+  kMutexLeaf = 63,  ///< the last that a word of held ranks has room for
   // Spin locks.
   kTimerSetting = 76,  ///< one interval or POSIX timer's setting
   kFamily = 77,        ///< the tree of processes

@@ -63,6 +63,7 @@ class FileTable final : public RefCounted {
   };
   Result<void> grow_locked(size_t count);
   [[nodiscard]] Slot* slot_locked(int fd) const;
+  [[nodiscard]] Result<RefPtr<File>> get_locked(int fd) const;
   void closed(RefPtr<File> file);
 
   mutable Mutex mutex_{LockRank::kFileTable};

@@ -1,6 +1,7 @@
-"""./dev bench net: what the network costs. Every row beside a Linux guest: requests, transfers and
-datagrams per second, latencies, and QEMU's CPU time for each request."""
+"""./dev bench net: what the network costs. Every row beside a Linux guest that runs at the same
+time: requests, transfers and datagrams per second, latencies, QEMU's CPU time for each request."""
 import contextlib
+import functools
 import json
 import os
 import re
@@ -56,13 +57,12 @@ def wait_until(check, process, said, limit=180):
 
 
 class Side:
-    """One machine's programs, started one after the other."""
+    """One machine, and its clients beside it in the same namespace."""
 
-    def __init__(self, bench, name, guest, start):
+    def __init__(self, bench, name, guest):
         self.bench = bench
         self.namespace = name
         self.guest = guest
-        self.start = start
 
     def client(self, *command, check=True):
         return subprocess.run(self.bench.inside(self.namespace, 1, list(command)), check=check,
@@ -74,6 +74,8 @@ class Side:
         return subprocess.run(self.bench.inside(self.namespace, 1, probe), check=False,
                               stderr=subprocess.DEVNULL).returncode == 0
 
+
+# The measure_ functions are generators, which stop after each measurement for the other side's.
 
 def measure_nginx(side, process, add):
     pid = qemu_of(process)
@@ -94,8 +96,11 @@ def measure_nginx(side, process, add):
 
     # What QEMU translates first would count against the faster side: it takes the same time on both.
     side.client("wrk", "-t1", "-c30", "-d1s", f"http://{side.guest}/")
+    yield
     wrk("keep-alive, 1 KiB", 30, "/")
+    yield
     wrk("keep-alive, 1 MiB", 8, "/large")
+    yield
     before = cpu_seconds(pid)
     output = side.client("ab", "-q", "-n", "8000", "-c", "30", f"http://{side.guest}/")
     if not re.search(r"Failed requests: +0\n", output):
@@ -114,6 +119,7 @@ def measure_redis(side, process, add):
                                str(requests), "-P", str(pipeline), "-c", "30", "--csv")
         client("set,get", count // 6)  # as above
         for command in ("set", "get"):
+            yield
             before = cpu_seconds(pid)
             output = client(command, count)
             row = f"redis {command.upper()}, pipeline {pipeline}"
@@ -134,14 +140,18 @@ def measure_iperf(side, _, add):
             raise SystemExit(f"bench: iperf3: {output['error']}")
         add(row, value(output["end"]))
 
-    run("iperf3 TCP to the machine: Mbit/s", lambda end: end["sum_received"]["bits_per_second"] / 1e6)
-    run("iperf3 TCP from the machine: Mbit/s",
-        lambda end: end["sum_received"]["bits_per_second"] / 1e6, "-R")
+    def received(end):
+        return end["sum_received"]["bits_per_second"] / 1e6
 
     def arrived(end):
         total = end["sum"]
         return (total["packets"] - total["lost_packets"]) / total["seconds"]
+    run("iperf3 TCP to the machine: Mbit/s", received)
+    yield
+    run("iperf3 TCP from the machine: Mbit/s", received, "-R")
+    yield
     run("iperf3 UDP to the machine, 100 bytes: packets/s", arrived, "-u", "-l", "100", "-b", "40M")
+    yield
     run("iperf3 UDP from the machine, 100 bytes: packets/s", arrived, "-u", "-l", "100", "-b",
         "40M", "-R")
 
@@ -167,7 +177,11 @@ def bench_programs(bench, runs, results, title, names):
                                                  ["/usr/bin/iperf3"])),
     }
     table = bench.Table(title)
-    with bench.namespace() as space:
+    with contextlib.ExitStack() as stack:
+        # A namespace for each side, so that both run beside each other and every measurement of one
+        # follows that of the other within seconds: how fast this host is changes with the minutes.
+        sides = {kind: Side(bench, stack.enter_context(bench.namespace(kind)), bench.GUEST)
+                 for kind in ("aril", "linux")}
         for port, measure, words, make_archive in (programs[name] for name in names):
             if words[0] != bench.ARIL:
                 words = [bench.ARIL, "run", *words]
@@ -179,9 +193,24 @@ def bench_programs(bench, runs, results, title, names):
                                           address=f"{bench.GUEST}/24"),
             }
             for _ in range(runs):
-                for kind, command in commands.items():
-                    side = Side(bench, space, bench.GUEST, command)
-                    with machine(bench, bench.inside(space, 0, command)) as (process, said):
-                        wait_until(lambda: side.opens(port), process, said)
-                        measure(side, process, lambda row, value: table.add(row, kind, value))
+                with contextlib.ExitStack() as machines:
+                    take_turns([started(machines, bench, side, commands[kind], port, measure,
+                                        functools.partial(add, table, kind))
+                                for kind, side in sides.items()])
     table.report(results)
+
+
+def add(table, kind, row, value):
+    table.add(row, kind, value)
+
+
+def started(machines, bench, side, command, port, measure, add_value):
+    """The measurements of a machine that is running now."""
+    process, said = machines.enter_context(machine(bench, bench.inside(side.namespace, 0, command)))
+    wait_until(lambda: side.opens(port), process, said)
+    return measure(side, process, add_value)
+
+
+def take_turns(measurements):
+    while measurements:
+        measurements = [one for one in measurements if next(one, "end") != "end"]

@@ -3,7 +3,7 @@ import os
 import re
 import subprocess
 
-from harness import GUEST, ONCE, PROCESS, ROOT, aril, case, namespace, need, run, scratch
+from harness import GUEST, GUEST_IPV6, ONCE, PROCESS, ROOT, aril, case, namespace, need, run, scratch
 
 HOST = "10.88.0.1"
 
@@ -36,6 +36,41 @@ def net_fast_open():
                     assert process.returncode == 0
                 finally:
                     process.kill()
+
+
+ASK = """
+import os, socket, sys
+for address in sys.argv[1:]:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    sock.settimeout(10)
+    for size in 20, 1473, 9000, 65000:
+        data = os.urandom(size)
+        sock.sendto(data, (address, 7000))
+        assert sock.recv(65536) == data, (address, size)
+"""
+
+
+@case(timeout=90, configurations=[*ONCE, PROCESS])
+def net_long_datagrams():
+    """UDP of up to 64 KiB both ways, over IPv4 and IPv6; those of the machine leave whole, and the
+    tap would cut them."""
+    need("g++")
+    with scratch() as directory, namespace() as (inside, network):
+        program = os.path.join(directory, "datagram_echo")
+        run(["g++", "-std=c++20", "-O2", "-static", "-o", program,
+             os.path.join(ROOT, "tests", "network", "datagram_echo.cpp")])
+        machine = [*inside, *aril("--net", network, program, "--", "8")]
+        with subprocess.Popen(machine, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              text=True) as process:
+            try:
+                assert process.stdout.readline() == "ready\n", "the server does not start"
+                run([*inside, "python3", "-c", ASK, GUEST, GUEST_IPV6], timeout=60)
+                assert process.wait(20) == 0
+            finally:
+                process.kill()
+        joined = run([*inside, "nstat", "-asz", "IpReasmReqds", "Ip6ReasmReqds"])
+        assert re.findall(r"Reqds +(\d+)", joined) == ["0", "0"], joined
 
 
 @case(timeout=60, configurations=[*ONCE, PROCESS])

@@ -25,7 +25,7 @@ struct TapHeader {
 };
 static_assert(sizeof(TapHeader) == 10);
 constexpr uint8_t kNeedsChecksum = 1, kDataValid = 2;
-constexpr uint8_t kGsoTcp4 = 1, kGsoTcp6 = 4;
+constexpr uint8_t kGsoTcp4 = 1, kGsoUdp = 3, kGsoTcp6 = 4;
 
 class Tap final : public NetworkDevice {
  public:
@@ -35,7 +35,7 @@ class Tap final : public NetworkDevice {
 
   [[nodiscard]] NetOffload offloads() const override {
     using enum NetOffload;
-    return kTxChecksum | kTsoIpv4 | kTsoIpv6 | kRxChecksum | kRxGro;
+    return kTxChecksum | kTsoIpv4 | kTsoIpv6 | kUfo | kRxChecksum | kRxGro;
   }
 
   Result<void> transmit(const TxFrame& frame, void (*release)(void*), void* context) override {
@@ -47,7 +47,7 @@ class Tap final : public NetworkDevice {
       header.checksum_offset = frame.checksum_offset;
     }
     if (frame.segment_size != 0) {
-      header.gso_type = frame.is_ipv6 ? kGsoTcp6 : kGsoTcp4;
+      header.gso_type = frame.is_datagram ? kGsoUdp : frame.is_ipv6 ? kGsoTcp6 : kGsoTcp4;
       header.gso_size = frame.segment_size;
       header.header_length = frame.header_length;
     }

@@ -41,7 +41,7 @@ Result<void> NetDriver::start() {
 
 Result<void> NetDriver::start_with(unsigned pairs) {
   uint64_t wanted = kNetChecksum | kNetGuestChecksum | kNetMtu | kNetMac | kNetHostTso4 |
-                    kNetHostTso6 | kNetMergeBuffers | kNetStatus;
+                    kNetHostTso6 | kNetHostUfo | kNetMergeBuffers | kNetStatus;
   // Merged segments need buffers that merge too: single buffers of 64 KiB would waste memory. The
   // offer is looked at first because the two cannot be accepted independently.
   bool merging = (transport().offered_features() & kNetMergeBuffers) != 0;
@@ -128,6 +128,7 @@ void NetDriver::read_config() {
     // [virtio-1.2] 5.1.3.1: segmentation needs the checksum feature.
     if (has(kNetHostTso4)) offloads_ |= NetOffload::kTsoIpv4;
     if (has(kNetHostTso6)) offloads_ |= NetOffload::kTsoIpv6;
+    if (has(kNetHostUfo)) offloads_ |= NetOffload::kUfo;
   }
   if (has(kNetGuestChecksum)) offloads_ |= NetOffload::kRxChecksum;
   if (has(kNetGuestTso4 | kNetGuestTso6)) offloads_ |= NetOffload::kRxGro;

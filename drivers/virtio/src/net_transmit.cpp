@@ -32,10 +32,12 @@ Result<NetHeader> NetDriver::Pair::make_header(const TxFrame& frame, size_t leng
   }
   if (frame.segment_size != 0) {
     // [virtio-1.2] 5.1.6.2: segmentation builds on the checksum.
-    bool offered = device_.has(frame.is_ipv6 ? kNetHostTso6 : kNetHostTso4);
+    bool offered = device_.has(frame.is_datagram ? kNetHostUfo
+                               : frame.is_ipv6   ? kNetHostTso6
+                                                 : kNetHostTso4);
     if (!offered || frame.checksum_start == 0 || frame.header_length >= length)
       return fail(Errno::kInval);
-    header.gso_type = frame.is_ipv6 ? kGsoTcp6 : kGsoTcp4;
+    header.gso_type = frame.is_datagram ? kGsoUdp : frame.is_ipv6 ? kGsoTcp6 : kGsoTcp4;
     header.gso_size = frame.segment_size;
     header.header_length = frame.header_length;
   }

@@ -42,9 +42,9 @@ inline constexpr uint16_t kMaxQueueSize = 32768;
 inline constexpr uint64_t kNetChecksum = feature(0), kNetGuestChecksum = feature(1),
                           kNetMtu = feature(3), kNetMac = feature(5), kNetGuestTso4 = feature(7),
                           kNetGuestTso6 = feature(8), kNetHostTso4 = feature(11),
-                          kNetHostTso6 = feature(12), kNetMergeBuffers = feature(15),
-                          kNetStatus = feature(16), kNetControlQueue = feature(17),
-                          kNetMultiqueue = feature(22);
+                          kNetHostTso6 = feature(12), kNetHostUfo = feature(14),
+                          kNetMergeBuffers = feature(15), kNetStatus = feature(16),
+                          kNetControlQueue = feature(17), kNetMultiqueue = feature(22);
 
 /// [virtio-1.2] 5.1.6: stands before every frame in both directions.
 struct NetHeader {
@@ -58,7 +58,7 @@ struct NetHeader {
 };
 static_assert(sizeof(NetHeader) == 12);
 inline constexpr uint8_t kNetNeedsChecksum = 1, kNetDataValid = 2;
-inline constexpr uint8_t kGsoNone = 0, kGsoTcp4 = 1, kGsoTcp6 = 4, kGsoEcn = 0x80;
+inline constexpr uint8_t kGsoNone = 0, kGsoTcp4 = 1, kGsoUdp = 3, kGsoTcp6 = 4, kGsoEcn = 0x80;
 
 // [virtio-1.2] 5.1.4
 inline constexpr unsigned kNetConfigMac = 0, kNetConfigStatus = 6, kNetConfigMaxPairs = 8,

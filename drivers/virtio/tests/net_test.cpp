@@ -14,7 +14,7 @@ using testing::FakeTransport;
 
 constexpr uint64_t kAllFeatures = kNetChecksum | kNetGuestChecksum | kNetMtu | kNetMac |
                                   kNetGuestTso4 | kNetGuestTso6 | kNetHostTso4 | kNetHostTso6 |
-                                  kNetMergeBuffers | kNetStatus;
+                                  kNetHostUfo | kNetMergeBuffers | kNetStatus;
 
 class NetTest : public ::testing::Test {
  protected:
@@ -276,6 +276,11 @@ TEST_F(NetTest, OffloadHeader) {
   EXPECT_EQ(sent_header_.gso_size, 1448);
   EXPECT_EQ(sent_header_.header_length, 66);
   EXPECT_EQ(sent_header_.checksum_start, 34);
+  whole.is_datagram = true;
+  ASSERT_TRUE(net_->transmit(whole, nullptr, nullptr).has_value());
+  net_->flush_transmit(0);
+  sent();
+  EXPECT_EQ(sent_header_.gso_type, kGsoUdp);
   whole.checksum_offset = 4000;
   EXPECT_EQ(net_->transmit(whole, nullptr, nullptr).error(), Errno::kInval);
 }

@@ -3,6 +3,7 @@
 #include <array>
 
 #include "base/assert.hpp"
+#include "fs/vfs/dentry.hpp"
 #include "fs/vfs/inode.hpp"
 
 namespace aril::vfs {

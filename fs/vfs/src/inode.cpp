@@ -40,7 +40,6 @@ void Path::release() {
   dentry_.reset();
   mount_.reset();
 }
-Inode& Path::inode() const { return *dentry_->inode(); }
 
 Inode::Inode(FileSystem& file_system, uint64_t number, uint32_t mode)
     : mode_(mode), file_system_(file_system), number_(number) {}

@@ -5,6 +5,7 @@
 #include <new>
 
 #include "base/unique.hpp"
+#include "fs/vfs/dentry.hpp"
 #include "fs/vfs/inode.hpp"
 #include "linux/abi/ioctl.hpp"
 

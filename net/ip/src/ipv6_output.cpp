@@ -117,6 +117,7 @@ Result<void> IpLayer::send_ipv6(const Route& route, const IpFields& fields,
                                 const TransportOutput& output) {
   context_.counters.add(Counter::kIp6OutRequests);
   size_t length = output.header_length + output.payload_length;
+  size_t fragment_size = 0;
   if (output.segment_size == 0 && length + sizeof(Ipv6Header) > kMinIpv6Mtu) {
     uint32_t mtu =
         fields.tries_path ? route.interface->ipv6_mtu() : path_mtu(route, fields.destination);
@@ -125,7 +126,9 @@ Result<void> IpLayer::send_ipv6(const Route& route, const IpFields& fields,
         context_.counters.add(Counter::kIp6FragFails);
         return fail(Errno::kMsgSize);
       }
-      return send_ipv6_fragments(route, fields, output, mtu);
+      if (!link_fragments(route, fields, output))
+        return send_ipv6_fragments(route, fields, output, mtu);
+      fragment_size = align_down(mtu - sizeof(Ipv6Header) - sizeof(Ipv6FragmentHeader), 8);
     }
   } else if (length > 65535) {
     return fail(Errno::kMsgSize);
@@ -134,7 +137,7 @@ Result<void> IpLayer::send_ipv6(const Route& route, const IpFields& fields,
       make_ipv6_header(fields.source, fields.destination, static_cast<uint8_t>(fields.protocol),
                        fields.time_to_live, fields.type_of_service, length);
   std::memcpy(output.header.start(sizeof header) + HeaderBuffer::kLink, &header, sizeof header);
-  return send_headers(route, fields, sizeof header, output);
+  return send_headers(route, fields, sizeof header, output, fragment_size);
 }
 
 // [RFC 8200] 4.5

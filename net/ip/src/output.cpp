@@ -36,23 +36,38 @@ Result<void> IpLayer::send(const Route& route, const IpFields& wanted,
   size_t limit = output.segment_size != 0 ? 65535
                  : wanted.dont_fragment   ? route.interface->mtu()
                                           : path_mtu(route, wanted.destination);
+  size_t fragment_size = 0;
   if (length + sizeof(Ipv4Header) > limit) {
     if ((fields.fragment & Ipv4Header::kDontFragment) != 0 || length + sizeof(Ipv4Header) > 65535) {
       context_.counters.add(Counter::kIpFragFails);
       return fail(Errno::kMsgSize);
     }
-    return send_fragments(route, fields, output);
+    if (!link_fragments(route, wanted, output)) return send_fragments(route, fields, output);
+    fragment_size = align_down(limit - sizeof(Ipv4Header), 8);
   }
   // [RFC 6864] 4.1: the identification of a packet that is never fragmented has no meaning.
   if ((fields.fragment & Ipv4Header::kDontFragment) == 0)
     fields.identification = next_identification(fields.destination);
   Ipv4Header header = make_ipv4_header(fields, length);
   std::memcpy(output.header.start(sizeof header) + HeaderBuffer::kLink, &header, sizeof header);
-  return send_headers(route, wanted, sizeof header, output);
+  return send_headers(route, wanted, sizeof header, output, fragment_size);
+}
+
+// UDP alone: of other protocols the link knows no header. What has to wait for its neighbour's
+// address waits in fragments.
+bool IpLayer::link_fragments(const Route& route, const IpFields& fields,
+                             const TransportOutput& output) {
+  Interface& interface = *route.interface;
+  if (!kHasFragmentOffload || !has(interface.features(), LinkFeatures::kUfo) ||
+      fields.protocol != IpProtocol::kUdp || output.checksum_offset == 0)
+    return false;
+  return route.is_broadcast ||
+         neighbours_.resolve(interface, next_hop(route, fields.destination)) != nullptr;
 }
 
 Result<void> IpLayer::send_headers(const Route& route, const IpFields& fields,
-                                   size_t network_length, const TransportOutput& output) {
+                                   size_t network_length, const TransportOutput& output,
+                                   size_t fragment_size) {
   std::byte* link = output.header.start(network_length);
   std::span<const std::byte> headers(link,
                                      HeaderBuffer::kLink + network_length + output.header_length);
@@ -69,7 +84,9 @@ Result<void> IpLayer::send_headers(const Route& route, const IpFields& fields,
     packet.checksum_start = static_cast<uint16_t>(HeaderBuffer::kLink + network_length);
     packet.checksum_offset = output.checksum_offset;
   }
-  packet.segment_size = output.segment_size;
+  packet.segment_size =
+      fragment_size != 0 ? static_cast<uint16_t>(fragment_size) : output.segment_size;
+  packet.is_datagram = fragment_size != 0;
   packet.is_ipv6 = !fields.destination.is_v4();
   send_to_link(route, next_hop(route, fields.destination), link, packet);
   return {};

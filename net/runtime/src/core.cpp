@@ -77,11 +77,11 @@ bool Core::try_lock() {
 void Core::unlock() {
   bool more = stack->ip().has_loopback() && stack->run_loopback();
   Instant deadline = stack->next_deadline();
-  bool flush = false;
-  for (size_t i = 0; i < link_count; ++i) {
-    flush |= links[i]->end_batches();
-    deadline = std::min(deadline, links[i]->dhcp_deadline());
+  if (has_dhcp) {
+    for (size_t i = 0; i < link_count; ++i)
+      deadline = std::min(deadline, links[i]->dhcp_deadline());
   }
+  const bool flush = has_frames && end_batches();
   if (more) deadline = stack->now();
   // Moved only when it must be earlier, or when it has passed: an early wake-up costs less than a
   // reprogrammed timer for every packet.
@@ -94,6 +94,17 @@ void Core::unlock() {
   if (!flush) return;
   // Telling a device leaves the machine: nobody shall wait for that.
   for (size_t i = 0; i < link_count; ++i) links[i]->flush();
+}
+
+/// Whether a device is to be told of frames.
+bool Core::end_batches() {
+  bool due = false;
+  has_frames = false;
+  for (size_t i = 0; i < link_count; ++i) {
+    due |= links[i]->end_batches();
+    has_frames |= links[i]->has_frames();
+  }
+  return due;
 }
 
 void Core::on_timer(void* self) {

@@ -41,11 +41,15 @@ class Core {
   std::atomic<uint32_t> changes{0};  // of addresses and name servers
   void (*listen_hook)(uint16_t port) = nullptr;
   MakeLinkConfigurator make_configurator = nullptr;
+  // Under the lock, so that whoever gives it back need not ask each link.
+  bool has_frames = false;  ///< some link has queued frames that its device has not been told of
+  bool has_dhcp = false;    ///< some link has a client of DHCP or DHCPv6
 
  private:
   static void run(void* self);
   static void on_timer(void* self);
   void entered();
+  bool end_batches();
 
   Mutex mutex_{LockRank::kNetStack};
   RefPtr<Thread> thread_;

@@ -28,7 +28,7 @@ struct Link::Record {
   size_t piece_count = 0;
   uint16_t checksum_start = 0, checksum_offset = 0, segment_size = 0, header_length = 0;
   std::array<std::byte, kMaxHeader> header;
-  bool is_ipv6 = false;
+  bool is_ipv6 = false, is_datagram = false;
   PacketPtr copy;  // of payload that nobody keeps alive
 
   static void release(void* record) { delete static_cast<Record*>(record); }
@@ -65,6 +65,7 @@ Link::Record* Link::Record::make(const TxPacket& packet) {
   record->checksum_offset = packet.checksum_offset;
   record->segment_size = packet.segment_size;
   record->is_ipv6 = packet.is_ipv6;
+  record->is_datagram = packet.is_datagram;
   return record.release();
 }
 
@@ -89,6 +90,7 @@ Result<void> Link::start(unsigned number) {
   if (has(device_.offloads(), NetOffload::kTxChecksum)) config.features |= LinkFeatures::kChecksum;
   if (has(device_.offloads(), NetOffload::kTsoIpv4)) config.features |= LinkFeatures::kTso;
   if (has(device_.offloads(), NetOffload::kTsoIpv6)) config.features |= LinkFeatures::kTso6;
+  if (has(device_.offloads(), NetOffload::kUfo)) config.features |= LinkFeatures::kUfo;
   core_.lock();
   auto interface = core_.stack->add_interface(config, *this);
   core_.unlock();
@@ -211,6 +213,7 @@ void Link::transmit(const TxPacket& packet) {
   auto& backlog = queue.backlog;
   const size_t size = packet.size();
   queue.batch.add(size, core_.stack->now());
+  core_.has_frames = true;
   if (backlog.empty() && size <= kCopyLimit && packet.payload.size() < kMaxPieces) {
     std::array<TxFrame::Piece, kMaxPieces> pieces;
     size_t count = 0;
@@ -249,6 +252,7 @@ Result<void> Link::submit(Queue& queue, Record& record) {
                 .segment_size = record.segment_size,
                 .header_length = record.header_length,
                 .is_ipv6 = record.is_ipv6,
+                .is_datagram = record.is_datagram,
                 .queue = queue.index};
   return device_.transmit(frame, Record::release, &record);
 }
@@ -261,6 +265,7 @@ void Link::drain_backlog(Queue& queue) {
     if (!sent && sent.error() == Errno::kAgain) return;
     backlog.pop_front();
     queue.batch.add(0, core_.stack->now());
+    core_.has_frames = true;
     if (!sent) {
       ++interface_->statistics().send_dropped;
       delete record;
@@ -337,6 +342,7 @@ Result<void> Link::start_dhcp(std::string_view host_name) {
   dhcp_.reset(new (std::nothrow)
                   DhcpClient(*this, interface_->hardware(), host_name, core_.stack->random()));
   if (!dhcp_) return fail(Errno::kNoMem);
+  core_.has_dhcp = true;
   dhcp_->start(core_.stack->now());
   return {};
 }
@@ -345,6 +351,7 @@ void Link::on_ipv6_event(Ipv6Event event, IpAddress address) {
   bool is_told = event == Ipv6Event::kManagedAddresses || event == Ipv6Event::kOtherConfiguration;
   if (is_told && !configurator_ && core_.make_configurator != nullptr)
     configurator_ = core_.make_configurator(*core_.stack, *interface_);
+  core_.has_dhcp |= configurator_ != nullptr;
   if (!configurator_) return;
   if (is_told) configurator_->router_said(event == Ipv6Event::kManagedAddresses);
   if (event == Ipv6Event::kDuplicate) configurator_->address_is_duplicate(address);

@@ -56,6 +56,10 @@ class Link final : public LinkSink, private DhcpHost, private SocketObserver {
     }
     return due;
   }
+  /// Frames are queued that the device is to be told of later.
+  [[nodiscard]] bool has_frames() {
+    return std::ranges::any_of(queues(), [](Queue& queue) { return !queue.batch.is_empty(); });
+  }
   /// Tells it. Without the lock.
   void flush();
   [[nodiscard]] NetDevice& device() { return device_; }

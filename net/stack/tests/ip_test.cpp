@@ -285,6 +285,31 @@ TEST_F(Udp, SendsFragmentsThatJoin) {
   to->close();
 }
 
+TEST_F(Udp, LongDatagramsAreLeftToTheLink) {
+  TwoStacks net({}, 1, LinkFeatures::kChecksum | LinkFeatures::kUfo);
+  net.enable_ipv6();
+  auto from = net.stack(0).create_udp_socket().value();
+  auto to = net.stack(1).create_udp_socket().value();
+  ASSERT_TRUE(to->bind({IpAddress::v6(0, 0), 5000}).has_value());
+  auto arrives = [&](const Endpoint& where, const Bytes& big) {
+    EXPECT_EQ(from->send(big, where).value(), big.size());
+    ASSERT_TRUE(net.run([&] { return has(to->events(), PollEvents::kIn); }));
+    EXPECT_TRUE(std::ranges::equal(to->receive().value().payload(), big));
+  };
+  const Bytes big = data(20'000);
+  for (Counter made : {Counter::kIpFragCreates, Counter::kIp6FragCreates}) {
+    const Endpoint where{
+        made == Counter::kIpFragCreates ? TwoStacks::address(1) : TwoStacks::address6(1), 5000};
+    // Until the neighbour has answered, its fragments wait.
+    arrives(where, big);
+    EXPECT_EQ(net.stack(0).counters().get(made), 14u);
+    arrives(where, big);
+    EXPECT_EQ(net.stack(0).counters().get(made), 14u);
+  }
+  from->close();
+  to->close();
+}
+
 TEST_F(Udp, BoundsItsQueue) {
   auto socket = stack->create_udp_socket().value();
   DatagramOptions options;

@@ -17,6 +17,45 @@ using Bytes = std::vector<std::byte>;
 
 /// What a frame looks like on the wire: one for each segment of a super-segment, checksums
 /// complete.
+/// As a device does that cuts a datagram, whose checksum is complete.
+inline std::vector<Bytes> to_fragments(const Bytes& whole, const TxPacket& packet) {
+  const size_t headers = packet.is_ipv6 ? 54 : 34, total = whole.size() - headers;
+  std::vector<Bytes> frames;
+  for (size_t at = 0; at < total; at += packet.segment_size) {
+    const size_t length = std::min<size_t>(packet.segment_size, total - at);
+    const bool more = at + length < total;
+    Bytes frame(whole.begin(), whole.begin() + static_cast<long>(headers));
+    if (packet.is_ipv6) {
+      Ipv6Header ip;
+      std::memcpy(&ip, frame.data() + 14, sizeof ip);
+      Ipv6FragmentHeader fragment{.next_header = ip.next_header,
+                                  .reserved = 0,
+                                  .offset_and_flags = static_cast<uint16_t>(
+                                      at | (more ? Ipv6FragmentHeader::kMoreFragments : 0)),
+                                  .identification = 7};
+      ip.next_header = static_cast<uint8_t>(Ipv6Extension::kFragment);
+      ip.payload_length = static_cast<uint16_t>(sizeof fragment + length);
+      std::memcpy(frame.data() + 14, &ip, sizeof ip);
+      auto bytes = std::as_bytes(std::span(&fragment, 1));
+      frame.insert(frame.end(), bytes.begin(), bytes.end());
+    } else {
+      Ipv4Header ip;
+      std::memcpy(&ip, frame.data() + 14, sizeof ip);
+      ip.total_length = static_cast<uint16_t>(sizeof ip + length);
+      ip.fragment = static_cast<uint16_t>(at / 8 | (more ? Ipv4Header::kMoreFragments : 0));
+      ip.checksum = 0;
+      Checksum sum;
+      sum.add(std::as_bytes(std::span(&ip, 1)));
+      ip.checksum = sum.finish();
+      std::memcpy(frame.data() + 14, &ip, sizeof ip);
+    }
+    auto part = whole.begin() + static_cast<long>(headers + at);
+    frame.insert(frame.end(), part, part + static_cast<long>(length));
+    frames.push_back(std::move(frame));
+  }
+  return frames;
+}
+
 inline std::vector<Bytes> to_wire(const TxPacket& packet) {
   Bytes whole(packet.header.begin(), packet.header.end());
   for (const TxPiece& piece : packet.payload)
@@ -31,6 +70,10 @@ inline std::vector<Bytes> to_wire(const TxPacket& packet) {
   if (packet.segment_size == 0) {
     finish(whole);
     return {whole};
+  }
+  if (packet.is_datagram) {
+    finish(whole);
+    return to_fragments(whole, packet);
   }
   // As a segmenting device does: header copied, lengths, sequence, flags and sums put right.
   std::vector<Bytes> frames;

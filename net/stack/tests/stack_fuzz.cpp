@@ -51,7 +51,8 @@ class Program {
                      ->add_interface({.name = "eth0",
                                       .hardware = kOurHardware,
                                       .features = input_.byte() & 1
-                                                      ? LinkFeatures::kChecksum | LinkFeatures::kTso
+                                                      ? LinkFeatures::kChecksum |
+                                                            LinkFeatures::kTso | LinkFeatures::kUfo
                                                       : LinkFeatures::kNone},
                                      sink_)
                      .value();

@@ -7,6 +7,7 @@
 #include "base/intrusive_list.hpp"
 #include "base/ref_ptr.hpp"
 #include "fs/vfs/inode.hpp"
+#include "fs/vfs/path.hpp"
 #include "kernel/sync/spin_lock.hpp"
 
 namespace aril::vfs {
@@ -110,5 +111,7 @@ class DentryCache {
   IntrusiveList<Dentry, &Dentry::age_node_> by_age_;
   RefPtr<Dentry> root_;
 };
+
+inline Inode& Path::inode() const { return *dentry_->inode(); }
 
 }  // namespace aril::vfs

@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <string>
 
+#include "fs/vfs/dentry.hpp"
 #include "fs/vfs/inode.hpp"
 #include "fs/vfs/path.hpp"
 #include "kernel/io/file.hpp"

@@ -30,8 +30,9 @@ class Path {
   [[nodiscard]] const RefPtr<Mount>& mount_ref() const { return mount_; }
   [[nodiscard]] Dentry& dentry() const { return *dentry_; }
   [[nodiscard]] const RefPtr<Dentry>& dentry_ref() const { return dentry_; }
-  /// The file that the name stands for; the path must not be that of a negative dentry.
-  [[nodiscard]] Inode& inode() const;
+  /// The file that the name stands for; the path must not be that of a negative dentry. Defined in
+  /// dentry.hpp.
+  [[nodiscard]] inline Inode& inode() const;
   friend bool operator==(const Path& a, const Path& b) {
     return a.mount_ == b.mount_ && a.dentry_ == b.dentry_;
   }

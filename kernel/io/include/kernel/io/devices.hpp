@@ -59,6 +59,7 @@ enum class NetOffload : uint32_t {
   kTsoIpv6 = 4,
   kRxChecksum = 8,  ///< the device may mark checksums as already verified
   kRxGro = 16,      ///< the device may deliver merged TCP segments of up to 64 KiB
+  kUfo = 32,        ///< the device cuts UDP datagrams of up to 64 KiB into fragments
 };
 ARIL_FLAG_OPERATORS(NetOffload);
 
@@ -73,9 +74,11 @@ struct TxFrame {
   /// With kTxChecksum: where the checksummed part starts, and where in it the sum goes (which holds
   /// the pseudo-header's sum already). 0 start: nothing to do.
   uint16_t checksum_start = 0, checksum_offset = 0;
-  /// With kTso*: payload bytes per segment, and the length of all headers. 0: no segmentation.
+  /// With kTso* and kUfo: bytes per segment, or of each fragment behind the IP header (a multiple
+  /// of 8), and the length of all headers. 0: the frame stays whole.
   uint16_t segment_size = 0, header_length = 0;
   bool is_ipv6 = false;
+  bool is_datagram = false;  ///< of UDP, with kUfo
   /// Of the device's transmit queues.
   uint8_t queue = 0;
 };

@@ -32,9 +32,11 @@ struct TxPacket {
   /// With kChecksum: the checksum is over the bytes from here on and goes to `checksum_offset`
   /// after here, where the pseudo-header's sum stands already. 0: complete.
   uint16_t checksum_start = 0, checksum_offset = 0;
-  /// With kTso: payload bytes per segment. 0: one segment.
+  /// With kTso: payload bytes per segment. With kUfo: bytes behind each fragment's IP header. 0: it
+  /// stays whole.
   uint16_t segment_size = 0;
   bool is_ipv6 = false;
+  bool is_datagram = false;  ///< of UDP, longer than the path takes
 
   [[nodiscard]] size_t size() const {
     size_t total = header.size();
@@ -57,6 +59,7 @@ enum class LinkFeatures : uint8_t {
   kChecksum = 1,  ///< the link fills in transport checksums
   kTso = 2,       ///< the link cuts TCP segments of up to 64 KiB, over IPv4
   kTso6 = 4,      ///< and over IPv6
+  kUfo = 8,       ///< the link cuts UDP datagrams of up to 64 KiB into fragments
 };
 ARIL_FLAG_OPERATORS(LinkFeatures);
 

@@ -21,6 +21,13 @@
 
 namespace aril::net {
 
+/// Tiny kernels cut long datagrams themselves.
+#ifdef ARIL_TINY
+inline constexpr bool kHasFragmentOffload = false;
+#else
+inline constexpr bool kHasFragmentOffload = true;
+#endif
+
 class GroupReport;
 struct GroupQuery;
 enum class GroupRecordType : uint8_t;
@@ -438,8 +445,11 @@ class IpLayer final : private NeighbourOwner {
   }
 
   /// Sends, when the network header, of so many bytes, is in front of the transport's.
+  /// `fragment_size`: unless 0, the link cuts the datagram, with so many bytes behind each header.
   Result<void> send_headers(const Route& route, const IpFields& fields, size_t network_length,
-                            const TransportOutput& output);
+                            const TransportOutput& output, size_t fragment_size = 0);
+  /// Whether the link cuts a datagram that is too long for the path.
+  bool link_fragments(const Route& route, const IpFields& fields, const TransportOutput& output);
   /// `header` begins with room for Ethernet's. `interface`: where it will have arrived.
   Result<void> send_loopback(std::span<const std::byte> header, const TransportOutput& output,
                              Interface& interface, std::optional<EthernetHeader> frame = {});

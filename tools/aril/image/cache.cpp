@@ -3,7 +3,9 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
+#include <charconv>
 #include <chrono>
 #include <format>
 #include <vector>
@@ -36,12 +38,29 @@ std::string kernel_key(const KernelFiles& files, uint64_t largest_in_memory) {
 }
 
 std::string key_of(const std::string& kernel, const Tree& tree) {
-  std::string key = std::format("aril 4 {} {}", __DATE__ __TIME__, kernel);
+  std::string key = std::format("aril 5 {} {}", __DATE__ __TIME__, kernel);
+  // Every start makes it, and std::format would take most of the time.
+  const auto add = [&](auto number) {
+    std::array<char, 24> text;
+    key.append(text.data(), std::to_chars(text.begin(), text.end(), number).ptr);
+    key += ' ';
+  };
   for (const auto& [path, entry] : tree.entries()) {
-    key += std::format("{}\x1f{} {} {} {} {}.{} {} {} {}\x1f{}\x1f{}\n", path,
-                       static_cast<int>(entry.kind), entry.mode, entry.uid, entry.gid,
-                       entry.modified, entry.modified_nanoseconds, entry.size, entry.inode,
-                       entry.text.size(), entry.host.string(), entry.text);
+    key += path;
+    key += '\x1f';
+    add(static_cast<int>(entry.kind));
+    add(entry.mode);
+    add(entry.uid);
+    add(entry.gid);
+    add(entry.modified);
+    add(entry.modified_nanoseconds);
+    add(entry.size);
+    add(entry.inode);
+    add(entry.text.size());
+    key += entry.host.native();
+    key += '\x1f';
+    key += entry.text;
+    key += '\n';
   }
   return key;
 }

@@ -1,6 +1,11 @@
 #include "image/etc_files.hpp"
 
+#include <array>
 #include <format>
+#include <iterator>
+#include <ranges>
+#include <span>
+#include <string_view>
 
 #include "support/error.hpp"
 #include "support/file.hpp"
@@ -15,36 +20,48 @@ namespace {
 constexpr uint64_t kFirstOrdinaryId = 1000;
 constexpr uint64_t kNobody = 65534;
 
-bool is_system_id(const std::string& text) {
+bool is_system_id(std::string_view text) {
   const auto id = parse_number(text);
   return id && (*id < kFirstOrdinaryId || *id == kNobody);
 }
 
-std::string host_lines(const char* path) {
+/// Of each line of the file that has so many fields, those of the system's accounts or groups: what
+/// `describe` makes of them. Every start comes here, so nothing is copied on the way.
+template <size_t kFields>
+std::string describe_system_lines(const char* path,
+                                  void (*describe)(std::string&,
+                                                   std::span<const std::string_view, kFields>)) {
   std::error_code ignored;
-  return fs::is_regular_file(path, ignored) ? read_file(path) : std::string();
+  const std::string text = fs::is_regular_file(path, ignored) ? read_file(path) : std::string();
+  std::string result;
+  for (const auto line : std::views::split(text, '\n')) {
+    std::array<std::string_view, kFields> fields;
+    size_t count = 0;
+    for (const auto field : std::views::split(line, ':')) {
+      if (count < kFields) fields[count] = std::string_view(field);
+      ++count;
+    }
+    if (count == kFields && is_system_id(fields[2])) describe(result, fields);
+  }
+  return result;
 }
 
 /// This host's system accounts. Personal ones stay out of the image.
 std::string accounts() {
-  std::string result;
-  for (const std::string& line : split(host_lines("/etc/passwd"), '\n')) {
-    const std::vector<std::string> fields = split(line, ':');
-    if (fields.size() != 7 || !is_system_id(fields[2])) continue;
-    result +=
-        std::format("{}:x:{}:{}::{}:{}\n", fields[0], fields[2], fields[3], fields[5], fields[6]);
-  }
+  std::string result = describe_system_lines<7>(
+      "/etc/passwd", [](std::string& out, std::span<const std::string_view, 7> fields) {
+        std::format_to(std::back_inserter(out), "{}:x:{}:{}::{}:{}\n", fields[0], fields[2],
+                       fields[3], fields[5], fields[6]);
+      });
   if (result.empty()) result = "root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n";
   return result;
 }
 
 std::string groups() {
-  std::string result;
-  for (const std::string& line : split(host_lines("/etc/group"), '\n')) {
-    const std::vector<std::string> fields = split(line, ':');
-    if (fields.size() != 4 || !is_system_id(fields[2])) continue;
-    result += std::format("{}:x:{}:\n", fields[0], fields[2]);
-  }
+  std::string result = describe_system_lines<4>(
+      "/etc/group", [](std::string& out, std::span<const std::string_view, 4> fields) {
+        std::format_to(std::back_inserter(out), "{}:x:{}:\n", fields[0], fields[2]);
+      });
   if (result.empty()) result = "root:x:0:\nnogroup:x:65534:\n";
   return result;
 }

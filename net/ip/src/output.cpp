@@ -8,6 +8,13 @@
 namespace aril::net {
 namespace {
 
+/// Tiny kernels cut long datagrams themselves.
+#ifdef ARIL_TINY
+constexpr bool kHasFragmentOffload = false;
+#else
+constexpr bool kHasFragmentOffload = true;
+#endif
+
 // [RFC 1112] 6.4
 EthernetAddress group_hardware(IpAddress address) {
   if (!address.is_multicast()) return kEthernetBroadcast;

@@ -94,6 +94,7 @@ class DentryCache {
  private:
   static constexpr size_t kInitialBuckets = 64;
   static constexpr size_t kUnusedLimit = 8192;
+  static constexpr uint64_t kHashMix = 0x9e37'79b9'7f4a'7c15;  // 2^64 / the golden ratio
 
   Dentry* find_locked(const Dentry& parent, std::string_view name, uint64_t hash);
   void insert_locked(Dentry& dentry);
@@ -106,7 +107,6 @@ class DentryCache {
   std::unique_ptr<Dentry*[]> buckets_;
   size_t bucket_count_ = 0;
   size_t count_ = 0;
-  static constexpr uint64_t kHashMix = 0x9e37'79b9'7f4a'7c15;  // 2^64 / the golden ratio
   uint64_t seed_;
   IntrusiveList<Dentry, &Dentry::age_node_> by_age_;
   RefPtr<Dentry> root_;

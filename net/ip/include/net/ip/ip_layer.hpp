@@ -21,13 +21,6 @@
 
 namespace aril::net {
 
-/// Tiny kernels cut long datagrams themselves.
-#ifdef ARIL_TINY
-inline constexpr bool kHasFragmentOffload = false;
-#else
-inline constexpr bool kHasFragmentOffload = true;
-#endif
-
 class GroupReport;
 struct GroupQuery;
 enum class GroupRecordType : uint8_t;

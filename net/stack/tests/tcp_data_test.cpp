@@ -166,6 +166,35 @@ TEST_F(TcpSend, CorkHoldsPartialSegments) {  // [tcp(7)] TCP_CORK
   expect({.payload = 200});
 }
 
+// Each acknowledgment let as many bytes go as it had acknowledged, a segment or not.
+TEST_F(TcpSend, WithoutTheCorkOnlyTheEndOfTheQueueIsPartial) {
+  auto socket = establish({.max_segment = 1000}, {.cork = true});
+  EXPECT_EQ(socket->send(data(12'300)).value(), 12'300u);
+  for (int i = 0; i < 10; ++i) expect({.payload = 1000});  // the initial window
+  TcpOptions options = socket->options();
+  options.cork = false;
+  EXPECT_TRUE(socket->set_options(options).has_value());
+  send({.flags = kAck, .sequence = 1001, .acknowledgment = iss + 301});
+  expect_silence();  // the window has room for 600
+  send({.flags = kAck, .sequence = 1001, .acknowledgment = iss + 2001});
+  expect({.payload = 1000});
+  expect({.payload = 1000});
+  expect({.payload = 300});
+}
+
+TEST_F(TcpSend, OfAClosedConnectionOnlyTheEndIsPartial) {
+  auto socket = establish({.max_segment = 1000});
+  EXPECT_EQ(socket->send(data(12'300)).value(), 12'300u);
+  for (int i = 0; i < 10; ++i) expect({.payload = 1000});
+  EXPECT_TRUE(socket->shutdown(Shutdown::kWrite).has_value());
+  send({.flags = kAck, .sequence = 1001, .acknowledgment = iss + 301});
+  expect_silence();
+  send({.flags = kAck, .sequence = 1001, .acknowledgment = iss + 2001});
+  expect({.payload = 1000});
+  expect({.payload = 1000});
+  expect({.flags = kAck | kFin, .payload = 300});
+}
+
 TEST_F(TcpSend, CorkGivesWayAfter200Milliseconds) {
   auto socket = establish({.max_segment = 1000}, {.cork = true});
   EXPECT_EQ(socket->send(data(300)).value(), 300u);

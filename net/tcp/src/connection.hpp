@@ -285,7 +285,7 @@ class TcpConnection final : public Flow, public RefCounted {
   uint32_t last_small_end_ = 0;  // end of the last segment below the MSS (Minshall)
   bool fin_queued_ = false, fin_sent_ = false;
   bool more_coming_ = false;          // MSG_MORE
-  bool push_partial_ = false;         // the cork's time is over
+  bool push_partial_ = false;         // the queue's end goes out although it is no whole segment
   mutable bool wants_space_ = false;  // the application was told kAgain
   SendQueue queued_;
 

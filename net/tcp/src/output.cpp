@@ -80,8 +80,13 @@ void TcpConnection::send_new_data() {
 // Whether `length` bytes that are not whole segments may go now. [RFC 9293] 3.7.4 (Nagle, with
 // Minshall's change: only an unacknowledged small segment holds the next back) and 3.8.6.2.1.
 bool TcpConnection::may_send_partial(uint32_t length, uint32_t unsent) {
+  // A window that cuts a segment will grow: only what ends the queue is pushed, or what a window
+  // that stays small takes.
+  if (length < unsent) {
+    bool is_all_there_is = push_partial_ && flight() == 0;
+    return length < mss_ && (is_all_there_is || uint64_t{length} * 2 >= largest_send_window_);
+  }
   if (push_partial_ || fin_queued_) return true;
-  if (length < unsent) return length < mss_ && uint64_t{length} * 2 >= largest_send_window_;
   if (options_.cork || more_coming_) {
     if (!is_set(Timer::kCork)) set_timer(Timer::kCork, context_.now + kCorkTime);
     return false;

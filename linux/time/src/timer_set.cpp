@@ -68,12 +68,19 @@ SignalTimer::Setting SignalTimer::set(Duration value, Duration interval, Start s
     old = get_locked();
     Duration current = clock_value();
     armed_ = value.ns > 0;
+    expired_at_.store(kNotYet, std::memory_order_relaxed);
     interval_ = interval;
     expiry_ = start == Start::kAbsolute ? value : current + value;
     delay = std::max(expiry_ - current, Duration{0});
   }
   if (value.ns > 0) timer_.arm(now() + delay);
   return old;
+}
+
+void SignalTimer::follow(const SignalTimer* first, Duration grace) {
+  LockGuard guard(lock_);
+  first_ = first;
+  grace_ = grace;
 }
 
 void SignalTimer::on_timer(void* argument) { static_cast<SignalTimer*>(argument)->expire(); }
@@ -103,14 +110,16 @@ void SignalTimer::expire() {
   {
     LockGuard guard(lock_);
     Duration current = clock_value();
-    if (grace_.ns > 0 && current - expiry_ >= grace_) {
-      expiry_ = current + grace_;
-      grace_ = Duration{};
+    if (first_ != nullptr) {
+      int64_t before = first_->expired_at_.load(std::memory_order_relaxed);
+      expiry_ = std::max(expiry_, (before == kNotYet ? current : Duration{before}) + grace_);
     }
     if (current < expiry_) {
       next = expiry_ - current;  // a CPU-time clock, or a realtime clock that was set back
     } else {
       expiries = 1;
+      int64_t first = kNotYet;
+      expired_at_.compare_exchange_strong(first, current.ns, std::memory_order_relaxed);
       if (interval_.ns > 0) {
         int64_t missed = (current - expiry_).ns / interval_.ns;
         expiries += missed;
@@ -168,10 +177,12 @@ Result<void> TimerSet::set_cpu_limit(Process& process, Duration soft, Duration h
   };
   constexpr Duration kSecond = Duration::seconds(1);
   LockGuard guard(mutex_);
+  if (hard_cpu_limit_ != nullptr) hard_cpu_limit_->follow(nullptr, {});
   ARIL_TRY(arm(soft_cpu_limit_, kSigXcpu, soft, kSecond));
   ARIL_TRY(arm(hard_cpu_limit_, kSigKill, hard, Duration{}));
   // A program that was told at the soft limit has the time in between to end by itself.
-  if (hard_cpu_limit_ != nullptr && soft < hard) hard_cpu_limit_->set_grace(kSecond / 2);
+  if (hard_cpu_limit_ != nullptr && soft < hard)
+    hard_cpu_limit_->follow(soft_cpu_limit_.get(), kSecond / 2);
   return {};
 }
 

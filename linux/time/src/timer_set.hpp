@@ -1,5 +1,6 @@
 #pragma once
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -34,13 +35,15 @@ class SignalTimer {
   enum class Start : uint8_t { kRelative, kAbsolute };
   Setting set(Duration value, Duration interval, Start start);
   [[nodiscard]] Setting get() const;
-  /// An expiry that is noticed `grace` late or later is put off once, by as much: the host has held
-  /// the machine up, and what was to happen before has only just happened. Before the first set().
-  void set_grace(Duration grace) { grace_ = grace; }
+  /// From now on it does not expire before `first` has, and then `grace` of the clock later: when
+  /// the host holds the machine up, both are due at once. Null: by itself. `first` is to live as
+  /// long.
+  void follow(const SignalTimer* first, Duration grace);
   /// Expiries that were folded into the last signal.
   [[nodiscard]] int overrun() const;
 
  private:
+  static constexpr int64_t kNotYet = -1;
   static void on_timer(void* argument);
   void expire();
   [[nodiscard]] Duration clock_value() const;
@@ -57,8 +60,10 @@ class SignalTimer {
   bool armed_ = false;
   Duration expiry_;  // a value of the clock
   Duration interval_;
-  Duration grace_;  // 0: none, or used up
-  Duration pause_;  // see pause_locked
+  const SignalTimer* first_ = nullptr;
+  Duration grace_;
+  std::atomic<int64_t> expired_at_{kNotYet};  // for the first time: a value of the clock
+  Duration pause_;                            // see pause_locked
   Timer timer_;
 };
 

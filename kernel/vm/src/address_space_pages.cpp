@@ -94,7 +94,7 @@ void AddressSpace::Implementation::zap_locked(uint64_t start, uint64_t end) {
 void AddressSpace::Implementation::unmap_for_others_locked(uint64_t start, uint64_t end,
                                                            ReleasedPages& released) {
   unmap_pages_locked(start, end, released);
-  if (arch::kCpusWalkPageTables) released.flush();
+  if constexpr (arch::kCpusWalkPageTables) released.flush();
 }
 
 void AddressSpace::Implementation::unmap_pages_locked(uint64_t start, uint64_t end,

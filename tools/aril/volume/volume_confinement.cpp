@@ -16,16 +16,13 @@
 
 namespace aril::tool {
 
-void give_up_serving(const char* what) {
+void need(bool done, const char* what) {
+  if (done) return;
   std::fprintf(stderr, "aril: a volume's server: %s: %s\n", what, std::strerror(errno));
   _exit(1);
 }
 
 namespace {
-
-void need(bool done, const char* what) {
-  if (!done) give_up_serving(what);
-}
 
 // [landlock(7)] Numbers of Linux 5.13 and 5.19, which older headers do not name.
 constexpr long kLandlockCreateRuleset = 444, kLandlockAddRule = 445, kLandlockRestrictSelf = 446;

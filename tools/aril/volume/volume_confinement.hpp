@@ -12,7 +12,7 @@ void confine_to_directory(int directory);
 /// From here on any system call that serving does not need kills the process.
 void allow_only_serving();
 
-/// Says what failed, and errno.
-[[noreturn]] void give_up_serving(const char* what);
+/// Ends the process unless `done`, with what failed, and errno.
+void need(bool done, const char* what);
 
 }  // namespace aril::tool

@@ -20,10 +20,6 @@
 namespace aril::tool {
 namespace {
 
-void need(bool done, const char* what) {
-  if (!done) give_up_serving(what);
-}
-
 /// Nothing but the streams and these two.
 void keep_descriptors(int socket, int directory) {
   const unsigned low = static_cast<unsigned>(std::min(socket, directory));

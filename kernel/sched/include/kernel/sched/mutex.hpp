@@ -1,6 +1,7 @@
 #pragma once
 #include <atomic>
 
+#include "base/assert.hpp"
 #include "kernel/sched/wait_queue.hpp"
 #include "kernel/sync/spin_lock.hpp"
 
@@ -12,7 +13,9 @@ namespace aril {
 /// deadlock waiting to happen.
 class Mutex {
  public:
-  constexpr explicit Mutex(LockRank rank) : rank_(rank) {}
+  constexpr explicit Mutex(LockRank rank) : rank_(rank) {
+    ARIL_ASSERT(rank <= LockRank::kMutexLeaf);  // a thread's mutexes are bits of a word
+  }
   Mutex(const Mutex&) = delete;
   Mutex& operator=(const Mutex&) = delete;
 

@@ -41,42 +41,50 @@ struct Decoder {
   uint32_t range, code;
 };
 
-/* Inlined: for a bit in ten it does something. */
 [[gnu::always_inline]] static inline void normalize(struct Decoder* d) {
-  if (d->range >> 24 == 0) {
+  if (d->range >> 24 == 0) { /* for a bit in ten */
     d->range <<= 8;
     d->code = d->code << 8 | *d->input++;
   }
 }
 
-static uint32_t bit(struct Decoder* d, Bit* probability) {
+/* Without a jump, which nothing could predict; and an emulator, where a small machine may well
+   boot, ends its block of translated code at each. */
+[[gnu::always_inline]] static inline uint32_t inline_bit(struct Decoder* d, Bit* probability) {
   normalize(d);
   uint32_t p = *probability, bound = (d->range >> 11) * p;
-  if (d->code < bound) {
-    d->range = bound;
-    *probability = (Bit)(p + ((2048 - p) >> 5));
-    return 0;
-  }
-  d->range -= bound;
-  d->code -= bound;
-  *probability = (Bit)(p - (p >> 5));
-  return 1;
+  uint32_t rest = d->range - bound, over = d->code - bound;
+  bool one = __builtin_unpredictable(d->code >= bound);
+  d->range = one ? rest : bound;
+  d->code = one ? over : d->code;
+  /* Towards 0 by a 32nd, or towards 2048, which rounds the other way. */
+  *probability = (Bit)(p - (uint32_t)((int32_t)(one ? p : p - (2048 - 31)) >> 5));
+  return one;
+}
+
+[[gnu::noinline]] static uint32_t bit(struct Decoder* d, Bit* probability) {
+  return inline_bit(d, probability);
+}
+
+/* The way down from `node` of a tree, numbered from 1 by rows, to one of the row that begins with
+   `end`. */
+[[gnu::noinline]] static uint32_t descend(struct Decoder* d, Bit* model, uint32_t node,
+                                          uint32_t end) {
+  struct Decoder here = *d; /* in registers */
+  while (node < end) node += node + inline_bit(&here, model + node);
+  *d = here;
+  return node;
 }
 
 /* `count` bits of which the first is the highest. */
 static uint32_t tree(struct Decoder* d, Bit* model, uint32_t count) {
-  uint32_t node = 1;
-  for (uint32_t i = 0; i < count; ++i) node = node << 1 | bit(d, model + node);
-  return node - (1u << count);
+  uint32_t end = 1u << count;
+  return descend(d, model, 1, end) - end;
 }
 
 static uint32_t reverse_tree(struct Decoder* d, Bit* model, uint32_t count) {
-  uint32_t node = 1, value = 0;
-  for (uint32_t i = 0; i < count; ++i) {
-    uint32_t one = bit(d, model + node);
-    node = node << 1 | one;
-    value |= one << i;
-  }
+  uint32_t bits = tree(d, model, count), value = 0;
+  for (; count != 0; --count, bits >>= 1) value += value + (bits & 1);
   return value;
 }
 
@@ -107,18 +115,23 @@ static uint32_t distance(struct Decoder* d, struct Model* model, uint32_t match_
   return (value << kAlignBits) + reverse_tree(d, model->align, kAlignBits);
 }
 
+/* Behind a match, the byte that would have followed there says much about this one until they
+   differ. */
 static uint8_t literal(struct Decoder* d, Bit* model, uint32_t after_match, uint32_t match_byte) {
-  uint32_t symbol = 1;
-  /* Behind a match, the byte that would have followed there says much about this one. */
-  while (after_match && symbol < 0x100) {
-    uint32_t expected = match_byte >> 7 & 1;
-    match_byte <<= 1;
-    uint32_t one = bit(d, model + ((1 + expected) << 8) + symbol);
-    symbol = symbol << 1 | one;
-    after_match = expected == one;
+  uint32_t symbol = 1, end = 0x100;
+  if (after_match) {
+    struct Decoder here = *d;
+    uint32_t agrees = end; /* 0 when they differ */
+    do {
+      match_byte += match_byte;
+      uint32_t expected = match_byte & end;
+      uint32_t one = inline_bit(&here, model + end + expected + symbol);
+      symbol += symbol + one;
+      if (one != expected >> 8) agrees = 0;
+    } while (symbol < agrees);
+    *d = here;
   }
-  while (symbol < 0x100) symbol = symbol << 1 | bit(d, model + symbol);
-  return (uint8_t)symbol;
+  return (uint8_t)descend(d, model, symbol, end);
 }
 
 static void decompress(const uint8_t* input, uint8_t* output, uint8_t* end, struct Model* model) {

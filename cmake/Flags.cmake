@@ -4,8 +4,9 @@ set(ARIL_WARNINGS -Wall -Wextra -Werror -Wno-c99-designator -Wno-missing-field-i
 add_library(aril_freestanding_flags INTERFACE)
 target_compile_options(aril_freestanding_flags INTERFACE
   ${ARIL_WARNINGS} -O2 -g
-  $<$<COMPILE_LANGUAGE:CXX>:-stdlib=libc++ -fno-exceptions -fno-rtti -fno-threadsafe-statics>
-  -mno-red-zone -mno-sse -mno-mmx
+  $<$<COMPILE_LANGUAGE:CXX>:-stdlib=libc++ -fno-exceptions -fno-rtti -fno-threadsafe-statics -fno-c++-static-destructors>
+  # Nothing here needs 16-byte stacks: without SSE there is no such value.
+  -mno-red-zone -mno-sse -mno-mmx -mstack-alignment=8
   # The canary is per CPU (arch/cpu.hpp, CpuBlock::stack_canary): FS is the application's.
   -fstack-protector-strong -mstack-protector-guard-reg=gs -mstack-protector-guard-offset=40
   # Frame pointers make backtraces; unwind tables would only weigh.

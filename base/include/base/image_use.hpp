@@ -22,6 +22,7 @@
 // The linker gives those that the image has an address; nothing is there.
 extern "C" {
 [[gnu::weak]] extern const char aril_use_error_queue;
+[[gnu::weak]] extern const char aril_use_execve;
 [[gnu::weak]] extern const char aril_use_group_options;
 [[gnu::weak]] extern const char aril_use_ip_options;
 [[gnu::weak]] extern const char aril_use_record_locks;

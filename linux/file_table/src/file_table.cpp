@@ -147,6 +147,7 @@ void FileTable::close_range(uint32_t first, uint32_t last, RangeAction action) {
   }
 }
 
+ARIL_ONLY_FOR(execve)
 void FileTable::close_all_on_exec() {
   for (size_t fd = 0;; ++fd) {
     RefPtr<File> file;

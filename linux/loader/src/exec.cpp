@@ -7,6 +7,7 @@
 #include "arch/context.hpp"
 #include "arch/page_table.hpp"
 #include "arch/syscall_entry.hpp"
+#include "base/image_use.hpp"
 #include "base/units.hpp"
 #include "fs/vfs/mount.hpp"
 #include "fs/vfs/open_file.hpp"
@@ -305,8 +306,8 @@ void take_file_identity(Task& task, const Prepared& prepared) {
   process.note_user_ids(credentials);
 }
 
-// What survives execve of the process and the task, and what does not [execve(2)].
-void reset_for_new_program(Task& task, const ExecRequest& request, const Prepared& prepared) {
+// What does not survive execve of the process and the task [execve(2)].
+void forget_old_program(Task& task) {
   Process& process = task.process();
   {
     LockGuard guard(family::lock());
@@ -323,11 +324,16 @@ void reset_for_new_program(Task& task, const ExecRequest& request, const Prepare
   }
   if (process.timers) process.timers->forget_posix_timers();
   process.files().close_all_on_exec();
-  process.has_executed = true;
   task.alternate_stack = {};
   task.clear_child_tid = 0;
   task.robust_list = task.robust_list_size = 0;
   task.sequence = {};
+}
+
+void become_program(Task& task, const ExecRequest& request, const Prepared& prepared) {
+  // The first program has nothing to take the place of.
+  if (ARIL_HAS_USE(execve)) forget_old_program(task);
+  task.process().has_executed = true;
   take_file_identity(task, prepared);
   // The name that was asked for, not what links or a script lead to.
   std::string_view path = request.path;
@@ -372,13 +378,15 @@ std::expected<void, ExecFailure> execute(ExecRequest request, arch::TrapFrame& f
   auto space = AddressSpace::create();
   if (!space) return failure(space.error(), prepared->path, describe(space.error()));
   (*space)->set_randomized(randomize_addresses && (process.personality & 0x0040000) == 0);
-  if (auto alone = process.end_other_tasks(); !alone)
-    return failure(alone.error(), prepared->path, "the process is ending");
-  if (auto unshared = process.unshare_files(); !unshared)
-    return failure(unshared.error(), prepared->path, describe(unshared.error()));
+  if (ARIL_HAS_USE(execve)) {
+    if (auto alone = process.end_other_tasks(); !alone)
+      return failure(alone.error(), prepared->path, "the process is ending");
+    if (auto unshared = process.unshare_files(); !unshared)
+      return failure(unshared.error(), prepared->path, describe(unshared.error()));
+  }
 
   process.replace_address_space(std::move(*space));
-  reset_for_new_program(task, request, *prepared);
+  become_program(task, request, *prepared);
   Result<Start> start = load(process.address_space(), request, *prepared, task.credentials);
   if (!start) {
     // The old program is gone: there is nobody to return an error to.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <new>
 
+#include "base/image_use.hpp"
 #include "kernel/log/log.hpp"
 #include "kernel/memory/page_allocator.hpp"
 #include "linux/files/file_table.hpp"
@@ -80,6 +81,7 @@ void Process::leave_memory() {
   memory_queue_.wake_all();
 }
 
+ARIL_ONLY_FOR(execve)
 Result<void> Process::unshare_files() {
   if (files_->user_count() == 1) return {};
   RefPtr<FileTable> own = ARIL_TRY(files_->clone());
@@ -207,6 +209,7 @@ bool Process::resume() {
   return true;
 }
 
+ARIL_ONLY_FOR(execve)
 Result<void> Process::end_other_tasks() {
   Task& self = current_task();
   Task* none = nullptr;

@@ -17,7 +17,6 @@ using erofs::kBlockSize;
 namespace {
 
 constexpr int kMaximumDepth = 256;
-constexpr uint64_t kMaximumContent = uint64_t{1} << 20;
 constexpr uint64_t kMaximumDirectory = uint64_t{64} << 20;
 
 [[noreturn]] void damaged(const std::string& what) {
@@ -70,14 +69,18 @@ ErofsReader::Inode ErofsReader::inode(uint64_t nid) const {
   return result;
 }
 
+// The last block of an inline file follows its inode.
+bool ErofsReader::has_inline_tail(const Inode& inode) {
+  return static_cast<erofs::Layout>(inode.layout) == erofs::Layout::kInline &&
+         (inode.size % kBlockSize != 0 || inode.size == 0);
+}
+
 std::span<const std::byte> ErofsReader::block_of(const Inode& inode, uint64_t index) const {
   const uint64_t position = index * kBlockSize;
   const uint64_t size = std::min(kBlockSize, inode.size - position);
   const auto layout = static_cast<erofs::Layout>(inode.layout);
   uint64_t offset = uint64_t{inode.block} * kBlockSize + position;
-  // The last block of an inline file follows its inode.
-  if (layout == erofs::Layout::kInline && inode.size - position <= kBlockSize &&
-      (inode.size % kBlockSize != 0 || inode.size == 0)) {
+  if (has_inline_tail(inode) && inode.size - position <= kBlockSize) {
     offset = inode.after;
   } else if (layout != erofs::Layout::kPlain && layout != erofs::Layout::kInline) {
     throw Error("the EROFS file system is compressed or chunked, which is not supported");
@@ -87,8 +90,8 @@ std::span<const std::byte> ErofsReader::block_of(const Inode& inode, uint64_t in
   return *content;
 }
 
-std::string ErofsReader::content(const Inode& inode, uint64_t limit) const {
-  if (inode.size > limit) damaged(std::format("a file of {} bytes", inode.size));
+std::string ErofsReader::content(const Inode& inode) const {
+  if (inode.size > bytes_.size()) damaged(std::format("a file of {} bytes", inode.size));
   std::string result;
   for (uint64_t index = 0; index * kBlockSize < inode.size; ++index) {
     const auto block = block_of(inode, index);
@@ -136,7 +139,7 @@ std::optional<std::string> ErofsReader::read(const std::string& path) const {
     current = inode(found->nid);
   }
   if (!S_ISREG(current.mode)) return std::nullopt;
-  return content(current, kMaximumContent);
+  return content(current);
 }
 
 void ErofsReader::list_below(const Inode& directory, const std::string& path, int depth,
@@ -147,7 +150,12 @@ void ErofsReader::list_below(const Inode& directory, const std::string& path, in
     if (result.size() > inodes_ + 65536) damaged("it has more names than files");
     const Inode child = inode(name.nid);
     const std::string child_path = path + "/" + name.name;
-    result.push_back({.path = child_path, .mode = child.mode, .size = child.size});
+    const uint64_t tail = has_inline_tail(child) ? child.size % kBlockSize : 0;
+    result.push_back({.path = child_path,
+                      .mode = child.mode,
+                      .size = child.size,
+                      .offset = uint64_t{child.block} * kBlockSize,
+                      .in_place = child.size - tail});
     if (S_ISDIR(child.mode)) list_below(child, child_path, depth + 1, result);
   }
 }

@@ -16,6 +16,9 @@ struct ErofsEntry {
   std::string path;
   mode_t mode = 0;
   uint64_t size = 0;
+  /// Where a file's content begins in the image, and how much of it lies there in one piece: all
+  /// but an inline tail.
+  uint64_t offset = 0, in_place = 0;
 };
 
 /// Reads uncompressed EROFS images. All bytes are untrusted: damage is an Error.
@@ -43,8 +46,9 @@ class ErofsReader {
   };
 
   Inode inode(uint64_t nid) const;
+  static bool has_inline_tail(const Inode& inode);
   std::span<const std::byte> block_of(const Inode& inode, uint64_t index) const;
-  std::string content(const Inode& inode, uint64_t limit) const;
+  std::string content(const Inode& inode) const;
   std::vector<Name> names(const Inode& directory) const;
   void list_below(const Inode& directory, const std::string& path, int depth,
                   std::vector<ErofsEntry>& result) const;

@@ -1,6 +1,7 @@
 #include "image/packed_image.hpp"
 
 #include <lzma.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cstring>
@@ -9,6 +10,7 @@
 #include "base/image_abi.hpp"
 #include "elf/elf_file.hpp"
 #include "image/code_split.hpp"
+#include "image/erofs_reader.hpp"
 #include "image/image_elf.hpp"
 #include "support/error.hpp"
 #include "support/file.hpp"
@@ -83,7 +85,28 @@ UnpackedMemory flatten(std::span<const std::byte> image, const ElfFile& elf) {
   return memory;
 }
 
-/// The code of the kernel, and of programs in the root, as far as they begin on a page.
+/// The code of the programs in a root file system.
+std::vector<CodeRange> code_in_root(std::span<const std::byte> root) {
+  std::vector<CodeRange> found;
+  if (root.empty()) return found;
+  const ErofsReader files(root);
+  for (const ErofsEntry& entry : files.list()) {
+    const auto content = S_ISREG(entry.mode) ? files.read(entry.path) : std::nullopt;
+    if (!content || !looks_like_elf(bytes_of(*content))) continue;
+    try {
+      for (const ElfSegment& segment : parse_elf(bytes_of(*content)).segments) {
+        const bool in_place = segment.offset + segment.file_size <= entry.in_place;
+        if ((segment.flags & PF_X) != 0 && in_place)
+          found.push_back({.offset = entry.offset + segment.offset, .size = segment.file_size});
+      }
+    } catch (const Error&) {
+      continue;  // for another machine, or no program after all
+    }
+  }
+  return found;
+}
+
+/// The code of the kernel, and of programs in the root.
 std::vector<CodeRange> code_in(const UnpackedMemory& memory, const ImageInfo& info) {
   std::vector<CodeRange> found;
   const auto add = [&](uint64_t offset, uint64_t size) {
@@ -95,18 +118,10 @@ std::vector<CodeRange> code_in(const UnpackedMemory& memory, const ImageInfo& in
       add(segment.physical_address - memory.address, segment.file_size);
     }
   }
-  const auto bytes = bytes_of(memory.bytes);
-  const uint64_t root = info.descriptor.root_address - memory.address;
-  for (uint64_t at = root; info.descriptor.root_size != 0 && at < bytes.size(); at += kPage) {
-    if (!looks_like_elf(bytes.subspan(at))) continue;
-    try {
-      for (const ElfSegment& segment : parse_elf(bytes.subspan(at)).segments) {
-        if ((segment.flags & PF_X) != 0) add(at + segment.offset, segment.file_size);
-      }
-    } catch (const Error&) {
-      continue;  // for another machine, or no program after all
-    }
-  }
+  const uint64_t root_at = info.descriptor.root_address - memory.address;
+  const auto root = slice(bytes_of(memory.bytes), root_at, info.descriptor.root_size);
+  if (!root) throw Error("is damaged: its root file system is not all there");
+  for (const CodeRange& range : code_in_root(*root)) add(root_at + range.offset, range.size);
   std::ranges::sort(found, std::greater(), &CodeRange::size);
   if (found.size() > kMostCodeRanges) found.resize(kMostCodeRanges);
   std::ranges::sort(found, std::less(), &CodeRange::offset);

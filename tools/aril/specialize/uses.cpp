@@ -16,7 +16,8 @@ struct UseRule {
 const std::vector<UseRule>& use_rules() {
   static const std::vector<UseRule> rules = {
       {"connect", {"connect"}},
-      {"forwarding", {}, {"440.proc"}},  // its files switch it on
+      {"execve", {"execve", "execveat"}},  // of a program in the place of another
+      {"forwarding", {}, {"440.proc"}},    // its files switch it on
       {"getsockopt", {"getsockopt"}},
       {"ioctl", {"ioctl"}},
       {"send_pages", {"sendfile", "splice", "copy_file_range"}},

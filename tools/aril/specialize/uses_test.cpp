@@ -22,6 +22,8 @@ TEST(Uses, FollowSystemCalls) {
   EXPECT_FALSE(is_left_out(selection_of({{"connect", "in /program"}}), "connect"));
   EXPECT_FALSE(is_left_out(selection_of({{"lgetxattr", "in /program"}}), "xattrs"));
   EXPECT_FALSE(is_left_out(selection_of({{"flock", "in /program"}}), "record_locks"));
+  EXPECT_TRUE(is_left_out(selection_of({{"clone", "in /program"}}), "execve"));
+  EXPECT_FALSE(is_left_out(selection_of({{"execveat", "in /program"}}), "execve"));
 }
 
 TEST(Uses, FollowStepsOfTheBoot) {

@@ -86,7 +86,7 @@ def main():
     aril = os.path.join(arguments.build, "bin", "aril")
     skipped = read_skipped()
     names = arguments.names or [n for n in all_stressors(arguments.program) if n not in skipped]
-    counts, lines = {}, []
+    counts, lines, failures = {}, [], []
     pool = concurrent.futures.ThreadPoolExecutor(arguments.jobs)
     running = [(name, pool.submit(run_one, aril, arguments.program, name, arguments))
                for name in names]
@@ -98,11 +98,12 @@ def main():
         lines.append(line)
         print(line, flush=True)
         if kind not in ("passed", "declined"):
-            tail = text.strip().splitlines()[-12:]
-            print("    " + "\n    ".join(tail), flush=True)
+            failures.append("\n    ".join([line, *text.strip().splitlines()[-12:]]))
         if arguments.output:
             with open(arguments.output, "w", encoding="utf-8") as file:
                 file.write("\n".join(lines) + "\n")
+    # Last, where whoever shows only the end of this shows them.
+    print(*failures, sep="\n")
     print(", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())))
     return 0 if set(counts) <= {"passed", "declined"} else 1
 

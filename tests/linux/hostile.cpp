@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <sched.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -67,6 +68,43 @@ PROPERTY(a_full_file_system_says_so) {
              if (umount("/tmp/full") != 0) return 6;
              rmdir("/tmp/full");
              return error == ENOSPC && total == 1 << 20 ? 42 : 7;
+           }),
+           42);
+}
+// Pages that a mapping touches count as those that are written.
+PROPERTY(a_full_file_system_ends_stores_by_sigbus) {
+  CHECK_EQ(in_child([] {
+             mkdir("/tmp/full", 0755);
+             if (unshare(CLONE_NEWNS) != 0 && errno != EPERM) return 1;
+             if (mount("none", "/tmp/full", "tmpfs", 0, "size=1m") != 0) return 2;
+             int fd = open("/tmp/full/file", O_CREAT | O_RDWR, 0600);
+             constexpr long kSize = 4 << 20;
+             if (ftruncate(fd, kSize) != 0) return 3;
+             auto* bytes =
+                 (volatile char*)mmap(nullptr, kSize, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+             static sigjmp_buf landing;
+             static volatile long touched;
+             signal(SIGBUS, [](int) { siglongjmp(landing, 1); });
+             touched = 0;
+             while (sigsetjmp(landing, 1) == 0 && touched < kSize) {
+               bytes[touched] = 1;
+               touched = touched + 4096;
+             }
+             struct statfs status;
+             if (statfs("/tmp/full", &status) != 0 || status.f_bfree != 0) return 4;
+             if (pwrite(fd, "x", 1, kSize - 1) != -1 || errno != ENOSPC) return 5;
+             if (pwrite(fd, "x", 1, 4096) != 1) return 6;  // there already
+             if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 8192) != 0) return 7;
+             if (sigsetjmp(landing, 1) != 0) return 8;
+             bytes[kSize - 1] = 1;
+             if (statfs("/tmp/full", &status) != 0 || status.f_bfree != 1) return 9;
+             munmap((void*)bytes, kSize);
+             close(fd);
+             unlink("/tmp/full/file");
+             if (statfs("/tmp/full", &status) != 0 || status.f_bfree != 256) return 10;
+             if (umount("/tmp/full") != 0) return 11;
+             rmdir("/tmp/full");
+             return touched == 1 << 20 ? 42 : 12;
            }),
            42);
 }

@@ -5,10 +5,6 @@
 
 namespace aril::tmpfs {
 
-MemoryFile::~MemoryFile() {
-  memory_file_system().account_pages(-static_cast<int64_t>(accounted_pages_));
-}
-
 RefPtr<PageCache> MemoryFile::cache_if_any() const {
   LockGuard guard(cache_lock_);
   return cache_;
@@ -21,7 +17,8 @@ void MemoryFile::set_cache(RefPtr<PageCache> cache) {
 
 Result<RefPtr<PageCache>> MemoryFile::page_cache(PageAccess) {
   if (RefPtr<PageCache> cache = cache_if_any()) return cache;
-  RefPtr<PageCache> made = ARIL_TRY(PageCache::create(nullptr, 0, ""));
+  RefPtr<PageCache> made =
+      ARIL_TRY(PageCache::create_counted(ARIL_TRY(memory_file_system().quota())));
   LockGuard guard(cache_lock_);
   if (!cache_) std::swap(cache_, made);
   return cache_;
@@ -62,18 +59,6 @@ Result<uint64_t> MemoryFile::seek_extent(uint64_t offset, SeekOrigin origin) {
   return std::min(std::max(offset, index * kPageSize), end);
 }
 
-// Pages also appear through shared mappings, without the file system's knowledge; they are counted
-// at the next change through a call. A cache with a backing (an overlay's) can drop pages, and is
-// bounded by RAM alone.
-void MemoryFile::settle() {
-  RefPtr<PageCache> cache = cache_if_any();
-  if (!cache || cache->tracks_writes()) return;
-  uint64_t now = cache->resident_pages();
-  memory_file_system().account_pages(static_cast<int64_t>(now) -
-                                     static_cast<int64_t>(accounted_pages_));
-  accounted_pages_ = now;
-}
-
 Result<size_t> MemoryFile::write_locked(IoBuffer& buffer, uint64_t offset) {
   uint32_t seals = seals_.load(std::memory_order_relaxed);
   if ((seals & (kSealWrite | kSealFutureWrite)) != 0) return fail(Errno::kPerm);
@@ -82,32 +67,9 @@ Result<size_t> MemoryFile::write_locked(IoBuffer& buffer, uint64_t offset) {
     if (offset >= size()) return fail(Errno::kPerm);
     buffer.truncate(size() - offset);
   }
-  // The worst case is that every page is new. When that much is not free, look closer: pages that
-  // exist cost nothing.
-  uint64_t pages = (end + kPageSize - 1) / kPageSize - offset / kPageSize;
-  uint64_t free = memory_file_system().pages_free();
-  if (pages > free) {
-    RefPtr<PageCache> cache = ARIL_TRY(page_cache(PageAccess::kWrite));
-    uint64_t position = offset;
-    while (position < end) {
-      if (!ARIL_TRY(has_page(*cache, position / kPageSize))) {
-        if (free == 0) break;
-        --free;
-      }
-      position = (position / kPageSize + 1) * kPageSize;
-    }
-    if (position == offset) return fail(Errno::kNoSpc);
-    buffer.truncate(std::min(position, end) - offset);
-  }
   Result<size_t> count = Inode::write_locked(buffer, offset);
-  settle();
   on_modified();
   return count;
-}
-
-Result<bool> MemoryFile::has_page(PageCache& cache, uint64_t index) {
-  if (index * kPageSize >= cache.size()) return false;
-  return static_cast<bool>(ARIL_TRY(cache.page_or_hole(index)));
 }
 
 Result<void> MemoryFile::resize_locked(uint64_t size) {
@@ -118,7 +80,6 @@ Result<void> MemoryFile::resize_locked(uint64_t size) {
   RefPtr<PageCache> cache = ARIL_TRY(page_cache(PageAccess::kWrite));
   if (size < before) before_discard(size, ~uint64_t{0});
   ARIL_TRY(cache->resize(size));
-  settle();
   touch_modified();
   on_modified();
   return {};
@@ -147,8 +108,8 @@ Result<void> MemoryFile::allocate_locked(uint32_t mode, uint64_t offset, uint64_
       // Room is promised, not taken: pages come when they are written.
       uint64_t pages = (length + kPageSize - 1) / kPageSize;
       uint64_t have = cache->resident_pages();
-      if (pages > have && pages - have > memory_file_system().pages_free())
-        return fail(Errno::kNoSpc);
+      uint64_t available = ARIL_TRY(memory_file_system().quota())->available();
+      if (pages > have && pages - have > available) return fail(Errno::kNoSpc);
       break;
     }
     default:
@@ -158,7 +119,6 @@ Result<void> MemoryFile::allocate_locked(uint32_t mode, uint64_t offset, uint64_
     if ((seals & kSealGrow) != 0) return fail(Errno::kPerm);
     ARIL_TRY(cache->resize(end));
   }
-  settle();
   touch_modified();
   on_modified();
   return {};

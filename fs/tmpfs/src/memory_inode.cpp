@@ -13,10 +13,15 @@ MemoryFileSystem::MemoryFileSystem(uint64_t page_limit, uint64_t inode_limit)
     : page_limit_(page_limit != 0 ? page_limit : page_allocator::statistics().total_pages / 2),
       inode_limit_(inode_limit != 0 ? inode_limit : page_allocator::statistics().total_pages / 2) {}
 
-uint64_t MemoryFileSystem::pages_free() const {
-  auto used =
-      static_cast<uint64_t>(std::max<int64_t>(0, pages_used_.load(std::memory_order_relaxed)));
-  return used >= page_limit_ ? 0 : page_limit_ - used;
+Result<RefPtr<PageQuota>> MemoryFileSystem::quota() {
+  {
+    LockGuard guard(quota_lock_);
+    if (quota_) return quota_;
+  }
+  RefPtr<PageQuota> made = ARIL_TRY(try_make_ref<PageQuota>(page_limit_));
+  LockGuard guard(quota_lock_);
+  if (!quota_) std::swap(quota_, made);
+  return quota_;
 }
 
 bool MemoryFileSystem::account_inode() {
@@ -28,8 +33,8 @@ bool MemoryFileSystem::account_inode() {
 vfs::FileSystemStatus MemoryFileSystem::status() {
   vfs::FileSystemStatus status;
   status.magic = kMagic;
-  status.blocks = page_limit_;
-  status.blocks_free = pages_free();
+  status.blocks = status.blocks_free = page_limit_;
+  if (auto pages = quota()) status.blocks_free = (*pages)->available();
   status.files = inode_limit_;
   uint64_t used = inodes_used_.load(std::memory_order_relaxed);
   status.files_free = used >= inode_limit_ ? 0 : inode_limit_ - used;

@@ -87,7 +87,8 @@ Result<Tmpfs::Options> Tmpfs::parse_options(std::string_view text) {
 }
 
 Result<std::unique_ptr<AnonymousFiles>> AnonymousFiles::create() {
-  RefPtr<Tmpfs> file_system = ARIL_TRY(Tmpfs::create({}));
+  // As on Linux, RAM is the limit.
+  RefPtr<Tmpfs> file_system = ARIL_TRY(Tmpfs::create({.size = ~(kPageSize - 1)}));
   RefPtr<vfs::Mount> mount = ARIL_TRY(vfs::Mount::create_detached(std::move(file_system)));
   auto* files = new (std::nothrow) AnonymousFiles(std::move(mount));
   if (files == nullptr) return fail(Errno::kNoMem);

@@ -58,8 +58,9 @@ PageCache::PageCache(PageBacking* backing, uint64_t size)
     : implementation_(new(std::nothrow) Implementation(*this, backing, size)) {}
 
 PageCache::~PageCache() {
-  if (implementation_ && implementation_->backing != nullptr)
-    PageCacheShrinker::remove(*implementation_);
+  if (!implementation_) return;
+  if (implementation_->backing != nullptr) PageCacheShrinker::remove(*implementation_);
+  if (implementation_->quota) implementation_->quota->give_back(implementation_->tree.count());
 }
 
 Result<RefPtr<PageCache>> PageCache::create(PageBacking* backing, uint64_t size, const char* name) {
@@ -74,6 +75,12 @@ Result<RefPtr<PageCache>> PageCache::create(PageBacking* backing, uint64_t size,
   }
   std::memcpy(cache->name_.get(), name, length);
   if (backing != nullptr) PageCacheShrinker::add(*cache->implementation_);
+  return cache;
+}
+
+Result<RefPtr<PageCache>> PageCache::create_counted(RefPtr<PageQuota> quota) {
+  RefPtr<PageCache> cache = ARIL_TRY(create(nullptr, 0, ""));
+  cache->implementation_->quota = std::move(quota);
   return cache;
 }
 
@@ -167,9 +174,19 @@ Result<void> PageCache::enter(uint64_t index, PageRef page, uint64_t removals, P
   Implementation& state = *implementation_;
   LockGuard hold(state.mutex);
   if (state.removals != removals || state.tree.find(index) != nullptr) return {};
-  ARIL_TRY(state.tree.insert(index, std::move(page)));
+  if (state.quota && !state.quota->take()) return fail(Errno::kNoSpc);
+  if (auto inserted = state.tree.insert(index, std::move(page)); !inserted) {
+    if (state.quota) state.quota->give_back(1);
+    return fail(inserted.error());
+  }
   if (access == PageAccess::kWrite) state.mark_dirty_locked(index);
   return {};
+}
+
+PageRef PageCache::Implementation::remove_locked(uint64_t index) {
+  mark_clean_locked(index);
+  if (quota) quota->give_back(1);
+  return tree.take(index);
 }
 
 void PageCache::Implementation::mark_dirty_locked(uint64_t index) {
@@ -361,10 +378,7 @@ Result<void> PageCache::resize(uint64_t size) {
     state.size = size;
     ++state.removals;
     uint64_t index;
-    while (state.tree.next(first, index) != nullptr) {
-      state.mark_clean_locked(index);
-      removed.add(state.tree.take(index));
-    }
+    while (state.tree.next(first, index) != nullptr) removed.add(state.remove_locked(index));
     if (size % kPageSize != 0) {
       if (PageTree::Slot* slot = state.tree.find(size / kPageSize)) {
         auto tail = slot->page()->bytes().subspan(size % kPageSize);
@@ -394,7 +408,7 @@ Result<void> PageCache::punch_hole(uint64_t start, uint64_t end) {
     ++state.removals;
     uint64_t index;
     while (state.tree.next(first, index) != nullptr && index < last)
-      removed.add(state.tree.take(index));
+      removed.add(state.remove_locked(index));
   }
   if (is_mapped()) unmap_everywhere(first, last - first);
   return {};
@@ -407,10 +421,8 @@ void PageCache::drop_pages(uint64_t first, uint64_t last) {
     LockGuard hold(state.mutex);
     ++state.removals;
     uint64_t index;
-    while (state.tree.next(first, index) != nullptr && index < last) {
-      state.mark_clean_locked(index);
-      removed.add(state.tree.take(index));
-    }
+    while (state.tree.next(first, index) != nullptr && index < last)
+      removed.add(state.remove_locked(index));
   }
   if (is_mapped()) unmap_everywhere(first, last - first);
 }

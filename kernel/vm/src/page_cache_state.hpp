@@ -35,12 +35,14 @@ struct PageCache::Implementation {
   /// Marks the page, which is there, dirty (if there is somewhere to write it to). Under the mutex.
   void mark_dirty_locked(uint64_t index);
   void mark_clean_locked(uint64_t index);
+  PageRef remove_locked(uint64_t index);
   [[nodiscard]] bool is_written_back() const {
     return backing != nullptr && backing->takes_write_back();
   }
 
   PageCache& cache;
   PageBacking* const backing;
+  RefPtr<PageQuota> quota;  ///< null: RAM is the limit
   /// One write-out at a time. Outside of `mutex`.
   Mutex write_back_mutex{LockRank::kWriteBack};
   /// Guards all below.

@@ -117,6 +117,26 @@ TEST_F(PageCacheTest, AnonymousHolesAndGrowth) {
   EXPECT_EQ(cache->resize(~uint64_t{0}).error(), Errno::kFBig);
 }
 
+TEST_F(PageCacheTest, CountedPagesAreLimited) {
+  auto quota = *try_make_ref<PageQuota>(3);
+  RefPtr<PageCache> first = *PageCache::create_counted(quota);
+  RefPtr<PageCache> second = *PageCache::create_counted(quota);
+  EXPECT_EQ(*write_text(*first, std::string(2 * kPageSize, 'a'), 0), 2 * kPageSize);
+  EXPECT_EQ(*write_text(*second, std::string(2 * kPageSize, 'b'), 0), kPageSize);
+  EXPECT_EQ(write_text(*second, "b", kPageSize).error(), Errno::kNoSpc);
+  ASSERT_TRUE(second->resize(2 * kPageSize));
+  EXPECT_EQ(second->page(1, PageAccess::kWrite).error(), Errno::kNoSpc);
+  EXPECT_EQ(*write_text(*first, "c", 0), 1u);  // there already
+
+  ASSERT_TRUE(first->punch_hole(0, kPageSize));
+  EXPECT_EQ(quota->available(), 1u);
+  EXPECT_TRUE(second->page(1, PageAccess::kWrite));
+  ASSERT_TRUE(second->resize(0));
+  EXPECT_EQ(quota->available(), 2u);
+  first.reset();
+  EXPECT_EQ(quota->available(), 3u);
+}
+
 TEST_F(PageCacheTest, TailBeyondTheEndIsZeroAfterGrowth) {
   RefPtr<PageCache> cache = *PageCache::create(nullptr, 10, "tmp");
   // A mapping may store beyond the end of the file.

@@ -33,9 +33,8 @@ class MemoryFileSystem : public vfs::FileSystem {
   [[nodiscard]] uint64_t next_number() {
     return next_number_.fetch_add(1, std::memory_order_relaxed);
   }
-  /// Pages that may still be filled.
-  [[nodiscard]] uint64_t pages_free() const;
-  void account_pages(int64_t change) { pages_used_.fetch_add(change, std::memory_order_relaxed); }
+  /// Of the pages of all files. Made with the first: there was no memory for it before; kNoMem.
+  Result<RefPtr<PageQuota>> quota();
   /// False when there are too many inodes.
   bool account_inode();
   void release_inode() { inodes_used_.fetch_sub(1, std::memory_order_relaxed); }
@@ -46,7 +45,8 @@ class MemoryFileSystem : public vfs::FileSystem {
 
  private:
   const uint64_t page_limit_, inode_limit_;
-  std::atomic<int64_t> pages_used_{0};
+  SpinLock quota_lock_{LockRank::kSpinLeaf};  // guards the pointer
+  RefPtr<PageQuota> quota_;
   std::atomic<uint64_t> inodes_used_{0};
 };
 
@@ -101,8 +101,6 @@ class MemoryFile : public MemoryInode {
   MemoryFile(MemoryFileSystem& file_system, uint64_t number, uint32_t mode,
              const vfs::Identity& owner)
       : MemoryInode(file_system, number, mode, 0, owner) {}
-  ~MemoryFile() override;
-
   Result<FileStatus> status() override;
   Result<void> set_attributes(const vfs::AttributeChange& change) override;
   Result<RefPtr<PageCache>> page_cache(PageAccess access) override;
@@ -129,12 +127,8 @@ class MemoryFile : public MemoryInode {
   }
 
  private:
-  void settle();
-  static Result<bool> has_page(PageCache& cache, uint64_t index);
-
   mutable SpinLock cache_lock_{LockRank::kSpinLeaf};  // guards the pointer
   RefPtr<PageCache> cache_;
-  uint64_t accounted_pages_ = 0;  // guarded by mutex()
   std::atomic<uint32_t> seals_{kSealSeal};
 };
 

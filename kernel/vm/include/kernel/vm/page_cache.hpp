@@ -59,6 +59,29 @@ class PageBacking {
   [[nodiscard]] virtual unsigned read_ahead_pages() const { return 16; }
 };
 
+/// How many pages caches without a backing may hold together: a file system in memory. Any context.
+class PageQuota final : public RefCounted {
+ public:
+  explicit PageQuota(uint64_t limit) : limit_(limit) {}
+  /// Takes one; false when there is none left.
+  [[nodiscard]] bool take() {
+    // Only a number: the pages themselves are guarded by their cache's lock.
+    if (used_.fetch_add(1, std::memory_order_relaxed) < limit_) return true;
+    give_back(1);
+    return false;
+  }
+  void give_back(uint64_t pages) { used_.fetch_sub(pages, std::memory_order_relaxed); }
+  [[nodiscard]] uint64_t limit() const { return limit_; }
+  [[nodiscard]] uint64_t available() const {
+    uint64_t used = used_.load(std::memory_order_relaxed);
+    return used >= limit_ ? 0 : limit_ - used;
+  }
+
+ private:
+  const uint64_t limit_;
+  std::atomic<uint64_t> used_{0};
+};
+
 /// One file's pages in memory. With a null backing (tmpfs, shared anonymous memory) missing pages
 /// are zeroes and are never dropped. Clean backed pages are reclaimed when memory runs short.
 ///
@@ -68,7 +91,10 @@ class PageCache final : public MemoryObject {
  public:
   /// `backing` outlives the cache.
   static Result<RefPtr<PageCache>> create(PageBacking* backing, uint64_t size, const char* name);
-  /// As above, and the cache owns its backing: mappings outlive whoever made the cache.
+  /// Without a backing; its pages count towards `quota`: where that is used up, they cannot be
+  /// written or touched through a mapping (kNoSpc).
+  static Result<RefPtr<PageCache>> create_counted(RefPtr<PageQuota> quota);
+  /// As the first, and the cache owns its backing: mappings outlive whoever made the cache.
   static Result<RefPtr<PageCache>> create_owning(std::unique_ptr<PageBacking> backing,
                                                  uint64_t size, const char* name) {
     Result<RefPtr<PageCache>> cache = create(backing.get(), size, name);

@@ -71,7 +71,6 @@ class PageQuota final : public RefCounted {
     return false;
   }
   void give_back(uint64_t pages) { used_.fetch_sub(pages, std::memory_order_relaxed); }
-  [[nodiscard]] uint64_t limit() const { return limit_; }
   [[nodiscard]] uint64_t available() const {
     uint64_t used = used_.load(std::memory_order_relaxed);
     return used >= limit_ ? 0 : limit_ - used;

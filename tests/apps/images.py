@@ -41,6 +41,17 @@ def a_tiny_hello_runs():
 
 
 @case(timeout=120)
+def a_tiny_hello_runs_from_a_disk():
+    with scratch() as directory:
+        program = compile_static(
+            directory, '#include <stdio.h>\nint main(void) { puts("hello, world"); return 3; }\n')
+        image = build_image(directory, "--profile", "tiny", "--disk-root", "on", program)
+        assert inspect(image)["packed"]
+        output = run([ARIL, "run", "--net", "none", image], status=3)
+        assert output == "hello, world\n", output
+
+
+@case(timeout=120)
 def the_default_profile_and_a_named_component():
     with scratch() as directory:
         program = compile_static(directory, """#include <stdio.h>

@@ -342,7 +342,7 @@ def a_stopped_instance_goes_on():
 
 @platform(timeout=60)
 def a_stopped_instance_has_not_used_its_time():
-    for seconds in (1.9, 2.5):  # from within the first to a little past both limits, and far past them
+    for seconds in (1.9, 2.5):  # to a little past both limits, and far past them
         process = subprocess.Popen(
             aril("/bin/bash", "--", "-c", "ulimit -St 1; ulimit -Ht 2; echo; while :; do :; done"),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)

@@ -88,7 +88,6 @@ UnpackedMemory flatten(std::span<const std::byte> image, const ElfFile& elf) {
 /// The code of the programs in a root file system.
 std::vector<CodeRange> code_in_root(std::span<const std::byte> root) {
   std::vector<CodeRange> found;
-  if (root.empty()) return found;
   const ErofsReader files(root);
   for (const ErofsEntry& entry : files.list()) {
     const auto content = S_ISREG(entry.mode) ? files.read(entry.path) : std::nullopt;
@@ -118,10 +117,12 @@ std::vector<CodeRange> code_in(const UnpackedMemory& memory, const ImageInfo& in
       add(segment.physical_address - memory.address, segment.file_size);
     }
   }
-  const uint64_t root_at = info.descriptor.root_address - memory.address;
-  const auto root = slice(bytes_of(memory.bytes), root_at, info.descriptor.root_size);
-  if (!root) throw Error("is damaged: its root file system is not all there");
-  for (const CodeRange& range : code_in_root(*root)) add(root_at + range.offset, range.size);
+  if (info.descriptor.root_size != 0) {  // else it is a disk
+    const uint64_t root_at = info.descriptor.root_address - memory.address;
+    const auto root = slice(bytes_of(memory.bytes), root_at, info.descriptor.root_size);
+    if (!root) throw Error("is damaged: its root file system is not all there");
+    for (const CodeRange& range : code_in_root(*root)) add(root_at + range.offset, range.size);
+  }
   std::ranges::sort(found, std::greater(), &CodeRange::size);
   if (found.size() > kMostCodeRanges) found.resize(kMostCodeRanges);
   std::ranges::sort(found, std::less(), &CodeRange::offset);

@@ -170,9 +170,13 @@ class Code {
       bool reached = false;
       const auto [first, last] = jumps_.equal_range(instructions_[at].address);
       for (auto jump = first; jump != last; ++jump) {
-        if (const auto source = index_of(jump->second)) {
+        const auto source = index_of(jump->second);
+        if (!source) continue;
+        reached = true;
+        if (const auto value = value_when_equal(*source, X86_INS_JE, wanted)) {
+          result.known.insert(*value);
+        } else {
           pending.emplace_back(*source, wanted);  // a jump changes no register
-          reached = true;
         }
       }
       const bool falls_in = at != 0 && instructions_[at - 1].kind != Kind::kJump;
@@ -182,6 +186,9 @@ class Code {
         } else {
           result.complete = false;
         }
+      } else if (const auto value =
+                     falls_in ? value_when_equal(at - 1, X86_INS_JNE, wanted) : std::nullopt) {
+        result.known.insert(*value);
       } else if (falls_in) {
         step_back(at - 1, wanted, significant, pending, result);
       }
@@ -305,6 +312,26 @@ class Code {
     const auto found = std::ranges::lower_bound(instructions_, address, {}, &Instruction::address);
     if (found == instructions_.end() || found->address != address) return std::nullopt;
     return static_cast<size_t>(found - instructions_.begin());
+  }
+
+  /// What `reg` is known to hold on that side of the conditional jump at `index` on which a comparison
+  /// right before it has found it equal to a constant: JE when it jumps, JNE when it does not.
+  std::optional<uint64_t> value_when_equal(size_t index, x86_insn jump, x86_reg reg) {
+    if (index == 0 || is_target(instructions_[index].address)) return std::nullopt;
+    const cs_insn* decoded = decode(index);
+    if (decoded == nullptr || decoded->id != static_cast<unsigned>(jump)) return std::nullopt;
+    decoded = decode(index - 1);
+    if (decoded == nullptr) return std::nullopt;
+    const cs_x86_op* operands = decoded->detail->x86.operands;
+    if (operands[0].type != X86_OP_REG || whole(operands[0].reg) != reg || operands[0].size < 4)
+      return std::nullopt;
+    if (decoded->id == X86_INS_TEST && operands[1].type == X86_OP_REG &&
+        operands[1].reg == operands[0].reg) {
+      return 0;
+    }
+    if (decoded->id == X86_INS_CMP && operands[1].type == X86_OP_IMM)
+      return static_cast<uint64_t>(operands[1].imm);
+    return std::nullopt;
   }
 
   /// Over the instruction at `index`: what it makes of `reg` is a value, or another register to

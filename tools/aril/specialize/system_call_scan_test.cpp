@@ -50,6 +50,21 @@ TEST(SystemCallScan, FollowsMovesAndBothSidesOfABranch) {
   EXPECT_EQ(found.unresolved, 0u);
 }
 
+TEST(SystemCallScan, KnowsWhatAComparisonFound) {
+  // mov (%rdi), %rax; test %rax, %rax; je +5; mov $19, %eax; syscall; ret: read or readv, as musl has it
+  SystemCallScan found = scan({0x48, 0x8b, 0x07, 0x48, 0x85, 0xc0, 0x74, 0x05, 0xb8, 19, 0, 0, 0,
+                               0x0f, 0x05, 0xc3});
+  EXPECT_EQ(found.numbers, std::set<uint32_t>({0, 19}));
+  EXPECT_EQ(found.unresolved, 0u);
+  // mov (%rdi), %eax; cmp $3, %eax; jne +2; syscall; ret
+  found = scan({0x8b, 0x07, 0x83, 0xf8, 0x03, 0x75, 0x02, 0x0f, 0x05, 0xc3});
+  EXPECT_EQ(found.numbers, std::set<uint32_t>({3}));
+  // The other side: it is anything but that.
+  found = scan({0x8b, 0x07, 0x83, 0xf8, 0x03, 0x74, 0x02, 0x0f, 0x05, 0xc3});
+  EXPECT_EQ(found.numbers, std::set<uint32_t>());
+  EXPECT_EQ(found.unresolved, 1u);
+}
+
 TEST(SystemCallScan, FollowsArgumentsToCallers) {
   // entry: mov $231, %edi; call f; ret;  f: mov %rdi, %rax; syscall; ret
   const SystemCallScan found =

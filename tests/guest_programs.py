@@ -115,14 +115,32 @@ def difference(on_linux, in_machine):
 
 
 def platform_options(machine):
-    """For a machine type, or "process"."""
+    """For a machine type, "process", or "frozen" (an image that is frozen first)."""
     return ["--platform", "process"] if machine == "process" else ["--machine", machine]
+
+
+def run_command(program, machine, cpus, content, arguments, directory):
+    """How aril runs it, with `content` for what is in the image."""
+    aril = os.path.join(os.environ["ARIL_BUILD"], "bin", "aril")
+    options = shlex.split(program.settings.get("options", ""))
+    if machine != "frozen":
+        return [aril, "run", *platform_options(machine), "--cpus", str(cpus), *content, *options,
+                program.binary, "--", *arguments]
+    image = os.path.join(directory, "image")
+    memory = [word for before, word in zip(options, options[1:]) if before == "--memory"]
+    built = execute([aril, "build", "--frozen", "--profile", "full", "-o", image, *content,
+                     *(["--memory", *memory] if memory else []), program.binary, "--", *arguments],
+                    dict(os.environ), b"", None, program.name)
+    if built[0] != 0:
+        raise RuntimeError(describe("aril build --frozen", *built))
+    return [aril, "run", "--cpus", str(cpus), *options, image]
 
 
 def run(program, machine, cpus, name):
     """Returns (status, text, checks): the comparison, and the number of properties that held."""
     only = program.settings.get("configurations")
-    if only and f"{machine},{cpus}" not in only.split():
+    usual = "microvm" if machine == "frozen" else machine
+    if only and f"{usual},{cpus}" not in only.split():
         return "skipped", "not meant for this configuration", 0
     program.compile()
     arguments = shlex.split(program.settings.get("arguments", ""))
@@ -137,13 +155,12 @@ def run(program, machine, cpus, name):
             "status" not in program.settings and linux[0] != 0):
         return "failed", describe("on Linux", *linux), 0
 
-    options = shlex.split(program.settings.get("options", ""))
+    content = ["--cwd", "/tmp"]
     for variable in variables:
-        options += ["--env", variable]
-    aril = os.path.join(os.environ["ARIL_BUILD"], "bin", "aril")
-    command = [aril, "run", *platform_options(machine), "--cpus", str(cpus), "--cwd", "/tmp", *options,
-               program.binary, "--", *arguments]
-    guest = execute(command, dict(os.environ), text, None, name)
+        content += ["--env", variable]
+    with tempfile.TemporaryDirectory(prefix="aril-frozen-") as directory:
+        command = run_command(program, machine, cpus, content, arguments, directory)
+        guest = execute(command, dict(os.environ), text, None, name)
     if guest[0] != linux[0]:
         return "failed", describe(f"status {linux[0]} on Linux; in the machine", *guest), 0
     if guest[1] != linux[1]:

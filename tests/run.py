@@ -35,7 +35,7 @@ import harness
 
 SKIPPED = 77
 # (machine, CPUs)
-GUEST_CONFIGURATIONS = [("microvm", 1), ("q35", 2), ("process", 1)]
+GUEST_CONFIGURATIONS = [("microvm", 1), ("q35", 2), ("process", 1), ("frozen", 1)]
 
 
 class Outcome:

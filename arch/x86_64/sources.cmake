@@ -12,11 +12,13 @@ set(ARIL_ARCH_X86_64_SOURCES
   x86_64/src/entry.S
   x86_64/src/exceptions.cpp
   x86_64/src/features.cpp
+  x86_64/src/freeze.cpp
   x86_64/src/interrupts.cpp
   x86_64/src/local_apic.cpp
   x86_64/src/page_table.cpp
   x86_64/src/secondary_cpu.cpp
   x86_64/src/switch.S
+  x86_64/src/thaw.S
   x86_64/src/timer.cpp
   x86_64/src/tlb.cpp
   x86_64/src/trampoline.S

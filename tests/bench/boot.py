@@ -134,6 +134,14 @@ def bench_boot(bench, runs, results):
                    check=True)
     hello = f"{bench.SCRATCH}/hello-default.image"
     subprocess.run([bench.ARIL, "build", "-o", hello, f"{bench.SCRATCH}/hello"], check=True)
+    frozen = {}
+    for name, words in (("hello", [f"{bench.SCRATCH}/hello"]),
+                        ("web", ["--profile", "default", f"{examples}/web.aril"]),
+                        ("nginx", bench.aril_nginx()[2:])):
+        frozen[name] = f"{bench.SCRATCH}/{name}-frozen.image"
+        # A server is resumed where it has read its configuration.
+        subprocess.run([bench.ARIL, "build", "--frozen" if name == "hello" else "--warm", "--accel",
+                        "tcg", "-o", frozen[name], *words], check=True)
     tap = ["--net", f"tap:tap0,ip={bench.GUEST}/24"]
     run = [bench.ARIL, "run"]
     linux = bench.linux_guest
@@ -160,16 +168,24 @@ def bench_boot(bench, runs, results):
         nginx = {machine: machine_command(bench.aril_nginx("--machine", machine, *tap))
                  for machine in ("microvm", "q35")}
         q35 = machine_command([*run, "--machine", "q35", "--net", "none", hello])
+        thawed = {"hello": machine_command([*run, "--net", "none", frozen["hello"]]),
+                  **{name: machine_command([*run, *tap, frozen[name]]) for name in ("web", "nginx")}}
         for _ in range(runs):
             own = sample("control", with_kernel(quiet, alone))
             table.add("QEMU alone, microvm", "aril", own)
             table.add("hello's output, microvm, beyond QEMU alone", "aril",
                       sample("stdio", quiet) - own)
+            table.add("hello's output, frozen, microvm, beyond QEMU alone", "aril",
+                      sample("stdio", thawed["hello"]) - own)
             own = sample("control", with_kernel(served, alone))
             table.add("QEMU alone, microvm with a tap", "aril", own)
             table.add("web server's first response, beyond QEMU alone", "aril",
                       sample("http", served) - own)
+            table.add("web server's first response, warm, beyond QEMU alone", "aril",
+                      sample("http", thawed["web"]) - own)
             table.add("nginx's first response, microvm", "aril", sample("http", nginx["microvm"]))
+            table.add("nginx's first response, warm, microvm", "aril",
+                      sample("http", thawed["nginx"]))
             table.add("hello's output, q35", "aril", sample("stdio", q35))
             table.add("hello's output, q35", "linux", 1000 * bench.first_output(
                 linux.qemu(bench.BUILD, hello_archive), b"hello, world"))

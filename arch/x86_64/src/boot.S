@@ -7,15 +7,9 @@
 //   PML4[256]  the same GiB as the start of the direct map, not executable
 //   PML4[384]  kernel stacks and device registers (empty, but the entry is final)
 //   PML4[511]  the same GiB again as the kernel image, until map_physical_memory refines it
-#define KERNEL_BASE 0xffffffff80000000
-#define PHYS(symbol) ((symbol) - KERNEL_BASE)
-#define PRESENT_WRITE 3
+#include "boot.inc"
+
 #define LARGE_GLOBAL 0x180
-#define CR4_BITS 0xa0                // PAE, PGE
-#define CR0_BITS 0x80010001          // PG, WP, PE
-#define MSR_EFER 0xc0000080
-#define EFER_BITS 0x901              // NXE, LME, SCE
-#define MSR_GS_BASE 0xc0000101
 #define CPU_BLOCK_CANARY 0x28
 
     // XEN_ELFNOTE_PHYS32_ENTRY [xen/include/public/elfnote.h]: where PVH starts.
@@ -53,22 +47,9 @@ aril_pvh_start:                      // EBX: start info; protected mode, no pagi
     cli
     cld
     movl %ebx, %esi
-    rdtsc
-    movl %eax, PHYS(aril_boot_cycles)
-    movl %edx, PHYS(aril_boot_cycles) + 4
+    NOTE_BOOT_CYCLES
     BUILD_TABLES %ebx
-    movl %cr4, %eax
-    orl $CR4_BITS, %eax
-    movl %eax, %cr4
-    movl $PHYS(boot_pml4), %eax
-    movl %eax, %cr3
-    movl $MSR_EFER, %ecx
-    rdmsr
-    orl $EFER_BITS, %eax
-    wrmsr
-    movl %cr0, %eax
-    orl $CR0_BITS, %eax
-    movl %eax, %cr0
+    TURN_PAGING_ON
     lgdt PHYS(boot_gdt_pointer)
     xorl %edi, %edi                  // BootProtocol::kPvh
     ljmp $0x08, $PHYS(start64_low)

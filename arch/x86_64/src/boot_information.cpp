@@ -162,7 +162,8 @@ Result<void> read_boot_params(PhysicalAddress address) {
 
 Result<const BootInformation*> read_boot_information(BootProtocol protocol,
                                                      PhysicalAddress address) {
-  information.protocol = protocol;
+  information = {.protocol = protocol};
+  region_count = 0;
   ARIL_TRY(protocol == BootProtocol::kPvh ? read_start_info(address) : read_boot_params(address));
   tidy_regions();
   information.memory = std::span(regions, region_count);

@@ -30,6 +30,7 @@ constinit ReferenceCounter reference{};
 constinit ReferenceSample first_sample{};
 constinit unsigned refinements = 0;
 constinit bool use_kvm_pages = false;
+constinit bool in_applications = true;
 constinit int64_t kvm_zero = 0;
 constinit int64_t wall_clock_at_zero = 0;
 constinit const char* source_name = "none";
@@ -160,6 +161,10 @@ uint64_t choose_tsc_rate(const ClockConfig& config) {
 
 void initialize_clock(const ClockConfig& config) {
   uint64_t hertz = 0;
+  in_applications = config.in_applications;
+  use_kvm_pages = false;
+  tsc.refine_at = ~uint64_t{0};
+  refinements = 0;
   bool has_kvm = kvm_clock::is_available();
   if (has_kvm) {
     kvm_clock::enable_on_this_cpu();
@@ -172,7 +177,7 @@ void initialize_clock(const ClockConfig& config) {
     }
   }
   if (hertz == 0) hertz = choose_tsc_rate(config);
-  set_rate(hertz, aril_boot_cycles, 0);
+  set_rate(hertz, aril_boot_cycles, config.start_ns);
   if (use_kvm_pages) {
     source_name = "kvm-clock";
     int64_t since_boot = to_ns(read_scale(), cycles());
@@ -209,7 +214,7 @@ int64_t boot_wall_clock_ns() { return wall_clock_at_zero; }
 CycleScale cycle_scale() {
   CycleScale scale = read_scale();
   // While the rate may still be corrected, only the kernel's reading is right.
-  scale.usable = !use_kvm_pages && tsc.refine_at.load(std::memory_order_relaxed) == ~uint64_t{0};
+  scale.usable = in_applications && !use_kvm_pages && tsc.refine_at.load(std::memory_order_relaxed) == ~uint64_t{0};
   return scale;
 }
 

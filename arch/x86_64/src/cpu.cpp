@@ -106,6 +106,10 @@ void initialize_boot_cpu() {
   aril_boot_cpu.kernel_stack_top = reinterpret_cast<uint64_t>(aril_boot_stack_top);
   detect_features();
   build_interrupt_table();
+  restore_boot_cpu();
+}
+
+void restore_boot_cpu() {
   load_descriptor_tables(boot_tables);
   enable_cpu_features();
 }

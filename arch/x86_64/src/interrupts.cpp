@@ -100,6 +100,7 @@ void mask_legacy_pic() {
 
 Result<void> initialize_io_apics(const InterruptConfig& config) {
   static constexpr InterruptConfig::IoApic kDefault[] = {{0xfec0'0000, 0}};
+  io_apic_count = 0;
   auto wanted = config.io_apics.empty() ? std::span(kDefault) : config.io_apics;
   for (const auto& entry : wanted.first(std::min(wanted.size(), kMaxIoApics))) {
     IoApic apic{config.map_device(entry.address, kPageSize), entry.first_gsi, 0};

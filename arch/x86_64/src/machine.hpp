@@ -71,6 +71,9 @@ inline void flush_this_tlb() {
   write_cr4(cr4);
 }
 
+/// The page tables that this CPU was last told to use, after the CPU has lost them.
+void restore_active_tables();
+
 void detect_features();
 
 // Vectors of the kernel's own; devices have 32..239.
@@ -105,6 +108,8 @@ void load_descriptor_tables(CpuTables& tables);
 void build_interrupt_table();
 /// Control registers, FPU. Same on every CPU.
 void enable_cpu_features();
+/// Both for the boot CPU, when the interrupt table and the features are known.
+void restore_boot_cpu();
 
 /// The blocks of all CPUs, by index.
 void register_cpu(CpuBlock& block);

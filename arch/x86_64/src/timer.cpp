@@ -41,6 +41,7 @@ void initialize_timer_on_this_cpu() {
   } else if (cpu_index() == 0) {
     // Starts masked (local_apic::enable_this_cpu), so that running out does not interrupt.
     measured_since = monotonic_now();
+    ticks_per_ns.store(0, std::memory_order_relaxed);
     local_apic::set_timer_count(~0u);
   } else {
     local_apic::set_timer_one_shot_mode();

@@ -43,6 +43,11 @@ void PageTable::activate() {
   write_cr3(root_);
 }
 
+void restore_active_tables() {
+  PhysicalAddress root = active_roots[cpu_index()].load() & ~(kIdle | kMissedFlush);
+  if (root != 0) write_cr3(root);
+}
+
 void handle_tlb_flush() {
   uint64_t self = uint64_t{1} << cpu_index();
   if ((request.waiting_for.load(std::memory_order_acquire) & self) == 0) return;

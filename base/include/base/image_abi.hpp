@@ -36,6 +36,9 @@
 ///   boot_timing             send the steps of the boot as records "boot"
 ///   aslr=off                fixed addresses
 ///   patch=off               system-call sites are not rewritten into jumps
+///   freeze[=warm]           stop when the program is about to begin (warm: has initialised
+///   itself),
+///                           and reset (docs/frozen.md)
 ///   virtio_mmio.device=SIZE@ADDRESS:IRQ     as Linux; QEMU's microvm adds these itself
 /// Unknown words are ignored with a warning.
 ///
@@ -46,6 +49,10 @@
 ///   \x1e strace TEXT        one line of the system-call log
 ///   \x1e listening PORT     a TCP socket began to listen
 ///   \x1e boot MICROSECONDS STEP   when a step of the boot had ended, since the kernel's entry
+///   \x1e frozen ENTRY DATA  the machine resets next: its memory goes on at ENTRY, when the
+///   kernel's
+///                           data segment, as in its file, stands at DATA (both physical, decimal)
+///   \x1e cold TEXT          a frozen image starts from the beginning: TEXT says why
 /// In a report, code addresses stand as " 0xADDRESS" (kernel) or " 0xADDRESS PATH+0xOFFSET"
 /// (program; OFFSET counts bytes of the file); aril adds function and line.
 /// Host to guest, one command a line:

@@ -416,6 +416,11 @@ unsigned Scheduler::waiting_here() {
 
 uint64_t Scheduler::context_switches() { return switch_count.load(std::memory_order_relaxed); }
 
+void Scheduler::park_fpu_state() {
+  if (Thread* owner = std::exchange(queue_here().fpu_owner, nullptr))
+    arch::fpu_save(owner->fpu_area_);
+}
+
 void Scheduler::note_system_time(Duration time) {
   queue_here().system_ns.fetch_add(time.ns, std::memory_order_relaxed);
 }

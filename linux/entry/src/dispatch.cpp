@@ -49,6 +49,17 @@ const char* left_out_component(uint64_t number) {
   return nullptr;
 }
 
+int64_t missing_call(arch::TrapFrame& frame);
+
+void fill_functions() {
+  functions.fill(missing_call);
+  for (const SyscallRecord* record = __start_aril_syscalls; record != __stop_aril_syscalls;
+       ++record) {
+    functions[record->number] =
+        record->takes_registers ? arch::aril_call_with_registers : record->function;
+  }
+}
+
 int64_t missing_call(arch::TrapFrame& frame) {
   uint64_t number = frame.system_call_number();
   if (number < kSystemCallLimit && !reported[number].exchange(true)) {
@@ -124,18 +135,20 @@ void do_return_work(Task& task, arch::TrapFrame& frame) {
 
 void set_system_call_tracer(SystemCallTracer function) {
   tracer = function;
-  functions.fill(arch::aril_call_with_registers);
+  if (tracer != nullptr) {
+    functions.fill(arch::aril_call_with_registers);
+  } else {
+    fill_functions();
+  }
 }
 
 void initialize_system_calls() {
-  functions.fill(missing_call);
   for (const SyscallRecord* record = __start_aril_syscalls; record != __stop_aril_syscalls;
        ++record) {
     ARIL_ASSERT(record->number < kSystemCallLimit && records[record->number] == nullptr);
-    functions[record->number] =
-        record->takes_registers ? arch::aril_call_with_registers : record->function;
     records[record->number] = record;
   }
+  fill_functions();
 }
 
 int64_t call_system_call(uint32_t number, std::span<const uint64_t> arguments) {

@@ -19,16 +19,17 @@ struct Step {
 };
 constinit std::array<Step, 48> steps{};
 constinit size_t step_count = 0;
+constinit Instant clock_start{};
 constinit std::atomic<bool> is_shown{false};
 
-/// Since the machine's first instruction in the kernel, where the clock counts from. The scale may
+/// Since the machine's first instruction in the kernel, where the clock began. The scale may
 /// have been corrected since: steps lie on both sides of its base.
 uint64_t microseconds(uint64_t cycles, const arch::CycleScale& scale) {
   constexpr int64_t kPerMicrosecond = 1000;
   auto elapsed = static_cast<int64_t>(cycles - scale.base_cycles);
   auto scaled =
       static_cast<int64_t>(static_cast<__int128>(elapsed) * scale.multiplier >> scale.shift);
-  return static_cast<uint64_t>((scaled + scale.base_ns) / kPerMicrosecond);
+  return static_cast<uint64_t>((scaled + scale.base_ns - clock_start.ns) / kPerMicrosecond);
 }
 
 void show() {
@@ -71,7 +72,7 @@ void observe_output(Boot& boot) {
   machine.output = new ObservedOutput(*plain);
   if (machine.input == plain) machine.input = machine.output;
 }
-ARIL_BOOT_PART(295, observe, observe_output);
+ARIL_MACHINE_PART(295, observe, observe_output);
 
 /// Of a program that writes nothing the steps are shown all the same, once it has had its time.
 void show_later(Boot& boot) {
@@ -80,12 +81,17 @@ void show_later(Boot& boot) {
   static_cast<void>(Thread::sleep_until(now() + kPatience, Interruptible::kNo));
   show();
 }
-ARIL_BOOT_PART(990, timing, show_later);
+ARIL_MACHINE_PART(990, timing, show_later);
 
 }  // namespace
 
 void note_boot_step(const char* name) {
   if (step_count < steps.size()) steps[step_count++] = {name, arch::cycles()};
+}
+
+void restart_boot_steps(Instant start) {
+  step_count = 0;
+  clock_start = start;
 }
 
 }  // namespace aril::platform

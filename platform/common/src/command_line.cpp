@@ -93,6 +93,12 @@ bool parse_aslr(std::string_view value, KernelOptions& options) {
   return value == "off" || value == "on";
 }
 
+bool parse_freeze(std::string_view value, KernelOptions& options) {
+  using Freeze = KernelOptions::Freeze;
+  options.freeze = value == "warm" ? Freeze::kWarm : Freeze::kFrozen;
+  return value.empty() || value == "warm";
+}
+
 bool parse_volume(std::string_view value, KernelOptions& options) {
   KernelOptions::Volume volume;
   size_t colon = value.find(':');
@@ -157,6 +163,7 @@ Known apply_option(const Word& word, std::string_view raw, KernelOptions& option
     options.boot_timing = true;
     return Known::kYes;
   }
+  if (key == "freeze") return known(parse_freeze(value, options));
   if (key == "virtio_mmio.device") {
     options.virtio_mmio.push_back(raw.substr(raw.find('=') + 1));
     return Known::kYes;
@@ -228,17 +235,12 @@ void warn(const char* what, std::string_view word) {
 
 }  // namespace
 
-std::vector<std::string_view> split_words(std::string_view command_line) {
-  std::vector<std::string_view> words;
+std::string_view take_word(std::string_view& rest) {
   constexpr std::string_view kBlanks = " \t\n";
-  for (;;) {
-    size_t start = command_line.find_first_not_of(kBlanks);
-    if (start == std::string_view::npos) return words;
-    command_line.remove_prefix(start);
-    size_t length = std::min(command_line.find_first_of(kBlanks), command_line.size());
-    words.push_back(command_line.substr(0, length));
-    command_line.remove_prefix(length);
-  }
+  rest.remove_prefix(std::min(rest.find_first_not_of(kBlanks), rest.size()));
+  std::string_view word = rest.substr(0, rest.find_first_of(kBlanks));
+  rest.remove_prefix(word.size());
+  return word;
 }
 
 Result<Word> decode_word(std::string_view word) {
@@ -246,6 +248,10 @@ Result<Word> decode_word(std::string_view word) {
   Word result{word.substr(0, equals), {}};
   if (equals == std::string_view::npos) return result;
   std::string_view raw = word.substr(equals + 1);
+  if (raw.find('%') == std::string_view::npos) {
+    result.value = raw;
+    return result;
+  }
   result.value.reserve(raw.size());
   for (size_t i = 0; i < raw.size(); ++i) {
     if (raw[i] != '%') {
@@ -264,7 +270,8 @@ Result<Word> decode_word(std::string_view word) {
 
 KernelOptions parse_kernel_options(std::string_view command_line) {
   KernelOptions options;
-  for (std::string_view raw : split_words(command_line)) {
+  for (std::string_view raw = take_word(command_line); !raw.empty();
+       raw = take_word(command_line)) {
     Result<Word> word = decode_word(raw);
     if (!word) {
       warn("ignored, its %XX encoding is broken", raw);
@@ -301,7 +308,8 @@ void apply_boot_file(std::string_view records, ProgramSpec& spec) {
 
 void apply_command_line(std::string_view command_line, ProgramSpec& spec) {
   bool arguments_replaced = false;
-  for (std::string_view raw : split_words(command_line)) {
+  for (std::string_view raw = take_word(command_line); !raw.empty();
+       raw = take_word(command_line)) {
     Result<Word> word = decode_word(raw);
     if (!word) continue;  // parse_kernel_options has said so
     if (apply_record(word->key, std::move(word->value), spec, arguments_replaced) ==

@@ -8,7 +8,7 @@ namespace {
 void offer_dhcpv6(Boot& boot) {
   if (boot.network != nullptr) boot.network->set_configurator(net::make_dhcpv6_link);
 }
-ARIL_BOOT_PART(301, dhcpv6, offer_dhcpv6);
+ARIL_MACHINE_PART(301, dhcpv6, offer_dhcpv6);
 
 }  // namespace
 }  // namespace aril::platform

@@ -92,7 +92,7 @@ void mount_disks(Boot& boot) {
     panic("no memory for the thread that writes disks: give the machine more (--memory)");
   set_before_end(&unmount_disks);
 }
-ARIL_BOOT_PART(480, disks, mount_disks);
+ARIL_MACHINE_PART(480, disks, mount_disks);
 
 }  // namespace
 }  // namespace aril::platform

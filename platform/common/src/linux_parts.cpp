@@ -34,11 +34,11 @@ void trace_calls(Boot& boot) {
 
 ARIL_BOOT_PART(510, fifo, serve_fifo);
 ARIL_BOOT_PART(511, unix, serve_unix_sockets);
-ARIL_BOOT_PART(512, inet, serve_inet_sockets);
-ARIL_BOOT_PART(513, netlink, serve_netlink);
-ARIL_BOOT_PART(514, packet, serve_packet_sockets);
+ARIL_MACHINE_PART(512, inet, serve_inet_sockets);
+ARIL_MACHINE_PART(513, netlink, serve_netlink);
+ARIL_MACHINE_PART(514, packet, serve_packet_sockets);
 ARIL_BOOT_PART(515, raw, serve_raw_sockets);
-ARIL_BOOT_PART(520, strace, trace_calls);
+ARIL_MACHINE_PART(520, strace, trace_calls);
 
 }  // namespace
 }  // namespace aril::platform

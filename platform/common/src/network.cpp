@@ -87,7 +87,7 @@ void start_network(Boot& boot) {
     boot.interfaces.push_back(std::move(*described));
   boot.network = &runtime;
 }
-ARIL_BOOT_PART(300, network, start_network);
+ARIL_MACHINE_PART(300, network, start_network);
 
 }  // namespace
 

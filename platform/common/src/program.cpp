@@ -3,6 +3,7 @@
 #include "fs/vfs/inode.hpp"
 #include "fs/vfs/operations.hpp"
 #include "kernel/log/log.hpp"
+#include "kernel/sched/thread.hpp"
 #include "linux/abi/time.hpp"
 #include "linux/init/init.hpp"
 #include "linux/stdio/stdio.hpp"
@@ -102,6 +103,7 @@ void run_program(Boot& boot) {
           started.error() == Errno::kNoMem ? "too little memory: give the machine more (--memory)"
                                            : "its working directory (cwd=) is not there");
   }
+  Thread::yield();  // what follows is not what anybody waits for
 }
 ARIL_BOOT_PART(900, program, run_program);
 

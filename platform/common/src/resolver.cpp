@@ -49,7 +49,7 @@ void write_resolver_configuration(Boot& boot) {
     delete task;
   }
 }
-ARIL_BOOT_PART(490, resolver, write_resolver_configuration);
+ARIL_MACHINE_PART(490, resolver, write_resolver_configuration);
 
 }  // namespace
 }  // namespace aril::platform

@@ -28,7 +28,7 @@ void mount_volumes(Boot& boot) {
     mounter.mount(volume.path.c_str(), std::move(*file_system), flags);
   }
 }
-ARIL_BOOT_PART(470, volumes, mount_volumes);
+ARIL_MACHINE_PART(470, volumes, mount_volumes);
 
 }  // namespace
 }  // namespace aril::platform

@@ -6,12 +6,9 @@ namespace aril::platform {
 namespace {
 
 TEST(CommandLine, SplitsAtBlanks) {
-  EXPECT_TRUE(split_words("").empty());
-  EXPECT_TRUE(split_words("   ").empty());
-  auto words = split_words("  a b=c  \td ");
-  ASSERT_EQ(words.size(), 3u);
-  EXPECT_EQ(words[1], "b=c");
-  EXPECT_EQ(words[2], "d");
+  for (std::string_view empty : {"", "   "}) EXPECT_EQ(take_word(empty), "");
+  std::string_view rest = "  a b=c  \td ";
+  for (std::string_view word : {"a", "b=c", "d", "", ""}) EXPECT_EQ(take_word(rest), word);
 }
 
 TEST(CommandLine, DecodesValues) {
@@ -46,6 +43,13 @@ TEST(CommandLine, KernelOptions) {
   EXPECT_FALSE(options.aslr);
   ASSERT_EQ(options.virtio_mmio.size(), 2u);
   EXPECT_EQ(options.virtio_mmio[1], "512@0xfeb00200:6");
+}
+
+TEST(CommandLine, KnowsHowFarToFreeze) {
+  using Freeze = KernelOptions::Freeze;
+  EXPECT_EQ(parse_kernel_options("root=ram").freeze, Freeze::kNo);
+  EXPECT_EQ(parse_kernel_options("root=ram freeze").freeze, Freeze::kFrozen);
+  EXPECT_EQ(parse_kernel_options("freeze=warm").freeze, Freeze::kWarm);
 }
 
 TEST(CommandLine, BadValuesKeepTheDefaults) {

@@ -42,7 +42,7 @@ void probe_mmio(Boot&) {
   machine.devices.virtio.probe_mmio(mmio_locations(machine));
   set_drain(&drain_consoles);
 }
-ARIL_BOOT_PART(200, mmio, probe_mmio);
+ARIL_MACHINE_PART(200, mmio, probe_mmio);
 
 }  // namespace
 }  // namespace aril::platform

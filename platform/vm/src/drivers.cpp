@@ -12,12 +12,12 @@ void serve_entropy(Boot&) { virtual_machine().devices.virtio.serve(virtio::kEntr
 void serve_ninep(Boot&) { virtual_machine().devices.virtio.serve(virtio::kNinepDriver); }
 void serve_balloon(Boot&) { virtual_machine().devices.virtio.serve(virtio::kBalloonDriver); }
 
-ARIL_BOOT_PART(110, virtio_net, serve_net);
-ARIL_BOOT_PART(111, virtio_block, serve_block);
-ARIL_BOOT_PART(112, virtio_console, serve_console);
-ARIL_BOOT_PART(113, virtio_entropy, serve_entropy);
-ARIL_BOOT_PART(114, virtio_9p, serve_ninep);
-ARIL_BOOT_PART(115, virtio_balloon, serve_balloon);
+ARIL_MACHINE_PART(110, virtio_net, serve_net);
+ARIL_MACHINE_PART(111, virtio_block, serve_block);
+ARIL_MACHINE_PART(112, virtio_console, serve_console);
+ARIL_MACHINE_PART(113, virtio_entropy, serve_entropy);
+ARIL_MACHINE_PART(114, virtio_9p, serve_ninep);
+ARIL_MACHINE_PART(115, virtio_balloon, serve_balloon);
 
 }  // namespace
 }  // namespace aril::platform

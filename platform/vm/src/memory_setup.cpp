@@ -16,6 +16,8 @@ using arch::MemoryRegion;
 /// Below lie real mode's interrupt table and the BIOS data area. What loaders leave above it (start
 /// information, command line, tables of a first CPU) has been read by now.
 constexpr PhysicalAddress kFirstUsable = 0x1000;
+/// A machine that is to be frozen has nothing where the next one's loader will put those.
+constexpr PhysicalAddress kFirstUsableOfFrozen = kMiB;
 /// What boot.S mapped.
 constexpr PhysicalAddress kMappedAtBoot = kGiB;
 constexpr size_t kLargePage = 2 * kMiB;
@@ -71,9 +73,12 @@ PhysicalAddress find_room(std::span<const PhysicalRange> usable,
 void set_up_memory(const arch::BootInformation& boot) {
   memory_map = boot.memory;
   Ranges usable, reserved;
+  // The command line is taken apart when there is a heap.
+  bool will_freeze = boot.command_line.find(" freeze") != boot.command_line.npos;
+  PhysicalAddress first = will_freeze ? kFirstUsableOfFrozen : kFirstUsable;
   for (const MemoryRegion& region : boot.memory) {
     if (region.kind == MemoryRegion::Kind::kUsable)
-      usable.add(std::max(region.start, kFirstUsable), region.end);
+      usable.add(std::max(region.start, first), region.end);
   }
   arch::ImageExtent image = arch::kernel_image();
   reserved.add(image.start, image.end);

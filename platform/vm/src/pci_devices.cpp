@@ -28,7 +28,7 @@ void probe_pci(Boot&) {
   devices.virtio.probe_pci(*devices.pci_host);
 }
 
-ARIL_BOOT_PART(210, pci, probe_pci);
+ARIL_MACHINE_PART(210, pci, probe_pci);
 
 }  // namespace
 }  // namespace aril::platform

@@ -44,7 +44,7 @@ void start_cpus(Boot&) {
   }
 }
 
-ARIL_BOOT_PART(100, cpus, start_cpus);
+ARIL_MACHINE_PART(100, cpus, start_cpus);
 
 std::span<const std::byte> view_of(PhysicalAddress start, uint64_t size) {
   if (size == 0) return {};
@@ -92,9 +92,9 @@ void start_waiting_devices(Boot&) {
   devices.start_waiting();
 }
 
-ARIL_BOOT_PART(290, devices, show_devices);
-ARIL_BOOT_PART(910, control, obey_control_line);
-ARIL_BOOT_PART(920, waiting_devices, start_waiting_devices);
+ARIL_MACHINE_PART(290, devices, show_devices);
+ARIL_MACHINE_PART(910, control, obey_control_line);
+ARIL_MACHINE_PART(920, waiting_devices, start_waiting_devices);
 
 }  // namespace
 

@@ -9,8 +9,8 @@ namespace aril::platform {
 /// What the first part of the boot found; all of it lives for ever.
 struct VirtualMachine {
   const arch::BootInformation& boot;
-  const KernelOptions& options;
-  const Firmware& firmware;
+  KernelOptions& options;
+  Firmware& firmware;
   Devices devices = {};
 };
 

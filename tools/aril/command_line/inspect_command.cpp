@@ -64,6 +64,7 @@ struct Inspection {
   uint64_t memory_end = 0;
   uint64_t root_size = 0;
   bool packed = false;
+  uint64_t frozen_memory = 0;  ///< of the machine that it was frozen on; 0: it was not
   uint64_t unpacked_size = 0;       ///< in memory, when it is packed
   uint64_t packed_size = 0;         ///< the compressed bytes
   nlohmann::ordered_json contents;  ///< what aril build said of the kernel; null when it is lost
@@ -90,6 +91,7 @@ Inspection inspect_image(const std::string& path) {
   result.memory_end = info.memory_end;
   result.build_id = info.elf.build_id;
   result.kernel_size = result.file_size - info.descriptor.root_size;
+  result.frozen_memory = info.frozen_memory;
   const fs::path disk = path + ".root";
   std::error_code ignored;
   if (fs::exists(path + kContentsSuffix, ignored)) {
@@ -166,7 +168,9 @@ std::vector<FilePart> parts_of(const Inspection& image) {
   // A byte or two that packing took, or memory that is zeroed when it starts.
   std::erase_if(parts, [](const FilePart& part) { return part.size == 0; });
   if (known < image.file_size) {
-    const char* name = image.contents.is_null() ? "kernel" : "headers, tables and padding";
+    const char* name = image.contents.is_null()    ? "kernel"
+                       : image.frozen_memory != 0 ? "memory of the frozen machine"
+                                                  : "headers, tables and padding";
     parts.push_back({name, image.file_size - known, {}});
   }
   return parts;
@@ -221,6 +225,7 @@ void print_json(const std::string& path, const Inspection& image) {
     parts.push_back({{"name", part.name}, {"size", part.size}, {"because_of", part.reasons}});
   }
   json["packed"] = image.packed;
+  if (image.frozen_memory != 0) json["frozen_memory"] = image.frozen_memory;
   json["parts"] = parts;
   if (!image.contents.is_null()) {
     json["profile"] = image.contents["profile"];
@@ -252,6 +257,9 @@ void print_text(const std::string& path, const Inspection& image) {
                       image.build_id.empty() ? "unknown" : image.build_id);
   text += std::format("root     {} in {}\n", human_size(image.root_size), image.root_place);
   text += std::format("memory   {} when loaded\n", human_size(image.memory_end));
+  if (image.frozen_memory != 0) {
+    text += std::format("frozen   on a machine of {}\n", human_size(image.frozen_memory));
+  }
   if (image.packed) text += std::format("unpacked {}\n", human_size(image.unpacked_size));
   for (const FilePart& part : parts_of(image)) {
     text += std::format("{:>10} {:<28} {}\n", part.size, part.name, main_reasons(part));

@@ -11,6 +11,10 @@ namespace aril::tool {
 
 namespace {
 
+/// Features of a manifest.
+constexpr const char* kFrozen = "frozen";
+constexpr const char* kWarm = "warm";
+
 /// Roots up to this size are loaded with the kernel unless the machine is small.
 constexpr uint64_t kLargestRootInMemory = uint64_t{64} << 20;
 
@@ -120,6 +124,16 @@ void add_build_options(CLI::App& app, BuildOptions& options) {
                  "The image to write; a root that is attached as a disk goes to IMAGE.root")
       ->type_name("IMAGE")
       ->required();
+  app.add_flag("--frozen", options.frozen,
+               "Boot the image now, and write it as the memory of a machine whose program is about "
+               "to begin: it starts sooner, on a machine with the same memory and CPU");
+  app.add_flag("--warm", options.warm,
+               "Likewise, but with a program that has initialised itself as far as it can without "
+               "network and random bytes; for it, the wall clock jumps then");
+  app.add_option("--memory", options.memory, "Memory of that machine (default 128M)")
+      ->type_name("SIZE");
+  app.add_option("--accel", options.accelerator, "Accelerator of that machine (default auto)")
+      ->type_name("auto|kvm|tcg");
   add_content_options(app, options.content);
 }
 
@@ -169,6 +183,21 @@ void apply(const ContentOptions& options, Manifest& manifest) {
   }
   manifest.components.insert(manifest.components.end(), options.components.begin(),
                              options.components.end());
+}
+
+void apply(const BuildOptions& options, Manifest& manifest) {
+  apply(options.content, manifest);
+  if (!options.memory.empty()) {
+    manifest.memory = with_context("--memory", [&] { return parse_memory(options.memory); });
+  }
+  if (options.frozen) manifest.features.emplace_back(kFrozen);
+  if (options.warm) manifest.features.emplace_back(kWarm);
+}
+
+std::optional<FreezingPoint> freezing_point(const Manifest& manifest) {
+  if (std::ranges::contains(manifest.features, kWarm)) return FreezingPoint::kInitialised;
+  if (std::ranges::contains(manifest.features, kFrozen)) return FreezingPoint::kLoaded;
+  return std::nullopt;
 }
 
 void apply(const RunOptions& options, Manifest& manifest) {

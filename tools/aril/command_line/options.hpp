@@ -6,6 +6,7 @@
 
 #include "image/cache.hpp"
 #include "machine/accelerator.hpp"
+#include "machine/freeze.hpp"
 #include "manifest/manifest.hpp"
 
 namespace CLI {
@@ -54,7 +55,14 @@ struct RunOptions {
 struct BuildOptions {
   ContentOptions content;
   std::string output;
+  bool frozen = false;
+  bool warm = false;
+  std::string memory;
+  std::string accelerator = "auto";
 };
+
+/// Whether, and how far, an image is frozen: what the manifest's features say.
+std::optional<FreezingPoint> freezing_point(const Manifest& manifest);
 
 struct InspectOptions {
   std::string image;
@@ -79,6 +87,7 @@ void add_symbolize_options(CLI::App& app, SymbolizeOptions& options);
 
 /// Lays the options over what a manifest said.
 void apply(const ContentOptions& options, Manifest& manifest);
+void apply(const BuildOptions& options, Manifest& manifest);
 void apply(const RunOptions& options, Manifest& manifest);
 /// Larger roots become disks of their own (write_image_files).
 uint64_t largest_root_in_memory(const ContentOptions& options, const Manifest& manifest);

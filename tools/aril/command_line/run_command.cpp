@@ -44,6 +44,7 @@ struct Boot {
   Tree tree;          ///< empty for a finished image
   fs::path program;   ///< likewise
   fs::path kernel;    ///< with symbols; may be missing for a finished image
+  std::optional<uint64_t> frozen_memory;  ///< of the machine that it was frozen on
 };
 
 Boot boot_of_image(const RunOptions& options, const Manifest& manifest) {
@@ -54,6 +55,7 @@ Boot boot_of_image(const RunOptions& options, const Manifest& manifest) {
   const ImageInfo info = with_context(options.content.target, [&] {
     return read_image(MappedFile(options.content.target).bytes());
   });
+  if (info.frozen_memory != 0) boot.frozen_memory = info.frozen_memory;
   if (info.descriptor.root_size == 0) {
     if (!fs::exists(root, ignored)) {
       throw Error(std::format("{}: has no root in it, and {} is missing", options.content.target,
@@ -116,7 +118,9 @@ ImageInfo check_memory(const MachineConfig& config) {
   const MappedFile file(config.image.image);
   ImageInfo info =
       with_context(config.image.image.string(), [&] { return read_image(file.bytes()); });
-  const uint64_t needed = info.memory_end + kSmallestWorkingMemory;
+  // A frozen image has all that it works with in it, at the places where it was.
+  const uint64_t needed = info.frozen_memory != 0 ? info.frozen_memory
+                                                  : info.memory_end + kSmallestWorkingMemory;
   if (config.memory < needed) {
     throw Error(std::format("{} of memory are too little: the image alone needs {}",
                             human_size(config.memory), human_size(needed)),
@@ -228,7 +232,7 @@ int run(const RunOptions& options) {
   MachineConfig config;
   config.image = boot.image;
   config.type = manifest.machine.value_or(MachineType::kMicrovm);
-  config.memory = manifest.memory.value_or(kDefaultMemory);
+  config.memory = manifest.memory.value_or(boot.frozen_memory.value_or(kDefaultMemory));
   config.cpus = manifest.cpus.value_or(1);
   config.network = manifest.network.value_or(Network());
   config.more_networks = manifest.more_networks;

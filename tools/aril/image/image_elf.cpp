@@ -35,46 +35,6 @@ std::vector<Elf64_Phdr> program_headers(std::span<const std::byte> bytes,
   return result;
 }
 
-/// ".aril.image" and, with a root, ".aril.root", for tools that look at sections.
-std::string section_headers(uint64_t offset, const ImageInfo& kernel, uint64_t root_offset,
-                            uint64_t root_size, uint64_t root_address, Elf64_Ehdr& header) {
-  const std::string names("\0.aril.image\0.aril.root\0.shstrtab\0", 34);
-  std::vector<Elf64_Shdr> sections(1);
-  uint64_t descriptor_address = 0;
-  for (const ElfSegment& segment : kernel.elf.segments) {
-    if (kernel.descriptor_offset - segment.offset < segment.file_size) {
-      descriptor_address = segment.address + (kernel.descriptor_offset - segment.offset);
-    }
-  }
-  sections.push_back({.sh_name = 1,
-                      .sh_type = SHT_PROGBITS,
-                      .sh_flags = SHF_ALLOC,
-                      .sh_addr = descriptor_address,
-                      .sh_offset = kernel.descriptor_offset,
-                      .sh_size = sizeof(ImageDescriptor),
-                      .sh_addralign = 8});
-  if (root_size != 0) {
-    sections.push_back({.sh_name = 13,
-                        .sh_type = SHT_PROGBITS,
-                        .sh_flags = SHF_ALLOC,
-                        .sh_addr = root_address,
-                        .sh_offset = root_offset,
-                        .sh_size = root_size,
-                        .sh_addralign = kPage});
-  }
-  sections.push_back({.sh_name = 24,
-                      .sh_type = SHT_STRTAB,
-                      .sh_offset = offset,
-                      .sh_size = names.size(),
-                      .sh_addralign = 1});
-  std::string result = names;
-  result.resize((result.size() + 7) & ~size_t{7});
-  header.e_shoff = offset + result.size();
-  header.e_shnum = static_cast<uint16_t>(sections.size());
-  header.e_shstrndx = static_cast<uint16_t>(sections.size() - 1);
-  return result + as_bytes_text(sections.data(), sections.size() * sizeof(Elf64_Shdr));
-}
-
 }  // namespace
 
 std::optional<Elf64_Shdr> find_section(std::span<const std::byte> bytes, std::string_view name) {
@@ -94,6 +54,46 @@ std::optional<Elf64_Shdr> find_section(std::span<const std::byte> bytes, std::st
     if (text && *text == name) return candidate;
   }
   return std::nullopt;
+}
+
+std::string section_headers(uint64_t offset, const FileLayout& layout, Elf64_Ehdr& header) {
+  std::string names(1, '\0');
+  std::string content;
+  std::vector<Elf64_Shdr> sections(1);
+  const auto add = [&](const char* name, Elf64_Shdr section) {
+    section.sh_name = static_cast<uint32_t>(names.size());
+    sections.push_back(section);
+    names += name;
+    names += '\0';
+  };
+  add(".aril.image", {.sh_type = SHT_PROGBITS,
+                      .sh_flags = SHF_ALLOC,
+                      .sh_addr = layout.descriptor_address,
+                      .sh_offset = layout.descriptor_offset,
+                      .sh_size = sizeof(ImageDescriptor),
+                      .sh_addralign = 8});
+  if (layout.root_size != 0) {
+    add(".aril.root", {.sh_type = SHT_PROGBITS,
+                       .sh_flags = SHF_ALLOC,
+                       .sh_addr = layout.root_address,
+                       .sh_offset = layout.root_offset,
+                       .sh_size = layout.root_size,
+                       .sh_addralign = kPage});
+  }
+  if (layout.frozen_memory != 0) {
+    content = as_bytes_text(&layout.frozen_memory, sizeof layout.frozen_memory);
+    add(".aril.frozen",
+        {.sh_type = SHT_PROGBITS, .sh_offset = offset, .sh_size = content.size(), .sh_addralign = 8});
+  }
+  add(".shstrtab", {.sh_type = SHT_STRTAB, .sh_offset = offset + content.size(), .sh_addralign = 1});
+  sections.back().sh_size = names.size();
+  std::string result = content + names;
+  result.resize((result.size() + 7) & ~size_t{7});
+  header.e_shoff = offset + result.size();
+  header.e_shentsize = sizeof(Elf64_Shdr);
+  header.e_shnum = static_cast<uint16_t>(sections.size());
+  header.e_shstrndx = static_cast<uint16_t>(sections.size() - 1);
+  return result + as_bytes_text(sections.data(), sections.size() * sizeof(Elf64_Shdr));
 }
 
 bool is_image(std::span<const std::byte> bytes) {
@@ -125,6 +125,10 @@ ImageInfo read_image(std::span<const std::byte> bytes) {
       info.root_offset = segment.offset;
     }
   }
+  if (const auto frozen = find_section(bytes, ".aril.frozen")) {
+    info.frozen_memory = read_at<uint64_t>(bytes, frozen->sh_offset).value_or(0);
+    if (info.frozen_memory == 0) throw Error("is damaged: its machine's memory is not known");
+  }
   info.packed = find_section(bytes, ".aril.packed").has_value();
   if (!info.packed && descriptor->root_size != 0 &&
       !slice(bytes, info.root_offset, descriptor->root_size)) {
@@ -132,6 +136,14 @@ ImageInfo read_image(std::span<const std::byte> bytes) {
                             descriptor->root_size, info.root_offset));
   }
   return info;
+}
+
+uint64_t physical_address_of(const ImageInfo& image, uint64_t offset) {
+  for (const ElfSegment& segment : image.elf.segments) {
+    if (offset - segment.offset < segment.file_size)
+      return segment.physical_address + (offset - segment.offset);
+  }
+  throw Error("is damaged: its image descriptor is in no segment");
 }
 
 void write_image(const std::filesystem::path& kernel_path,
@@ -177,8 +189,13 @@ void write_image(const std::filesystem::path& kernel_path,
   }
   content.resize(align_up(content.size()));
   const std::string sections =
-      section_headers(align_up(content.size() + root_size), info, root_offset, root_size,
-                      kDirectMap + descriptor.root_address, header);
+      section_headers(align_up(content.size() + root_size),
+                      {.descriptor_offset = info.descriptor_offset,
+                       .descriptor_address = physical_address_of(info, info.descriptor_offset),
+                       .root_offset = root_offset,
+                       .root_size = root_size,
+                       .root_address = kDirectMap + descriptor.root_address},
+                      header);
   std::memcpy(content.data(), &header, sizeof header);
   std::memcpy(content.data() + header.e_phoff, headers.data(), headers.size() * sizeof(Elf64_Phdr));
   std::memcpy(content.data() + info.descriptor_offset, &descriptor, sizeof descriptor);

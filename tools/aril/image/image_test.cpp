@@ -7,6 +7,7 @@
 #include "image/boot_records.hpp"
 #include "image/erofs_reader.hpp"
 #include "image/erofs_writer.hpp"
+#include "image/frozen_image.hpp"
 #include "image/image_elf.hpp"
 #include "support/error.hpp"
 #include "support/file.hpp"
@@ -171,6 +172,15 @@ TEST(BootRecords, RoundTrip) {
   EXPECT_EQ(to_command_line(records),
             "exec=/bin/x arg=x arg= arg=a%20b=%25 env=A==b cwd=/tmp uid=3 gid=4 groups=7,9");
   EXPECT_THROW(parse_boot_records("exec"), Error);
+}
+
+TEST_F(ImageTest, WhatIsNotItsMachinesMemoryIsNotFrozen) {
+  const fs::path path = directory_.path() / "frozen";
+  std::vector<std::byte> memory(1 << 20);
+  // A segment that can be written, and a PVH note, are what a kernel has.
+  write_file(path, tiny_kernel());
+  EXPECT_THROW(write_frozen_image(path, {.memory = memory, .entry = 1, .data = 0}), Error);
+  EXPECT_EQ(read_file(path), tiny_kernel());
 }
 
 }  // namespace

@@ -151,6 +151,21 @@ void add_network(std::vector<std::string>& command, DeviceSlots& slots,
   for (const Network& network : config.more_networks) add(network);
 }
 
+/// The machine without devices.
+std::vector<std::string> bare_command(const std::string& qemu, const MachineConfig& config,
+                                      const std::string& machine) {
+  std::vector<std::string> command = {
+      qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-M", machine,
+      "-accel", std::string(accelerator_name(config.accelerator)), "-cpu",
+      config.accelerator == Accelerator::kKvm ? "host" : "max", "-smp",
+      std::format("{}", config.cpus), "-m", std::format("{}K", config.memory >> 10), "-global",
+      "virtio-mmio.force-legacy=false", "-kernel", config.image.image.string()};
+  if (!config.kernel_command_line.empty()) {
+    command.insert(command.end(), {"-append", config.kernel_command_line});
+  }
+  return command;
+}
+
 }  // namespace
 
 std::string find_qemu() {
@@ -200,21 +215,24 @@ unsigned wanted_tap_queues(const MachineConfig& config, const Network& network) 
   return std::min(config.cpus, kMost);
 }
 
+std::vector<std::string> freezing_command(const std::string& qemu, const MachineConfig& config,
+                                          const std::filesystem::path& memory) {
+  std::vector<std::string> command =
+      bare_command(qemu, config, machine_word(config.type) + ",memory-backend=ram");
+  command.insert(command.end(),
+                 {"-object",
+                  std::format("memory-backend-file,id=ram,share=on,size={}K,mem-path={}",
+                              config.memory >> 10, escape(memory.string())),
+                  "-serial", "stdio"});
+  return command;
+}
+
 std::vector<std::string> qemu_command(const std::string& qemu, const MachineConfig& config) {
-  std::vector<std::string> command = {
-      qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-      // Held until `aril` has seen where it stopped.
-      "-action", "shutdown=pause", "-M", machine_word(config.type), "-accel",
-      std::string(accelerator_name(config.accelerator)), "-cpu",
-      config.accelerator == Accelerator::kKvm ? "host" : "max", "-smp",
-      std::format("{}", config.cpus), "-m", std::format("{}K", config.memory >> 10), "-global",
-      "virtio-mmio.force-legacy=false", "-kernel", config.image.image.string()};
-  if (!config.kernel_command_line.empty()) {
-    command.insert(command.end(), {"-append", config.kernel_command_line});
-  }
+  std::vector<std::string> command = bare_command(qemu, config, machine_word(config.type));
   command.insert(
       command.end(),
-      {"-chardev", std::format("socket,id=control,fd={}", kControlDescriptor), "-serial",
+      {// Held until `aril` has seen where it stopped.
+       "-action", "shutdown=pause", "-chardev", std::format("socket,id=control,fd={}", kControlDescriptor), "-serial",
        "chardev:control", "-chardev", std::format("socket,id=monitor,fd={}", kMonitorDescriptor),
        "-mon", "chardev=monitor,mode=control"});
   DeviceSlots slots(config.type, command);

@@ -50,6 +50,11 @@ unsigned wanted_tap_queues(const MachineConfig& config, const Network& network);
 /// The command that starts the machine.
 std::vector<std::string> qemu_command(const std::string& qemu, const MachineConfig& config);
 
+/// The command that starts the same machine without devices but COM1, which is its stdin and stdout.
+/// Its memory is the file, which exists and is as large.
+std::vector<std::string> freezing_command(const std::string& qemu, const MachineConfig& config,
+                                          const std::filesystem::path& memory);
+
 /// "disk=..." for the kernel's command line, for each disk; `has_root_disk`: the first is taken.
 std::vector<std::string> disk_words(const std::vector<Disk>& disks, bool has_root_disk);
 /// "net=..." for the kernel's command line.

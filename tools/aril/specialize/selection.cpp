@@ -208,7 +208,7 @@ class Selector {
         {"unix-sockets", {"511.unix"}},
         {"writable-root", {"402.overlay", "460.temporary"}},
         {"proc", {"440.proc"}},
-        {"sys", {"450.sys"}},
+        {"sys", {"450.sys", "451.sys_devices"}},
         {"dev", {"410.dev", "420.shm"}},
         {"terminals", {"430.pts"}},
         {"patching", {}},
@@ -220,6 +220,8 @@ class Selector {
         {"signals", {"910.control"}},
         {"random", {"113.virtio_entropy", "920.waiting_devices"}},
         {"boot-timing", {"295.observe", "990.timing"}},
+        {"frozen", {"050.freeze", "600.watch", "905.thaw", "451.sys_devices"}},
+        {"warm", {"050.freeze", "600.watch", "905.thaw", "451.sys_devices"}},
         {"balloon", {"115.virtio_balloon", "920.waiting_devices"}},
     };
     for (const std::string& feature : manifest_.features) {

@@ -37,7 +37,8 @@ struct BootInformation {
   PhysicalAddress rsdp = 0;  ///< 0 when the loader did not say
 };
 /// `address` is the start info [xen/arch-x86/hvm/start_info.h] or boot_params [linux boot.rst].
-/// kInval when it is not one; kNoMem when it names no usable memory. Once.
+/// kInval when it is not one; kNoMem when it names no usable memory. The result is the same
+/// object each time: a thawed machine has another loader (arch/freeze.hpp).
 Result<const BootInformation*> read_boot_information(BootProtocol protocol,
                                                      PhysicalAddress address);
 
@@ -84,6 +85,8 @@ struct ClockConfig {
   int64_t epoch_ns = 0;
   uint16_t acpi_timer_port = 0;  ///< the ACPI PM timer's, 0 when there is none
   bool has_cmos_clock = true;
+  int64_t start_ns = 0;  ///< what the clock shows at the machine's first instruction
+  bool in_applications = true;  ///< may they read it by themselves (CycleScale::usable)
 };
 /// Chooses the clock and this CPU's timer. Takes less than a millisecond. After
 /// initialize_interrupts.

@@ -34,6 +34,9 @@ class Scheduler {
   /// Time that the CPU has spent in the kernel: its kernel threads', but for idling, and what
   /// note_system_time() was told.
   static Duration system_time(unsigned cpu);
+  /// Saves what an application thread left in the FPU's registers. Boot thread, one CPU, interrupts
+  /// disabled.
+  static void park_fpu_state();
   /// The running application thread has been in the kernel for so long. Any context.
   static void note_system_time(Duration time);
 

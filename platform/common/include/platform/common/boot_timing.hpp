@@ -1,4 +1,5 @@
 #pragma once
+#include "base/time.hpp"
 
 namespace aril::platform {
 
@@ -6,5 +7,8 @@ namespace aril::platform {
 /// ever. By the boot CPU, from the first C++ code until the program starts. What does not fit any
 /// more is left out.
 void note_boot_step(const char* name);
+
+/// Those noted so far were another machine's; this one's clock began with `start`.
+void restart_boot_steps(Instant start);
 
 }  // namespace aril::platform

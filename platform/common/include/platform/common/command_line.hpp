@@ -51,6 +51,7 @@ struct KernelOptions {
   uint16_t columns = 80, rows = 24;
   bool strace = false;
   bool boot_timing = false;
+  enum class Freeze : uint8_t { kNo, kFrozen, kWarm } freeze = Freeze::kNo;
   bool aslr = true;
   bool patch_call_sites = true;
   /// volume=TAG:PATH[:ro]: a directory of the host, by the tag of its device.
@@ -68,8 +69,8 @@ struct Word {
   std::string value;
 };
 
-/// Splits at blanks.
-std::vector<std::string_view> split_words(std::string_view command_line);
+/// Takes the first word, between blanks, off `rest`; empty when there is none.
+std::string_view take_word(std::string_view& rest);
 /// kInval for a '%' that two hexadecimal digits do not follow.
 Result<Word> decode_word(std::string_view word);
 

@@ -27,6 +27,8 @@ constinit std::atomic<unsigned> watch_count{0};
 /// The CPU that sleeps on the descriptors, plus 1; the other idle ones sleep on nothing.
 constinit std::atomic<unsigned> sleeper{0};
 constinit std::atomic<void (*)(int)> signal_handler{nullptr};
+/// Of the program's signals, as bits: those that came before there was a handler.
+constinit std::atomic<uint32_t> early_signals{0};
 
 /// The armed watches, and the host's entries for them.
 struct Poll {
@@ -59,8 +61,14 @@ class InInterrupt {
 };
 
 void deliver_program_signals(uint32_t pending) {
-  auto handler = signal_handler.load(std::memory_order_relaxed);
-  if (handler == nullptr) return;
+  auto handler = signal_handler.load();
+  if (handler == nullptr) {
+    // Sequentially consistent: either set_signal_handler sees them, or its handler is seen here.
+    early_signals.fetch_or(pending);
+    handler = signal_handler.load();
+    if (handler == nullptr) return;
+    pending = early_signals.exchange(0);
+  }
   for (int signal : kProcessSignals) {
     if (signal < kTimerSignal && (pending & program_signal_bit(signal)) != 0) handler(signal);
   }
@@ -95,7 +103,12 @@ void arm(HostWatch& watch) {
   if (cpu - 1 != cpu_index()) kick(cpu - 1);
 }
 
-void set_signal_handler(void (*handler)(int)) { signal_handler = handler; }
+void set_signal_handler(void (*handler)(int)) {
+  signal_handler = handler;
+  InterruptGuard guard;
+  InInterrupt scope;
+  deliver_program_signals(early_signals.exchange(0));
+}
 
 bool look_at_watches() {
   Poll poll;

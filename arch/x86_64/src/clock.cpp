@@ -214,7 +214,8 @@ int64_t boot_wall_clock_ns() { return wall_clock_at_zero; }
 CycleScale cycle_scale() {
   CycleScale scale = read_scale();
   // While the rate may still be corrected, only the kernel's reading is right.
-  scale.usable = in_applications && !use_kvm_pages && tsc.refine_at.load(std::memory_order_relaxed) == ~uint64_t{0};
+  scale.usable = in_applications && !use_kvm_pages &&
+                 tsc.refine_at.load(std::memory_order_relaxed) == ~uint64_t{0};
   return scale;
 }
 

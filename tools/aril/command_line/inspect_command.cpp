@@ -64,7 +64,7 @@ struct Inspection {
   uint64_t memory_end = 0;
   uint64_t root_size = 0;
   bool packed = false;
-  uint64_t frozen_memory = 0;  ///< of the machine that it was frozen on; 0: it was not
+  uint64_t frozen_memory = 0;       ///< of the machine that it was frozen on; 0: it was not
   uint64_t unpacked_size = 0;       ///< in memory, when it is packed
   uint64_t packed_size = 0;         ///< the compressed bytes
   nlohmann::ordered_json contents;  ///< what aril build said of the kernel; null when it is lost
@@ -168,7 +168,7 @@ std::vector<FilePart> parts_of(const Inspection& image) {
   // A byte or two that packing took, or memory that is zeroed when it starts.
   std::erase_if(parts, [](const FilePart& part) { return part.size == 0; });
   if (known < image.file_size) {
-    const char* name = image.contents.is_null()    ? "kernel"
+    const char* name = image.contents.is_null()   ? "kernel"
                        : image.frozen_memory != 0 ? "memory of the frozen machine"
                                                   : "headers, tables and padding";
     parts.push_back({name, image.file_size - known, {}});

@@ -40,10 +40,10 @@ void say(const std::string& line) { std::fputs((line + "\n").c_str(), stderr); }
 /// What is going to be booted, and what is known about it on this host.
 struct Boot {
   ImageFiles image;
-  std::string words;  ///< boot records for the command line
-  Tree tree;          ///< empty for a finished image
-  fs::path program;   ///< likewise
-  fs::path kernel;    ///< with symbols; may be missing for a finished image
+  std::string words;                      ///< boot records for the command line
+  Tree tree;                              ///< empty for a finished image
+  fs::path program;                       ///< likewise
+  fs::path kernel;                        ///< with symbols; may be missing for a finished image
   std::optional<uint64_t> frozen_memory;  ///< of the machine that it was frozen on
 };
 
@@ -119,8 +119,8 @@ ImageInfo check_memory(const MachineConfig& config) {
   ImageInfo info =
       with_context(config.image.image.string(), [&] { return read_image(file.bytes()); });
   // A frozen image has all that it works with in it, at the places where it was.
-  const uint64_t needed = info.frozen_memory != 0 ? info.frozen_memory
-                                                  : info.memory_end + kSmallestWorkingMemory;
+  const uint64_t needed =
+      info.frozen_memory != 0 ? info.frozen_memory : info.memory_end + kSmallestWorkingMemory;
   if (config.memory < needed) {
     throw Error(std::format("{} of memory are too little: the image alone needs {}",
                             human_size(config.memory), human_size(needed)),

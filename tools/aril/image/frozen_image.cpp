@@ -90,7 +90,8 @@ void write_frozen_image(const std::filesystem::path& path, const StoppedMachine&
   header.e_phoff = sizeof header;
   header.e_phnum = static_cast<uint16_t>(pieces.size() + 1);
   std::string headers, content;
-  uint64_t offset = (sizeof header + header.e_phnum * sizeof(Elf64_Phdr) + kPage - 1) & ~(kPage - 1);
+  uint64_t offset =
+      (sizeof header + header.e_phnum * sizeof(Elf64_Phdr) + kPage - 1) & ~(kPage - 1);
   const uint64_t content_at = offset;
   FileLayout layout = {.root_size = info.descriptor.root_size, .root_address = root};
   Elf64_Phdr new_note = note;

@@ -13,9 +13,9 @@ struct StoppedMachine {
   uint64_t data = 0;            ///< where the kernel's data segment is to stand as in its file
 };
 
-/// Replaces the image at `path`, which the machine booted from, by its memory: what is not zero, page
-/// by page, in place of the kernel's own segments. The root stays where it is. It boots through PVH
-/// alone. Throws Error.
+/// Replaces the image at `path`, which the machine booted from, by its memory: what is not zero,
+/// page by page, in place of the kernel's own segments. The root stays where it is. It boots
+/// through PVH alone. Throws Error.
 void write_frozen_image(const std::filesystem::path& path, const StoppedMachine& machine);
 
 }  // namespace aril::tool

@@ -82,10 +82,13 @@ std::string section_headers(uint64_t offset, const FileLayout& layout, Elf64_Ehd
   }
   if (layout.frozen_memory != 0) {
     content = as_bytes_text(&layout.frozen_memory, sizeof layout.frozen_memory);
-    add(".aril.frozen",
-        {.sh_type = SHT_PROGBITS, .sh_offset = offset, .sh_size = content.size(), .sh_addralign = 8});
+    add(".aril.frozen", {.sh_type = SHT_PROGBITS,
+                         .sh_offset = offset,
+                         .sh_size = content.size(),
+                         .sh_addralign = 8});
   }
-  add(".shstrtab", {.sh_type = SHT_STRTAB, .sh_offset = offset + content.size(), .sh_addralign = 1});
+  add(".shstrtab",
+      {.sh_type = SHT_STRTAB, .sh_offset = offset + content.size(), .sh_addralign = 1});
   sections.back().sh_size = names.size();
   std::string result = content + names;
   result.resize((result.size() + 7) & ~size_t{7});

@@ -43,8 +43,8 @@ struct FileLayout {
   uint64_t root_offset = 0, root_size = 0, root_address = 0;
   uint64_t frozen_memory = 0;
 };
-/// The end of an image's file, from `offset` on: section headers and what only they lead to. Sets the
-/// fields of `header` about them.
+/// The end of an image's file, from `offset` on: section headers and what only they lead to. Sets
+/// the fields of `header` about them.
 std::string section_headers(uint64_t offset, const FileLayout& layout, Elf64_Ehdr& header);
 
 /// Writes an image: the kernel's loadable part, its descriptor, and `root` (an EROFS file) as one

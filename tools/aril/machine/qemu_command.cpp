@@ -154,12 +154,26 @@ void add_network(std::vector<std::string>& command, DeviceSlots& slots,
 /// The machine without devices.
 std::vector<std::string> bare_command(const std::string& qemu, const MachineConfig& config,
                                       const std::string& machine) {
-  std::vector<std::string> command = {
-      qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-M", machine,
-      "-accel", std::string(accelerator_name(config.accelerator)), "-cpu",
-      config.accelerator == Accelerator::kKvm ? "host" : "max", "-smp",
-      std::format("{}", config.cpus), "-m", std::format("{}K", config.memory >> 10), "-global",
-      "virtio-mmio.force-legacy=false", "-kernel", config.image.image.string()};
+  std::vector<std::string> command = {qemu,
+                                      "-nodefaults",
+                                      "-no-user-config",
+                                      "-display",
+                                      "none",
+                                      "-no-reboot",
+                                      "-M",
+                                      machine,
+                                      "-accel",
+                                      std::string(accelerator_name(config.accelerator)),
+                                      "-cpu",
+                                      config.accelerator == Accelerator::kKvm ? "host" : "max",
+                                      "-smp",
+                                      std::format("{}", config.cpus),
+                                      "-m",
+                                      std::format("{}K", config.memory >> 10),
+                                      "-global",
+                                      "virtio-mmio.force-legacy=false",
+                                      "-kernel",
+                                      config.image.image.string()};
   if (!config.kernel_command_line.empty()) {
     command.insert(command.end(), {"-append", config.kernel_command_line});
   }
@@ -232,9 +246,10 @@ std::vector<std::string> qemu_command(const std::string& qemu, const MachineConf
   command.insert(
       command.end(),
       {// Held until `aril` has seen where it stopped.
-       "-action", "shutdown=pause", "-chardev", std::format("socket,id=control,fd={}", kControlDescriptor), "-serial",
-       "chardev:control", "-chardev", std::format("socket,id=monitor,fd={}", kMonitorDescriptor),
-       "-mon", "chardev=monitor,mode=control"});
+       "-action", "shutdown=pause", "-chardev",
+       std::format("socket,id=control,fd={}", kControlDescriptor), "-serial", "chardev:control",
+       "-chardev", std::format("socket,id=monitor,fd={}", kMonitorDescriptor), "-mon",
+       "chardev=monitor,mode=control"});
   DeviceSlots slots(config.type, command);
   add_console(command, slots, "stdio", kConsoleDescriptor);
   add_console(command, slots, "stderr", kErrorDescriptor);

@@ -50,8 +50,8 @@ unsigned wanted_tap_queues(const MachineConfig& config, const Network& network);
 /// The command that starts the machine.
 std::vector<std::string> qemu_command(const std::string& qemu, const MachineConfig& config);
 
-/// The command that starts the same machine without devices but COM1, which is its stdin and stdout.
-/// Its memory is the file, which exists and is as large.
+/// The command that starts the same machine without devices but COM1, which is its stdin and
+/// stdout. Its memory is the file, which exists and is as large.
 std::vector<std::string> freezing_command(const std::string& qemu, const MachineConfig& config,
                                           const std::filesystem::path& memory);
 

@@ -314,8 +314,9 @@ class Code {
     return static_cast<size_t>(found - instructions_.begin());
   }
 
-  /// What `reg` is known to hold on that side of the conditional jump at `index` on which a comparison
-  /// right before it has found it equal to a constant: JE when it jumps, JNE when it does not.
+  /// What `reg` is known to hold on that side of the conditional jump at `index` on which a
+  /// comparison right before it has found it equal to a constant: JE when it jumps, JNE when it
+  /// does not.
   std::optional<uint64_t> value_when_equal(size_t index, x86_insn jump, x86_reg reg) {
     if (index == 0 || is_target(instructions_[index].address)) return std::nullopt;
     const cs_insn* decoded = decode(index);

@@ -51,9 +51,10 @@ TEST(SystemCallScan, FollowsMovesAndBothSidesOfABranch) {
 }
 
 TEST(SystemCallScan, KnowsWhatAComparisonFound) {
-  // mov (%rdi), %rax; test %rax, %rax; je +5; mov $19, %eax; syscall; ret: read or readv, as musl has it
-  SystemCallScan found = scan({0x48, 0x8b, 0x07, 0x48, 0x85, 0xc0, 0x74, 0x05, 0xb8, 19, 0, 0, 0,
-                               0x0f, 0x05, 0xc3});
+  // mov (%rdi), %rax; test %rax, %rax; je +5; mov $19, %eax; syscall; ret: read or readv, as musl
+  // has it
+  SystemCallScan found =
+      scan({0x48, 0x8b, 0x07, 0x48, 0x85, 0xc0, 0x74, 0x05, 0xb8, 19, 0, 0, 0, 0x0f, 0x05, 0xc3});
   EXPECT_EQ(found.numbers, std::set<uint32_t>({0, 19}));
   EXPECT_EQ(found.unresolved, 0u);
   // mov (%rdi), %eax; cmp $3, %eax; jne +2; syscall; ret

@@ -3,8 +3,9 @@
 
 #include "arch/page_table.hpp"
 
-/// A machine that is frozen: its memory becomes an image (`aril build --frozen`), and a machine that
-/// boots from that image goes on where this one stopped (docs/frozen.md). Boot CPU, no other runs.
+/// A machine that is frozen: its memory becomes an image (`aril build --frozen`), and a machine
+/// that boots from that image goes on where this one stopped (docs/frozen.md). Boot CPU, no other
+/// runs.
 namespace aril::arch {
 
 /// Saves the calling flow and resets the machine. Comes back, once for each machine that boots from
@@ -22,8 +23,8 @@ uint64_t cpu_signature();
 /// After freeze(): this CPU's registers, and the mappings as they were.
 void thaw_cpu();
 
-/// After freeze(), before or after thaw_cpu(): starts the kernel as if it had never run. `data` is the
-/// physical address of a copy of its data segment as it stands in its file.
+/// After freeze(), before or after thaw_cpu(): starts the kernel as if it had never run. `data` is
+/// the physical address of a copy of its data segment as it stands in its file.
 [[noreturn]] void start_cold(PhysicalAddress boot_data, PhysicalAddress data);
 
 /// Bytes of the data segment's copy.

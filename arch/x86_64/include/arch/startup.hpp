@@ -85,7 +85,7 @@ struct ClockConfig {
   int64_t epoch_ns = 0;
   uint16_t acpi_timer_port = 0;  ///< the ACPI PM timer's, 0 when there is none
   bool has_cmos_clock = true;
-  int64_t start_ns = 0;  ///< what the clock shows at the machine's first instruction
+  int64_t start_ns = 0;         ///< what the clock shows at the machine's first instruction
   bool in_applications = true;  ///< may they read it by themselves (CycleScale::usable)
 };
 /// Chooses the clock and this CPU's timer. Takes less than a millisecond. After

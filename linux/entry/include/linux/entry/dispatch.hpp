@@ -10,8 +10,8 @@ namespace aril::linux_abi {
 using SystemCallTracer = int64_t (*)(SyscallFunction function, uint64_t number,
                                      const SyscallRecord* record, arch::TrapFrame& frame);
 
-/// From now on every system call of the application goes through `tracer`, or with null through none.
-/// Before the first program starts; null by the tracer of the only thread that there is.
+/// From now on every system call of the application goes through `tracer`, or with null through
+/// none. Before the first program starts; null by the tracer of the only thread that there is.
 void set_system_call_tracer(SystemCallTracer tracer);
 
 /// Builds the table of system calls from the records that were linked into the image. Boot CPU,

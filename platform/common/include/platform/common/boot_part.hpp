@@ -34,9 +34,9 @@ struct Boot {
 /// may be called by another:
 ///   1xx drivers   2xx where devices are looked for   3xx network   4xx file systems
 ///   5xx what the system calls need   900 the program
-/// ARIL_MACHINE_PART is for steps that depend on the machine's devices or on what stands differently
-/// on the command line of each start: in a frozen image (docs/frozen.md) they run when it is thawed,
-/// after all others.
+/// ARIL_MACHINE_PART is for steps that depend on the machine's devices or on what stands
+/// differently on the command line of each start: in a frozen image (docs/frozen.md) they run when
+/// it is thawed, after all others.
 struct BootPart {
   void (*run)(Boot& boot);
   const char* name;

@@ -134,6 +134,7 @@ def what_cannot_be_frozen_is_said():
         build = [ARIL, "build", "--frozen", "-o", image]
         assert "profile tiny" in fails(*build, "--profile", "tiny", "/bin/true")
         assert "--disk-root off" in fails(*build, "--disk-root", "on", "/bin/true")
+        assert "--memory 2G" in fails(*build, "--memory", "3G", "/bin/true")
         # It ends before it asks anything of the machine.
         program = compile_c(directory, "int main(void) { __builtin_trap(); }\n", "gcc")
         assert "could not be frozen" in fails(*build, program)

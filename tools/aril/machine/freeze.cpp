@@ -26,6 +26,8 @@ namespace aril::tool {
 namespace {
 
 constexpr std::chrono::milliseconds kLimit(120'000);
+/// Above, QEMU's machines have a hole in their memory, and the file is not the addresses any more.
+constexpr uint64_t kMostMemory = uint64_t{2} << 30;
 
 /// A file's bytes, mapped to be changed; the file itself is not.
 class PrivateMapping {
@@ -92,6 +94,10 @@ std::string run_until_frozen(const std::filesystem::path& image, FreezingPoint p
 
 void freeze_image(const std::filesystem::path& path, FreezingPoint point,
                   const FreezingMachine& machine) {
+  if (machine.memory > kMostMemory) {
+    throw Error(std::format("a machine of {} cannot be frozen", human_size(machine.memory)),
+                "--memory 2G is the most");
+  }
   {
     const MappedFile file(path);
     const ImageInfo info = read_image(file.bytes());

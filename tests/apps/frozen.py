@@ -179,6 +179,22 @@ def a_warm_image_has_been_initialised():
         output, cold = run_image(image, "--cpus", "2", status=3)
         assert cold == "number of CPUs" and "0 1 " in output and "cpus 2" in output, (cold, output)
 
+        # What it writes goes out with each start, whatever the number of the descriptor.
+        program = compile_c(directory, """#include <fcntl.h>
+#include <unistd.h>
+int main(void) {
+  int log = open("/log", O_WRONLY | O_APPEND);
+  int written = (int)write(log, "logged\\n", 7);
+  return written == 7 && write(fcntl(1, F_DUPFD, 20), "copied\\n", 7) == 7 ? 0 : 1;
+}
+""", "musl-gcc", "-static")
+        manifest = os.path.join(directory, "log.aril")
+        with open(manifest, "w", encoding="ascii") as file:
+            file.write(f'program = "{program}"\nfeatures = ["warm"]\n[links]\n"/log" = "/dev/stdout"\n')
+        image = build_image(directory, manifest)
+        for _ in range(2):
+            assert run_image(image) == ("logged\ncopied\n", None)
+
         configuration = os.path.join(directory, "nginx.conf")
         with open(configuration, "w", encoding="ascii") as file:
             file.write("daemon off; master_process off; events {}\n"

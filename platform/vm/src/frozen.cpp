@@ -29,34 +29,6 @@
 namespace aril::platform {
 namespace {
 
-/// One of the program's streams, whose device is found when the machine is thawed: nothing is
-/// written or read before.
-class LateDevice final : public CharDevice {
- public:
-  void bind(CharDevice* device) {
-    device_ = device;
-    if (device_ != nullptr && callback_ != nullptr)
-      device_->set_receive_callback(callback_, context_);
-  }
-  Result<void> write(std::span<const std::byte> bytes) override {
-    return device_ != nullptr ? device_->write(bytes) : fail(Errno::kIo);
-  }
-  size_t read_available(std::span<std::byte> bytes) override {
-    return device_ != nullptr ? device_->read_available(bytes) : 0;
-  }
-  void set_receive_callback(void (*callback)(void*), void* context) override {
-    callback_ = callback;
-    context_ = context;
-    if (device_ != nullptr) device_->set_receive_callback(callback, context);
-  }
-
- private:
-  CharDevice* device_ = nullptr;
-  void (*callback_)(void*) = nullptr;
-  void* context_ = nullptr;
-};
-
-[[clang::no_destroy]] constinit LateDevice input, output, error;
 constinit WaitQueue progress;
 constinit std::atomic<bool> program_waits{false};
 constinit std::atomic<bool> program_may_go_on{false};
@@ -83,7 +55,17 @@ void renew_random_bytes() {
   static_cast<void>(copy_to_user(auxiliary_value(kAtRandom), bytes));
 }
 
-int64_t hold_program(linux_abi::SyscallFunction function, uint64_t number,
+/// The machine is frozen here, on the program's own thread, and comes back thawed.
+void hold_program() {
+  linux_abi::set_system_call_tracer(nullptr);
+  program_waits = true;
+  progress.wake_all();
+  static_cast<void>(progress.wait_until([] { return program_may_go_on.load(); }, Instant::never(),
+                                        Interruptible::kNo));
+  renew_random_bytes();
+}
+
+int64_t call_or_hold(linux_abi::SyscallFunction function, uint64_t number,
                      const linux_abi::SyscallRecord*, arch::TrapFrame& frame) {
   constexpr uint64_t kAtBase = 7;  // of the dynamic linker
   Predictable judgement = Predictable::kNo;
@@ -94,15 +76,39 @@ int64_t hold_program(linux_abi::SyscallFunction function, uint64_t number,
   }
   if (judgement == Predictable::kNoEntropy) return -static_cast<int64_t>(Errno::kAgain);
   if (judgement == Predictable::kOneCpu) wants_one_cpu = true;
-  if (judgement != Predictable::kNo) return function(frame);
-  linux_abi::set_system_call_tracer(nullptr);
-  program_waits = true;
-  progress.wake_all();
-  static_cast<void>(progress.wait_until([] { return program_may_go_on.load(); }, Instant::never(),
-                                        Interruptible::kNo));
-  renew_random_bytes();
+  if (judgement == Predictable::kNo) hold_program();
   return function(frame);
 }
+
+/// One of the program's streams, whose device is found when the machine is thawed. Descriptors of
+/// theirs have other numbers too (a log file that is a link to /dev/stderr): who writes is held.
+class LateDevice final : public CharDevice {
+ public:
+  void bind(CharDevice* device) {
+    device_ = device;
+    if (device_ != nullptr && callback_ != nullptr)
+      device_->set_receive_callback(callback_, context_);
+  }
+  Result<void> write(std::span<const std::byte> bytes) override {
+    if (device_ == nullptr) hold_program();
+    return device_->write(bytes);
+  }
+  size_t read_available(std::span<std::byte> bytes) override {
+    return device_ != nullptr ? device_->read_available(bytes) : 0;
+  }
+  void set_receive_callback(void (*callback)(void*), void* context) override {
+    callback_ = callback;
+    context_ = context;
+    if (device_ != nullptr) device_->set_receive_callback(callback, context);
+  }
+
+ private:
+  CharDevice* device_ = nullptr;
+  void (*callback_)(void*) = nullptr;
+  void* context_ = nullptr;
+};
+
+[[clang::no_destroy]] constinit LateDevice input, output, error;
 
 /// Of the words that decide what the program finds: those of the network, of devices and of this
 /// start alone do not.
@@ -193,8 +199,8 @@ void freeze_machine(Boot& boot) {
   Instant stopped = now();
   PhysicalAddress boot_data = arch::freeze();
   thaw(boot, boot_data, fixed, *data, stopped);
-  boot.machine.input = boot.machine.output = boot.machine.error =
-      nullptr;  // show_devices finds them
+  // show_devices finds them.
+  boot.machine.input = boot.machine.output = boot.machine.error = nullptr;
   arch::enable_interrupts();
   if (linux_abi::update_vdso_clock != nullptr) linux_abi::update_vdso_clock();
 }
@@ -210,7 +216,7 @@ void prepare(Boot& boot) {
 }
 
 void watch_program(Boot& boot) {
-  if (boot.freeze != nullptr) linux_abi::set_system_call_tracer(&hold_program);
+  if (boot.freeze != nullptr) linux_abi::set_system_call_tracer(&call_or_hold);
 }
 
 void let_program_go_on(Boot& boot) {

@@ -67,9 +67,8 @@ extern "C" [[noreturn]] void aril_kernel_main(arch::BootProtocol protocol,
       .epoch_ns = options.epoch_ns,
       .acpi_timer_port = firmware.acpi_timer_port,
       .has_cmos_clock = firmware.has_cmos_clock,
-      .in_applications =
-          options.freeze ==
-          KernelOptions::Freeze::kNo,  // it is a system call that depends on the machine
+      // Before a machine is frozen a look at the clock must be a system call.
+      .in_applications = options.freeze == KernelOptions::Freeze::kNo,
   });
   ARIL_LOG_INFO("boot", "clock %.*s", static_cast<int>(arch::clock_source_name().size()),
                 arch::clock_source_name().data());

@@ -88,13 +88,7 @@ start64_low:
     jmp *%rax
 start64_high:
     lgdt boot_gdt_pointer_high(%rip)
-    movl $0x10, %eax
-    movl %eax, %ds
-    movl %eax, %es
-    movl %eax, %ss
-    xorl %eax, %eax
-    movl %eax, %fs
-    movl %eax, %gs
+    LOAD_DATA_SEGMENTS
     movq $aril_boot_stack_top, %rsp
     xorl %ebp, %ebp
     movl %esi, %r12d                 // both loaders place it below 4 GiB

@@ -43,13 +43,7 @@ thaw_low:
     jmp *%rax
 thaw_high:
     lgdt high_gdt_pointer(%rip)
-    movl $DATA, %eax
-    movl %eax, %ds
-    movl %eax, %es
-    movl %eax, %ss
-    xorl %eax, %eax
-    movl %eax, %fs
-    movl %eax, %gs
+    LOAD_DATA_SEGMENTS
     movq $aril_boot_cpu, %rdx
     movl $MSR_GS_BASE, %ecx
     movl %edx, %eax

@@ -1,6 +1,8 @@
 // Where a secondary CPU starts [SDM 3A 9.4.4]: in real mode at the page that the start-up IPI names.
 // start_cpu copies these bytes to a page below 1 MiB and fills in the values at their end. It goes
 // straight from real mode to 64-bit mode: PE and PG are set together.
+#include "boot.inc"
+
     .section .rodata.trampoline, "a", @progbits
     .globl aril_trampoline_start, aril_trampoline_end, aril_trampoline_values
     .code16
@@ -10,36 +12,30 @@ aril_trampoline_start:
     movw %cs, %ax
     movw %ax, %ds
     movl %cr4, %eax
-    orl $0xa0, %eax                  // PAE, PGE
+    orl $CR4_BITS, %eax
     movl %eax, %cr4
     movl (value_cr3 - aril_trampoline_start), %eax
     movl %eax, %cr3
-    movl $0xc0000080, %ecx           // EFER
+    movl $MSR_EFER, %ecx
     rdmsr
-    orl $0x901, %eax                 // NXE, LME, SCE
+    orl $EFER_BITS, %eax
     wrmsr
     lgdtl (value_gdt_pointer - aril_trampoline_start)
     movl %cr0, %eax
     andl $0x9fffffff, %eax           // CD and NW off: INIT set them
-    orl $0x80010001, %eax            // PG, WP, PE
+    orl $CR0_BITS, %eax
     movl %eax, %cr0
     ljmpl *(value_far_pointer - aril_trampoline_start)
 
     .code64
     .globl aril_trampoline_64
 aril_trampoline_64:
-    movl $0x10, %eax
-    movl %eax, %ds
-    movl %eax, %es
-    movl %eax, %ss
-    xorl %eax, %eax
-    movl %eax, %fs
-    movl %eax, %gs
+    LOAD_DATA_SEGMENTS
     movq value_cpu_block(%rip), %rax
     movq %rax, %rdi
     movq %rax, %rdx
     shrq $32, %rdx
-    movl $0xc0000101, %ecx           // GS base
+    movl $MSR_GS_BASE, %ecx
     wrmsr
     movq value_stack(%rip), %rsp
     xorl %ebp, %ebp
